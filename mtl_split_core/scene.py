@@ -1,0 +1,61 @@
+"""What is in a picture: detections (what the network says) and truth (what is really there)."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Size = tuple[int, int]
+"""Width and height of a picture in pixels."""
+
+Floats = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+"""A picture: uint8 (height, width, 3), blue-green-red as in OpenCV."""
+
+
+def _no_boxes() -> Floats:
+    return np.zeros((0, 4), np.float32)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Objects found in one picture.
+
+    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the original picture; labels: N names; scores: float32 (N,), 0 to 1.
+    """
+
+    boxes: Floats
+    labels: tuple[str, ...]
+    scores: Floats
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Scores of one classification task: float32 (K,) that sum to 1, in the order of the task's labels."""
+
+    labels: tuple[str, ...]
+    scores: Floats
+
+    @property
+    def best(self) -> str:
+        """The label with the highest score."""
+        return self.labels[int(self.scores.argmax())]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is really in a picture.
+
+    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels; labels: N names; visible: float32 (N,), the fraction not occluded, 0 to 1;
+    ignore: bool (N,), objects neither rewarded nor punished, in training and in scoring; classes: classification task to label,
+    only the known ones; labelled: the detection labels of which every object in the picture has its box (None: all of them).
+    """
+
+    boxes: Floats = field(default_factory=_no_boxes)
+    labels: tuple[str, ...] = ()
+    visible: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    ignore: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    classes: dict[str, str] = field(default_factory=dict)
+    labelled: frozenset[str] | None = None
+
+
