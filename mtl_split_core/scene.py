@@ -1,4 +1,4 @@
-"""What is in a picture: detections (what the network says) and truth (what is really there)."""
+"""What is in a picture: what the network says of it, and what is really there."""
 
 from dataclasses import dataclass, field
 
@@ -9,17 +9,14 @@ Size = tuple[int, int]
 """Width and height of a picture in pixels."""
 
 Floats = npt.NDArray[np.float32]
+
 Image = npt.NDArray[np.uint8]
 """A picture: uint8 (height, width, 3), blue-green-red as in OpenCV."""
 
 
-def _no_boxes() -> Floats:
-    return np.zeros((0, 4), np.float32)
-
-
 @dataclass(frozen=True)
 class Detections:
-    """Objects found in one picture.
+    """Objects found in one picture, best first.
 
     boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the original picture; labels: N names; scores: float32 (N,), 0 to 1.
     """
@@ -31,7 +28,7 @@ class Detections:
 
 @dataclass(frozen=True)
 class Classification:
-    """Scores of one classification task: float32 (K,) that sum to 1, in the order of the task's labels."""
+    """One classification task's answer for a picture: float32 (K,) scores that sum to 1, in the order of the K labels."""
 
     labels: tuple[str, ...]
     scores: Floats
@@ -42,20 +39,22 @@ class Classification:
         return self.labels[int(self.scores.argmax())]
 
 
+Results = dict[str, Detections | Classification]
+"""Every task's answer for one picture, by task name."""
+
+
 @dataclass(frozen=True)
 class Truth:
     """What is really in a picture.
 
-    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels; labels: N names; visible: float32 (N,), the fraction not occluded, 0 to 1;
+    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels; labels: N names; visible: float32 (N,), the fraction not hidden, 0 to 1;
     ignore: bool (N,), objects neither rewarded nor punished, in training and in scoring; classes: classification task to label,
     only the known ones; labelled: the detection labels of which every object in the picture has its box (None: all of them).
     """
 
-    boxes: Floats = field(default_factory=_no_boxes)
+    boxes: Floats = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     labels: tuple[str, ...] = ()
     visible: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     ignore: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     classes: dict[str, str] = field(default_factory=dict)
     labelled: frozenset[str] | None = None
-
-

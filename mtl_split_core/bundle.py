@@ -1,0 +1,141 @@
+"""A bundle: the folder with the two exported halves of one network and the manifest that says all about them."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from mtl_split_core.errors import BundleError
+from mtl_split_core.payload import OperatingPoint, PayloadFormat, Shape
+from mtl_split_core.scene import Size
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+PREFIX = "prefix.onnx"
+SUFFIX = "suffix.onnx"
+
+TaskKind = Literal["detection", "classification"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing the network answers: its name, its kind and the labels in the order of the network's outputs."""
+
+    name: str
+    kind: TaskKind
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What the two halves need to know of one trained network, and where its two files are.
+
+    fingerprint: 16 hexadecimal digits of the SHA-256 of the manifest, which itself holds the SHA-256 of every other file;
+    manifest: everything in `manifest.json`, as the exporter wrote it.
+    """
+
+    folder: Path
+    name: str
+    fingerprint: str
+    tasks: tuple[Task, ...]
+    input_size: Size
+    split_point: str
+    payload_format: PayloadFormat
+    manifest: Mapping[str, Any]
+
+    @property
+    def prefix(self) -> Path:
+        """The edge's half of the network: uint8 (1, height, width, 3) blue-green-red in, latents out."""
+        return self.folder / PREFIX
+
+    @property
+    def suffix(self) -> Path:
+        """The server's half: latents, float32 (N, channels, height, width), in; every task's outputs out."""
+        return self.folder / SUFFIX
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle, every file checked against the manifest's SHA-256.
+
+    Raises BundleError where the folder, the manifest or a file is missing, damaged or of another schema.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"no bundle at {folder}: expected a folder with a {MANIFEST}")
+    written = path.read_bytes()
+    try:
+        manifest = json.loads(written)
+    except ValueError as error:
+        raise BundleError(f"{path} is no JSON: {error}") from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise BundleError(f"{path} has schema {schema!r}, expected {SCHEMA}")
+    files = _read(path, manifest, "files", dict)
+    for name in (PREFIX, SUFFIX):
+        _check_file(folder / name, files.get(name))
+    bottleneck = _read(path, manifest, "bottleneck", _parse_shape)
+    points = _read(path, manifest, "operating_points", _parse_operating_points)
+    return Bundle(
+        folder=folder,
+        name=_read(path, manifest, "name", str),
+        fingerprint=hashlib.sha256(written).hexdigest()[:16],
+        tasks=_read(path, manifest, "tasks", _parse_tasks),
+        input_size=_read(path, manifest, "input", lambda value: (int(value["width"]), int(value["height"]))),
+        split_point=_read(path, manifest, "split_point", str),
+        payload_format=PayloadFormat(bottleneck, points),
+        manifest=manifest,
+    )
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
+    """Complete a manifest with the schema and the SHA-256 of the two halves lying in `folder`, write it, and load the bundle."""
+    files = {name: _sha256(folder / name) for name in (PREFIX, SUFFIX)}
+    complete = {"schema": SCHEMA, **manifest, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(complete, indent=2) + "\n")
+    return load_bundle(folder)
+
+
+def _read(path: Path, manifest: Mapping[str, Any], key: str, parse: Callable[[Any], T]) -> T:
+    try:
+        return parse(manifest[key])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        value = json.dumps(manifest.get(key))[:80]
+        raise BundleError(f"{path}: {key} is {value}, which is not of schema {SCHEMA} ({error!r})") from error
+
+
+def _parse_shape(value: Any) -> Shape:
+    channels, height, width = (int(value[key]) for key in ("channels", "height", "width"))
+    if min(channels, height, width) < 1:
+        raise ValueError("expected positive sizes")
+    return channels, height, width
+
+
+def _parse_operating_points(value: Any) -> tuple[OperatingPoint, ...]:
+    points = tuple(OperatingPoint(str(point["name"]), float(point["step"])) for point in value)
+    if not points or not all(point.step > 0 for point in points):
+        raise ValueError("expected at least one operating point, each with a positive step")
+    return points
+
+
+def _parse_tasks(value: Any) -> tuple[Task, ...]:
+    tasks = tuple(Task(str(task["name"]), task["kind"], tuple(map(str, task["labels"]))) for task in value)
+    if not tasks or not all(task.kind in ("detection", "classification") and task.labels for task in tasks):
+        raise ValueError("expected tasks of the kinds detection and classification, with labels")
+    if len({task.name for task in tasks}) != len(tasks):
+        raise ValueError("expected every task's name once")
+    return tasks
+
+
+def _check_file(path: Path, expected: object) -> None:
+    if not path.is_file():
+        raise BundleError(f"{path} is missing")
+    found = _sha256(path)
+    if found != expected:
+        raise BundleError(f"{path} is damaged: its SHA-256 is {found}, the manifest expects {expected}")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

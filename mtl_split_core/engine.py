@@ -1,0 +1,33 @@
+"""An inference engine: runs one exported half of the network."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from mtl_split_core.errors import BundleError
+
+Array = npt.NDArray[np.generic]
+
+
+class OnnxRuntime:
+    """One ONNX file in ONNX Runtime on the processor."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        """Load a file; `threads` is how many threads one call may use. Raises BundleError if it is no usable network."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Spinning threads would take the processor time that the other nodes on a small computer need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except (onnxruntime.capi.onnxruntime_pybind11_state.Fail, RuntimeError, ValueError) as error:
+            raise BundleError(f"ONNX Runtime cannot load {path}: {error}") from error
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, batch: Array) -> dict[str, Array]:
+        """Run the network on its one input; returns its outputs by name."""
+        return dict(zip(self._outputs, self._session.run(None, {self._input: batch}), strict=True))

@@ -1,0 +1,17 @@
+"""What can be wrong with what a half is given: one error type per kind of input."""
+
+
+class InputError(ValueError):
+    """Something that came from outside cannot be used; the message names the value and what was expected."""
+
+
+class ImageError(InputError):
+    """A camera image with an unknown encoding, no pixels or the wrong number of bytes."""
+
+
+class PayloadError(InputError):
+    """A bottleneck payload that is damaged, of another version, or not possible with the bundle at hand."""
+
+
+class BundleError(InputError):
+    """A bundle folder that is missing, incomplete or damaged."""

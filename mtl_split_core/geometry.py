@@ -1,0 +1,66 @@
+"""Letterboxing: fitting a picture into the network's input with its aspect kept, and boxes back into the picture."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mtl_split_core.errors import ImageError
+from mtl_split_core.scene import Floats, Image, Size
+
+PADDING_GREY = 114
+"""Grey level of the bars beside a picture whose aspect is not the network's."""
+
+
+def check_image(image: Image) -> Size:
+    """Return the size of a picture, or raise ImageError if it is not uint8 (height, width, 3) with at least one pixel."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(f"expected a uint8 picture of shape (height, width, 3), got {image.dtype} {image.shape}")
+    return image.shape[1], image.shape[0]
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """The mapping between a picture of size `source` and the network's input of size `target`, both (width, height)."""
+
+    source: Size
+    target: Size
+
+    @property
+    def scale(self) -> float:
+        """Input pixels per picture pixel."""
+        return min(self.target[0] / self.source[0], self.target[1] / self.source[1])
+
+    @property
+    def fitted(self) -> Size:
+        """Size of the scaled picture inside the input."""
+        return max(1, round(self.source[0] * self.scale)), max(1, round(self.source[1] * self.scale))
+
+    @property
+    def offset(self) -> Size:
+        """Where the scaled picture begins inside the input: left, top."""
+        return (self.target[0] - self.fitted[0]) // 2, (self.target[1] - self.fitted[1]) // 2
+
+    def apply(self, image: Image) -> Image:
+        """Scale a picture of size `source` into an input: uint8 (target height, target width, 3), grey bars around it."""
+        shrink = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
+        fitted = image if self.fitted == self.source else cv2.resize(image, self.fitted, interpolation=shrink)
+        if self.fitted == self.target:
+            return np.ascontiguousarray(fitted, np.uint8)
+        left, top = self.offset
+        padded = np.full((self.target[1], self.target[0], 3), PADDING_GREY, np.uint8)
+        padded[top : top + self.fitted[1], left : left + self.fitted[0]] = fitted
+        return padded
+
+    def to_input(self, boxes: Floats) -> Floats:
+        """Map boxes, float32 (N, 4) x1, y1, x2, y2 in picture pixels, to input pixels."""
+        return boxes * self._factors() + np.tile(np.float32(self.offset), 2)
+
+    def to_picture(self, boxes: Floats) -> Floats:
+        """Map boxes, float32 (N, 4) x1, y1, x2, y2 in input pixels, to picture pixels, clipped to the picture."""
+        picture = (boxes - np.tile(np.float32(self.offset), 2)) / self._factors()
+        return np.clip(picture, 0, np.tile(np.float32(self.source), 2))
+
+    def _factors(self) -> Floats:
+        # The fitted size is whole pixels, so the two axes' true factors differ a little from `scale`.
+        return np.tile(np.float32(self.fitted) / np.float32(self.source), 2)

@@ -1,0 +1,95 @@
+"""The two halves of the pipeline, which is all of the perception: picture to payload on the edge, payload to results on the server."""
+
+import cv2
+import numpy as np
+
+from mtl_split_core.bundle import Bundle, Task
+from mtl_split_core.engine import Array, OnnxRuntime
+from mtl_split_core.errors import PayloadError
+from mtl_split_core.geometry import Letterbox, check_image
+from mtl_split_core.scene import Classification, Detections, Floats, Image, Results, Size
+from mtl_split_core.stopwatch import Stopwatch
+
+LARGEST_SIDE = 1 << 15
+"""Pictures wider or higher than this are taken for a damaged message."""
+
+MOST_DETECTIONS = 300
+
+
+class EdgeHalf:
+    """Picture to payload: prepare, prefix, encode."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        """Load the prefix of a bundle; one call may use `threads` threads. Raises BundleError if it cannot be loaded."""
+        self.bundle = bundle
+        self.stopwatch = Stopwatch()
+        self._prefix = OnnxRuntime(bundle.prefix, threads)
+
+    def encode(self, image: Image, operating_point: int = 0) -> bytes:
+        """Turn a picture, uint8 (height, width, 3) blue-green-red of any size, into a payload.
+
+        Raises ImageError if it is no such picture. The stages' times are in `stopwatch` afterwards.
+        """
+        size = check_image(image)
+        with self.stopwatch.stage("prepare"):
+            prepared = Letterbox(size, self.bundle.input_size).apply(image)
+        with self.stopwatch.stage("prefix"):
+            latents = self._prefix(prepared[None])["latents"]
+        with self.stopwatch.stage("encode"):
+            return self.bundle.payload_format.pack(latents[0].astype(np.float32, copy=False), operating_point)
+
+
+class ServerHalf:
+    """Payload to results: decode, suffix, post."""
+
+    def __init__(
+        self, bundle: Bundle, threads: int = 1, score_threshold: float = 0.05, overlap_threshold: float = 0.6
+    ) -> None:
+        """Load the suffix of a bundle; one call may use `threads` threads. Raises BundleError if it cannot be loaded.
+
+        Detections with a score below `score_threshold` are left out, and of two with the same label whose intersection over union
+        is above `overlap_threshold`, the one with the lower score.
+        """
+        self.bundle = bundle
+        self.stopwatch = Stopwatch()
+        self._score_threshold = score_threshold
+        self._overlap_threshold = overlap_threshold
+        self._suffix = OnnxRuntime(bundle.suffix, threads)
+
+    def decode(self, payload: bytes, size: Size) -> Results:
+        """Turn a payload into every task's result for the original picture of `size` (width, height).
+
+        Raises PayloadError for a payload that no edge with this bundle could have sent. The stages' times are in `stopwatch`
+        afterwards.
+        """
+        if not all(1 <= side <= LARGEST_SIDE for side in size):
+            raise PayloadError(f"the picture's size is {size}, expected sides of 1 to {LARGEST_SIDE} pixels")
+        with self.stopwatch.stage("decode"):
+            latents = self.bundle.payload_format.unpack(payload)
+        with self.stopwatch.stage("suffix"):
+            outputs = self._suffix(latents[None])
+        with self.stopwatch.stage("post"):
+            letterbox = Letterbox(size, self.bundle.input_size)
+            return {task.name: self._result(task, outputs, letterbox) for task in self.bundle.tasks}
+
+    def _result(self, task: Task, outputs: dict[str, Array], letterbox: Letterbox) -> Detections | Classification:
+        if task.kind == "classification":
+            return Classification(task.labels, outputs[task.name][0].astype(np.float32, copy=False))
+        boxes = outputs[f"{task.name}.boxes"][0].astype(np.float32, copy=False)
+        scores = outputs[f"{task.name}.scores"][0].astype(np.float32, copy=False)
+        return self._select(task, boxes, scores, letterbox)
+
+    def _select(self, task: Task, boxes: Floats, scores: Floats, letterbox: Letterbox) -> Detections:
+        """Choose among the network's candidates: boxes (N, 4) x1, y1, x2, y2 in input pixels, scores (N, labels)."""
+        candidates, labels = np.nonzero(scores >= self._score_threshold)
+        candidate_scores = scores[candidates, labels]
+        corners = boxes[candidates]
+        rectangles = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+        kept = cv2.dnn.NMSBoxesBatched(
+            rectangles, candidate_scores, labels.astype(np.int32), self._score_threshold, self._overlap_threshold
+        )
+        best = np.array(kept, np.intp).reshape(-1)
+        best = best[np.argsort(-candidate_scores[best], kind="stable")][:MOST_DETECTIONS]
+        return Detections(
+            letterbox.to_picture(corners[best]), tuple(task.labels[i] for i in labels[best]), candidate_scores[best]
+        )
