@@ -1,0 +1,1 @@
+"""Image sources: the simulated street, a video file, a folder of pictures."""

@@ -1,0 +1,1 @@
+"""The edge node: camera images in, bottlenecks out."""

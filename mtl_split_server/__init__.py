@@ -1,0 +1,1 @@
+"""The server node: bottlenecks in, one topic per task out."""
