@@ -1,0 +1,56 @@
+"""A recipe: everything that decides what a training makes, read from one YAML file."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.scene import Size
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, on what and how.
+
+    name: the bundle's name; tasks: what the network answers; backbone, split_point: see mtl_split_net.backbones; input_size: width and
+    height of the network's input in pixels; bottleneck_channels: channels that cross the link; quantisation_step: the latents, of
+    unit variance, are sent as multiples of it; simulated_pictures: how many pictures of the simulated street are drawn for training;
+    batch: pictures per step; epochs: how often each picture is seen; learning_rate: the highest of a one-cycle schedule;
+    weight_decay: AdamW's; seed: of everything drawn by chance.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    backbone: str
+    split_point: str
+    input_size: Size
+    bottleneck_channels: int
+    quantisation_step: float
+    simulated_pictures: int
+    batch: int
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    seed: int
+
+    def as_plain_data(self) -> dict[str, Any]:
+        """The recipe as it is written in YAML and JSON."""
+        return asdict(self)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe. Raises ValueError for a key that is missing or unknown or a task that is none."""
+    values = yaml.safe_load(path.read_text())
+    names = {field.name for field in fields(Recipe)}
+    given = set(values) if isinstance(values, dict) else set()
+    if given != names:
+        missing, unknown = sorted(names - given), sorted(given - names)
+        raise ValueError(f"{path}: missing keys {missing}, unknown keys {unknown}")
+    try:
+        tasks = tuple(Task(task["name"], task["kind"], tuple(task["labels"])) for task in values.pop("tasks"))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: tasks need name, kind and labels ({error!r})") from error
+    width, height = values.pop("input_size")
+    return Recipe(tasks=tasks, input_size=(width, height), **values)

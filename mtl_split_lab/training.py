@@ -1,0 +1,127 @@
+"""Training: a recipe's network learns all its tasks at once; Lightning runs the loop, the checkpoints and the progress bar."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# Lightning imports torchvision, which mtl_split_net.vision has to make importable first.
+import mtl_split_net.vision  # noqa: F401
+
+# isort: split
+import lightning
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mtl_split_lab.pictures import LabelledPicture, read_pictures
+from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_lab.samples import Batch, Sample, Samples, collate
+from mtl_split_lab.simulated import TRAINING_SEEDS, VALIDATION_SEEDS, draw_pictures
+from mtl_split_net.heads import Candidates
+from mtl_split_net.losses import Objects, classification_loss, detection_loss
+from mtl_split_net.network import MultiTaskNetwork
+
+RECIPE = "recipe.yaml"
+CHECKPOINT = "last.ckpt"
+BOX_WEIGHT = 5.0
+"""Weight of the box loss beside the score loss (as in YOLOX, Ge et al. 2021)."""
+
+
+def build_network(recipe: Recipe) -> MultiTaskNetwork:
+    """Build a recipe's network with random weights."""
+    return MultiTaskNetwork(
+        recipe.backbone, recipe.split_point, recipe.bottleneck_channels, recipe.tasks, recipe.input_size
+    )
+
+
+class Training(lightning.LightningModule):
+    """One step of training: the tasks' losses, added up."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Train the network of a recipe."""
+        super().__init__()
+        self.recipe = recipe
+        self.network = build_network(recipe).to(memory_format=torch.channels_last)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Return the loss of one batch."""
+        return self._loss(batch, "train")
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Log the loss of one batch that is not trained on."""
+        self._loss(batch, "validation")
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW under a one-cycle schedule over all steps."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.recipe.learning_rate, steps, pct_start=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _loss(self, batch: Batch, part: str) -> Tensor:
+        outputs = self.network(batch.images, self.recipe.quantisation_step)
+        losses: dict[str, Tensor] = {}
+        for task, target in batch.targets.items():
+            output = outputs[task]
+            if isinstance(output, Candidates) and isinstance(target, Objects):
+                parts = detection_loss(output, target)
+                losses[f"{task}_score"], losses[f"{task}_box"] = parts["score"], BOX_WEIGHT * parts["box"]
+            else:
+                losses[task] = classification_loss(output, target)
+        total = torch.stack(list(losses.values())).sum()
+        log = {f"{part}/{name}": loss for name, loss in losses.items()}
+        self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch.images))
+        self.log(f"{part}/loss", total, prog_bar=True, on_epoch=True, batch_size=len(batch.images))
+        return total
+
+
+def train(recipe_path: Path, run: Path, processes: int) -> None:
+    """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
+
+    `processes` draw the simulated pictures. Leaves the recipe, the checkpoints and the losses in the folder.
+    """
+    recipe = load_recipe(recipe_path)
+    lightning.seed_everything(recipe.seed, workers=True)
+    run.mkdir(parents=True, exist_ok=True)
+    if recipe_path.resolve() != (run / RECIPE).resolve():
+        shutil.copyfile(recipe_path, run / RECIPE)
+    size = recipe.input_size
+    drawn = draw_pictures(run / "training", recipe.simulated_pictures, TRAINING_SEEDS, size, processes)
+    held_out = draw_pictures(run / "validation", recipe.simulated_pictures // 20, VALIDATION_SEEDS, size, processes)
+    trainer = lightning.Trainer(
+        max_epochs=recipe.epochs,
+        default_root_dir=run,
+        logger=CSVLogger(run, name="", version="losses"),
+        callbacks=[
+            ModelCheckpoint(run, filename="epoch-{epoch}", auto_insert_metric_name=False, save_last=True),
+            EMAWeightAveraging(decay=0.998),
+            LearningRateMonitor(),
+        ],
+        gradient_clip_val=10.0,
+        num_sanity_val_steps=0,
+    )
+    checkpoint = run / CHECKPOINT
+    trainer.fit(
+        Training(recipe),
+        _loader(recipe, read_pictures(drawn), augment=True),
+        _loader(recipe, read_pictures(held_out), augment=False),
+        ckpt_path=checkpoint if checkpoint.exists() else None,
+        weights_only=True,
+    )
+
+
+def _loader(recipe: Recipe, pictures: list[LabelledPicture], augment: bool) -> DataLoader[Sample]:
+    return DataLoader(
+        Samples(pictures, recipe.input_size, augment),
+        recipe.batch,
+        shuffle=augment,
+        drop_last=augment,
+        num_workers=1,
+        persistent_workers=True,
+        collate_fn=partial(collate, tasks=recipe.tasks),
+    )

@@ -1,0 +1,98 @@
+"""What the server adds to the backbone: a neck over several scales, an anchor-free detection head, a classification head."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mtl_split_net.bottleneck import convolution
+
+STRIDES = (8, 16, 32)
+"""Input pixels per cell of the three maps that the neck hands to the detection head."""
+
+
+def _separable(width: int) -> nn.Sequential:
+    return nn.Sequential(convolution(width, width, 5, groups=width), convolution(width, width))
+
+
+class Neck(nn.Module):
+    """Merges the features of two scales into three: a feature pyramid whose finest level is grown from the split point's features.
+
+    Features at strides 16 (N, fine, H/16, W/16) and 32 (N, coarse, H/32, W/32) in, maps (N, width, H/s, W/s) for s in STRIDES out.
+    """
+
+    def __init__(self, fine: int, coarse: int, width: int) -> None:
+        """Merge features of `fine` and `coarse` channels into maps of `width` channels."""
+        super().__init__()
+        self.coarse = convolution(coarse, width)
+        self.fine = convolution(fine, width)
+        self.merge = nn.Sequential(convolution(width, width, 3), _separable(width))
+        # Where in its cell a small object lies is in the channels, so the finest map is unfolded from them.
+        self.unfold = nn.Sequential(nn.Conv2d(width, 4 * width, 1, bias=False), nn.PixelShuffle(2), nn.BatchNorm2d(width))
+        self.refine = nn.Sequential(nn.Hardswish(), _separable(width), _separable(width))
+        self.coarsen = nn.Sequential(_separable(width), _separable(width))
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> list[Tensor]:
+        """Merge the two scales; see the class for the shapes."""
+        low = self.coarse(coarse)
+        middle = self.merge(self.fine(fine) + nn.functional.interpolate(low, scale_factor=2.0, mode="nearest"))
+        return [self.refine(self.unfold(middle)), middle, self.coarsen(low)]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The detection head's raw answer for P points.
+
+    boxes: (N, P, 4) x1, y1, x2, y2 in input pixels; logits: (N, P, labels); centres: (P, 2) x, y of the points in input pixels;
+    strides: (P,).
+    """
+
+    boxes: Tensor
+    logits: Tensor
+    centres: Tensor
+    strides: Tensor
+
+
+class DetectionHead(nn.Module):
+    """Anchor-free detection: every cell of every map proposes one box with a score per label (as in YOLOX, Ge et al. 2021)."""
+
+    def __init__(self, width: int, labels: int) -> None:
+        """Detect `labels` kinds of objects on maps of `width` channels."""
+        super().__init__()
+        self.score_tower = nn.ModuleList(nn.Sequential(_separable(width), _separable(width)) for _ in STRIDES)
+        self.box_tower = nn.ModuleList(nn.Sequential(_separable(width), _separable(width)) for _ in STRIDES)
+        self.scores = nn.ModuleList(nn.Conv2d(width, labels, 1) for _ in STRIDES)
+        self.boxes = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in STRIDES)
+        for layer in self.scores:
+            # Nearly all cells are background: begin there (focal loss, Lin et al. 2017).
+            nn.init.constant_(layer.bias, -math.log(99))
+
+    def forward(self, maps: list[Tensor]) -> Candidates:
+        """Maps (N, width, H/s, W/s) for s in STRIDES in, candidates for all their cells out."""
+        boxes, logits, centres, strides = [], [], [], []
+        for level, (features, stride) in enumerate(zip(maps, STRIDES, strict=True)):
+            height, width = features.shape[2:]
+            y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+            centre = ((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride).to(features)
+            logits.append(self.scores[level](self.score_tower[level](features)).flatten(2).transpose(1, 2))
+            offset, size = self.boxes[level](self.box_tower[level](features)).flatten(2).transpose(1, 2).split(2, dim=-1)
+            middle = centre + offset * stride
+            half = size.clamp(max=math.log(64)).exp() * (stride / 2)
+            boxes.append(torch.cat([middle - half, middle + half], dim=-1))
+            centres.append(centre)
+            strides.append(centre.new_full((height * width,), stride))
+        return Candidates(torch.cat(boxes, 1), torch.cat(logits, 1), torch.cat(centres), torch.cat(strides))
+
+
+class ClassificationHead(nn.Module):
+    """Classification of the whole picture from pooled features."""
+
+    def __init__(self, features: int, labels: int, width: int = 128) -> None:
+        """Classify into `labels` from maps of `features` channels."""
+        super().__init__()
+        self.classify = nn.Sequential(nn.Linear(features, width), nn.Hardswish(), nn.Dropout(0.1), nn.Linear(width, labels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (N, C, H, W) in, logits (N, labels) out."""
+        return self.classify(features.mean(dim=(2, 3)))

@@ -1,0 +1,102 @@
+"""What the network is trained for: one loss per task, added up as MTL-Split does."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mtl_split_net.heads import Candidates
+from mtl_split_net.vision import ops
+
+BEST_POINTS = 10
+"""How many points learn each object."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The true objects of N pictures, padded to M.
+
+    boxes: (N, M, 4) x1, y1, x2, y2 in input pixels; labels: (N, M) indices; present: bool (N, M), false in the padding;
+    ignore: bool (N, M); labelled: bool (N, labels), false for labels whose objects need not all have a box in the picture.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    present: Tensor
+    ignore: Tensor
+    labelled: Tensor
+
+
+def pairwise_overlap(one: Tensor, other: Tensor) -> Tensor:
+    """Intersection over union of boxes (..., A, 4) and (..., B, 4): (..., A, B)."""
+    top_left = torch.maximum(one[..., :, None, :2], other[..., None, :, :2])
+    bottom_right = torch.minimum(one[..., :, None, 2:], other[..., None, :, 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1) for boxes in (one, other)]
+    return intersection / (areas[0][..., :, None] + areas[1][..., None, :] - intersection).clamp(min=1e-6)
+
+
+@torch.no_grad()
+def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Tensor]:
+    """Choose which points learn which object: task-aligned assignment (TOOD, Feng et al. 2021).
+
+    Points inside an object's box, or within a cell of its middle, compete by score^0.5 * overlap^6; the best few learn the object.
+    Returns, for N pictures and P points, the object's index (N, P), whether the point learns any (N, P), and the score that
+    it is to learn (N, P), which is the overlap of the object's best point scaled by how well the point competes.
+    """
+    boxes = objects.boxes
+    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+    points = candidates.centres
+    inside = ((points > boxes[:, :, None, :2]) & (points < boxes[:, :, None, 2:])).all(-1)
+    near = ((points - middle[:, :, None]).abs() <= candidates.strides[:, None]).all(-1)
+    eligible = (inside | near) & (objects.present & ~objects.ignore)[..., None]
+    scores = candidates.logits.sigmoid().transpose(1, 2)
+    scores = scores.gather(1, objects.labels[..., None].expand(-1, -1, points.shape[0]))
+    overlap = pairwise_overlap(boxes, candidates.boxes)
+    alignment = (scores.sqrt() * overlap.pow(6) + 1e-9) * eligible
+    threshold = alignment.topk(BEST_POINTS, dim=-1).values[..., -1:]
+    chosen = eligible & (alignment >= threshold) & (alignment > 0)
+    # A point wanted by several objects learns the one that it overlaps most.
+    best = torch.where(chosen, overlap, -1.0).max(dim=1)
+    wanted = chosen.any(dim=1)
+    kept = chosen & (best.indices[:, None] == torch.arange(boxes.shape[1], device=boxes.device)[:, None])
+    highest_alignment = torch.where(kept, alignment, 0.0).amax(-1, keepdim=True).clamp(min=1e-12)
+    highest_overlap = torch.where(kept, overlap, 0.0).amax(-1, keepdim=True)
+    score = torch.where(kept, alignment / highest_alignment * highest_overlap, 0.0).amax(1)
+    return best.indices, wanted, score
+
+
+def detection_loss(candidates: Candidates, objects: Objects) -> dict[str, Tensor]:
+    """The detection loss's two parts: score (binary cross-entropy) and box (complete IoU loss, Zheng et al. 2020), both per object.
+
+    Labels that a picture does not label, and points that lie in an ignored object without learning another, are left out.
+    """
+    index, wanted, score = assign(candidates, objects)
+    labels = objects.labels.gather(1, index)
+    targets = functional.one_hot(labels, candidates.logits.shape[-1]) * (score * wanted)[..., None]
+    total = score.sum().clamp(min=1.0)
+    losses = functional.binary_cross_entropy_with_logits(candidates.logits, targets, reduction="none")
+    counted = objects.labelled[:, None] & (wanted | ~_inside_ignored(candidates, objects))[..., None]
+    score_loss = (losses * counted).sum() / total
+    true_boxes = objects.boxes.gather(1, index[..., None].expand(-1, -1, 4))
+    box_losses = ops.complete_box_iou_loss(candidates.boxes[wanted], true_boxes[wanted])
+    return {"score": score_loss, "box": (box_losses * score[wanted]).sum() / total}
+
+
+def _inside_ignored(candidates: Candidates, objects: Objects) -> Tensor:
+    points = candidates.centres
+    reach = candidates.strides[:, None] / 2
+    boxes = objects.boxes[:, :, None]
+    inside = ((points > boxes[..., :2] - reach) & (points < boxes[..., 2:] + reach)).all(-1)
+    return (inside & (objects.present & objects.ignore)[..., None]).any(1)
+
+
+UNKNOWN = -1
+"""Index that stands for a classification label that a picture does not have."""
+
+
+def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of logits (N, labels) against label indices (N,); UNKNOWN ones are left out."""
+    known = labels != UNKNOWN
+    return functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum") / known.sum().clamp(min=1)

@@ -1,0 +1,101 @@
+"""The whole multi-task network, made of the two halves that are exported: the prefix for the edge, the suffix for the server."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.payload import Shape
+from mtl_split_core.scene import Size
+from mtl_split_net.backbones import Backbone, last_of_each_scale, stage_shapes
+from mtl_split_net.bottleneck import Decoder, Encoder, quantise
+from mtl_split_net.heads import Candidates, ClassificationHead, DetectionHead, Neck
+
+Outputs = dict[str, Candidates | Tensor]
+"""Per task: the candidates of a detection task, the logits (N, labels) of a classification task."""
+
+MEAN = (103.53, 116.28, 123.675)
+DEVIATION = (57.375, 57.12, 58.395)
+"""ImageNet's pixel statistics, blue-green-red, 0 to 255: torchvision's checkpoints expect inputs normalised by them."""
+
+
+class Prefix(nn.Module):
+    """The edge's half: pictures to latents."""
+
+    def __init__(self, stages: nn.Sequential, encoder: Encoder) -> None:
+        """Chain the backbone's stages before the split point and the bottleneck's encoder."""
+        super().__init__()
+        self.stages = stages
+        self.encoder = encoder
+        self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures, uint8 (N, height, width, 3) blue-green-red, in; latents, float32 (N, channels, height', width'), out."""
+        normalised = (images.float() - self.mean) / self.deviation
+        # The filters of torchvision's checkpoints expect red first.
+        latents: Tensor = self.encoder(self.stages(normalised.flip(3).permute(0, 3, 1, 2)))
+        return latents
+
+
+class Suffix(nn.Module):
+    """The server's half: latents to every task's outputs."""
+
+    def __init__(self, decoder: Decoder, stages: nn.Sequential, neck: Neck, heads: nn.ModuleDict) -> None:
+        """Chain the bottleneck's decoder, the backbone's stages after the split point, the neck and a head per task."""
+        super().__init__()
+        self.decoder = decoder
+        self.stages = stages
+        self.neck = neck
+        self.heads = heads
+
+    def forward(self, latents: Tensor) -> Outputs:
+        """Latents (N, channels, height', width') in, every task's raw outputs out."""
+        fine = self.decoder(latents)
+        coarse = self.stages(fine)
+        maps = self.neck(fine, coarse)
+        return {
+            name: head(maps) if isinstance(head, DetectionHead) else head(coarse) for name, head in self.heads.items()
+        }
+
+
+class MultiTaskNetwork(nn.Module):
+    """One backbone shared by several tasks and cut at a split point, with a bottleneck there and a head per task.
+
+    After MTL-Split (Capogrosso et al. 2024), which cuts at the end of the backbone and has no bottleneck.
+    """
+
+    def __init__(
+        self, backbone: str, split_point: str, channels: int, tasks: Sequence[Task], input_size: Size, width: int = 96
+    ) -> None:
+        """Build the network with random weights.
+
+        `channels` is the bottleneck's number of channels, `width` the neck's. Raises ValueError for an unknown backbone or split
+        point, or one whose features are not at a sixteenth of the input's resolution.
+        """
+        super().__init__()
+        self.tasks = tuple(tasks)
+        before, after = Backbone(backbone).split(split_point)
+        columns, rows = input_size
+        shapes = stage_shapes(nn.Sequential(*before, *after).eval(), torch.zeros(1, 3, rows, columns))
+        features, height, _ = shapes[len(before) - 1]
+        if height * 16 != rows or len(before) - 1 not in last_of_each_scale(shapes):
+            raise ValueError(f"split point {split_point!r} is not the last at 1/16 of the input's resolution")
+        self.latent_shape: Shape = (channels, *shapes[len(before) - 1][1:])
+        coarse = shapes[-1][0]
+        heads = nn.ModuleDict(
+            {
+                task.name: DetectionHead(width, len(task.labels))
+                if task.kind == "detection"
+                else ClassificationHead(coarse, len(task.labels))
+                for task in tasks
+            }
+        )
+        self.prefix = Prefix(before, Encoder(features, channels))
+        self.suffix = Suffix(Decoder(channels, features), after, Neck(features, coarse, width), heads)
+
+    def forward(self, images: Tensor, step: float) -> Outputs:
+        """Pictures, uint8 (N, height, width, 3) blue-green-red, through both halves, the latents quantised to multiples of `step`."""
+        outputs: Outputs = self.suffix(quantise(self.prefix(images), step))
+        return outputs

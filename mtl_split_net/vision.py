@@ -1,0 +1,13 @@
+"""torchvision, imported so that its Python half works where its compiled operators cannot be loaded, as beside a torch for the CPU."""
+
+import torch
+
+_library = torch.library.Library("torchvision", "FRAGMENT")
+for _operator in ("nms", "qnms"):
+    # torchvision needs these two to be declared when it is imported; nothing here calls them.
+    if not hasattr(torch.ops.torchvision, _operator):
+        _library.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+from torchvision import models, ops  # noqa: E402
+
+__all__ = ["models", "ops"]
