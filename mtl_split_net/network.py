@@ -15,9 +15,9 @@ from mtl_split_net.heads import Candidates, ClassificationHead, DetectionHead, N
 Outputs = dict[str, Candidates | Tensor]
 """Per task: the candidates of a detection task, the logits (N, labels) of a classification task."""
 
-MEAN = (103.53, 116.28, 123.675)
-DEVIATION = (57.375, 57.12, 58.395)
-"""ImageNet's pixel statistics, blue-green-red, 0 to 255: torchvision's checkpoints expect inputs normalised by them."""
+MEAN = (123.675, 116.28, 103.53)
+DEVIATION = (58.395, 57.12, 57.375)
+"""ImageNet's pixel statistics, red-green-blue, 0 to 255: torchvision's checkpoints expect inputs normalised by them."""
 
 
 class Prefix(nn.Module):
@@ -28,14 +28,14 @@ class Prefix(nn.Module):
         super().__init__()
         self.stages = stages
         self.encoder = encoder
-        self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION), persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Pictures, uint8 (N, height, width, 3) blue-green-red, in; latents, float32 (N, channels, height', width'), out."""
-        normalised = (images.float() - self.mean) / self.deviation
-        # The filters of torchvision's checkpoints expect red first.
-        latents: Tensor = self.encoder(self.stages(normalised.flip(3).permute(0, 3, 1, 2)))
+        # Reordering bytes before they become floats takes half of the time.
+        planes = images.permute(0, 3, 1, 2).flip(1).float()
+        latents: Tensor = self.encoder(self.stages((planes - self.mean) * self.scale))
         return latents
 
 

@@ -1,0 +1,51 @@
+"""The `mtl-split` command: train, export."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one of the subcommands; `mtl-split --help` lists them."""
+    parser = argparse.ArgumentParser(prog="mtl-split", description="Split multi-task perception: train and export.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("train", help="train a recipe's network, or go on with an interrupted training")
+    command.add_argument("recipe", type=Path, nargs="?", default=RECIPE, help="YAML file (default: the shipped bundle's)")
+    command.add_argument("--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)")
+    command.add_argument("--processes", type=int, default=os.cpu_count(), help="processes that draw simulated pictures")
+    command.set_defaults(function=_train)
+
+    command = commands.add_parser("export", help="write the bundle of a training")
+    command.add_argument("--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)")
+    command.add_argument("--bundle", type=Path, default=Path("models/street"), help="folder to write (default: %(default)s)")
+    command.set_defaults(function=_export)
+
+    options = parser.parse_args(arguments)
+    try:
+        options.function(options)
+    except ValueError as error:
+        parser.exit(1, f"mtl-split: {error}\n")
+
+
+# Each subcommand imports what it needs: torch takes seconds to load, and not every machine has it.
+
+
+def _train(options: argparse.Namespace) -> None:
+    from mtl_split_lab.training import train
+
+    train(options.recipe, options.run, options.processes)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from mtl_split_lab.export import export
+
+    bundle = export(options.run, options.bundle)
+    print(f"wrote bundle {bundle.name} ({bundle.fingerprint}) to {options.bundle}")
+
+
+if __name__ == "__main__":
+    main()
