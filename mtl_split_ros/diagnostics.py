@@ -1,0 +1,151 @@
+"""What became of the frames of one input: counted as they pass, told as one status of /diagnostics per period."""
+
+import statistics
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from builtin_interfaces.msg import Time as Stamp
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rclpy.clock import Clock
+
+from mtl_split_core.errors import InputError
+
+REPORT_INTERVAL = 5.0
+"""Seconds between two log lines about refused frames of one kind."""
+
+
+class Logger(Protocol):
+    """The part of a node's logger that is needed here."""
+
+    def error(self, message: str) -> bool: ...
+
+    def warning(self, message: str) -> bool: ...
+
+
+class Stream:
+    """The frames of one input topic. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        topic: str,
+        stages: Iterable[str],
+        errors: Iterable[type[InputError]],
+        counts: Iterable[str],
+        clock: Clock,
+        logger: Logger,
+    ) -> None:
+        """Start with nothing received.
+
+        topic: resolved name; stages, errors, counts: the stages, the types of InputError and the further counts to report even
+        before there is any; clock: the node's.
+        """
+        self.topic = topic
+        self._clock = clock
+        self._logger = logger
+        self._lock = threading.Lock()
+        self._stages: dict[str, list[float]] = {stage: [] for stage in stages}
+        self._bytes: list[int] = []
+        self._totals = Counter({"received": 0, "published": 0, **dict.fromkeys(counts, 0)})
+        self._totals.update({_refused(error): 0 for error in errors})
+        self._reported = self._totals.copy()
+        self._reported_at = time.monotonic()
+        self._newest: int | None = None
+        self._problem = ""
+        self._logged: deque[str] = deque(maxlen=64)
+        self._log_again_at: defaultdict[type[InputError], float] = defaultdict(float)
+
+    def received(self, stamp: Stamp) -> None:
+        """Count a frame that arrived, with the stamp of its camera image."""
+        nanoseconds = stamp.sec * 10**9 + stamp.nanosec
+        with self._lock:
+            self._totals["received"] += 1
+            # A clock that jumps back, such as that of a bag played in a loop, must not stop anything.
+            self._totals["stamps_back"] += self._newest is not None and nanoseconds < self._newest
+            self._newest = nanoseconds
+
+    def published(self, stages: Mapping[str, float], payload_bytes: int) -> None:
+        """Count a frame that was answered, with its stages' milliseconds and the bytes of its payload."""
+        with self._lock:
+            self._totals["published"] += 1
+            self._bytes.append(payload_bytes)
+            for stage, milliseconds in stages.items():
+                self._stages[stage].append(milliseconds)
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Count frames that met another fate."""
+        with self._lock:
+            self._totals[name] += number
+
+    def refuse(self, error: InputError) -> None:
+        """Count a frame that could not be used; each distinct error is logged once, one of a kind per `REPORT_INTERVAL`."""
+        text = f"{self.topic}: {error}"
+        now = time.monotonic()
+        with self._lock:
+            self._totals[_refused(type(error))] += 1
+            self._problem = text
+            if text in self._logged or now < self._log_again_at[type(error)]:
+                return
+            self._logged.append(text)
+            self._log_again_at[type(error)] = now + REPORT_INTERVAL
+        self._logger.error(text)
+
+    def warn(self, problem: str) -> None:
+        """Log what keeps frames from arriving, and report it until some do."""
+        self._logger.warning(problem)
+        with self._lock:
+            self._problem = problem
+
+    def age(self) -> float | None:
+        """Return the seconds since the camera took the newest frame, by the node's clock; None before the first frame."""
+        return None if self._newest is None else (self._clock.now().nanoseconds - self._newest) / 1e9
+
+    def report(self, name: str) -> DiagnosticStatus:
+        """Return a status about the time since the previous report, and begin anew."""
+        with self._lock:
+            now = time.monotonic()
+            seconds, self._reported_at = now - self._reported_at, now
+            news = self._totals - self._reported
+            self._reported = self._totals.copy()
+            age = self.age()
+            values = {
+                "received_hz": f"{news['received'] / seconds:.1f}",
+                "published_hz": f"{news['published'] / seconds:.1f}",
+                "age_ms": "n/a" if age is None else f"{age * 1e3:.1f}",
+                "bytes_per_frame": _median(self._bytes),
+                **{name: str(total) for name, total in self._totals.items()},
+                **{f"stage_ms/{stage}": _median(times) for stage, times in self._stages.items()},
+            }
+            level, message = self._judge(news, values["published_hz"])
+            self._bytes.clear()
+            for times in self._stages.values():
+                times.clear()
+            if news["published"]:
+                self._problem = ""
+        return DiagnosticStatus(
+            level=level,
+            name=f"{name}: {self.topic}",
+            message=message,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+
+    def _judge(self, news: Counter[str], rate: str) -> tuple[bytes, str]:
+        refused = sum(number for name, number in news.items() if name.startswith("refused/"))
+        if refused:
+            message = f"{refused} of {news['received']} frames refused, the last one: {self._problem}"
+            return DiagnosticStatus.WARN if news["published"] else DiagnosticStatus.ERROR, message
+        if news["published"]:
+            return DiagnosticStatus.OK, f"{rate} frames/s"
+        if self._newest is None:
+            return DiagnosticStatus.WARN, self._problem or f"waiting for {self.topic}"
+        return DiagnosticStatus.WARN, self._problem or f"no new frame on {self.topic}"
+
+
+def _refused(error: type[InputError]) -> str:
+    return f"refused/{error.__name__}"
+
+
+def _median(values: list[float] | list[int]) -> str:
+    return f"{statistics.median(values):.2f}" if values else "n/a"

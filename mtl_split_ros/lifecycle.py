@@ -1,0 +1,135 @@
+"""What the edge and the server have in common as nodes: lifecycle with autostart, parameters, diagnostics, and an end on a fault."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from mtl_split_core.errors import InputError
+from mtl_split_ros.diagnostics import Stream
+from mtl_split_ros.parameters import Parameter, Parameters
+
+COMMON_PARAMETERS = (
+    Parameter("bundle", 'The trained network: name of a shipped bundle, or a folder (with a "/" in it).'),
+    Parameter("threads", "Processor threads that inference may use.", range=(1, 64)),
+    Parameter("autostart", "Configure and activate at the start; false: wait for a lifecycle manager."),
+    Parameter("diagnostics_period", "Seconds between two reports on /diagnostics.", range=(0.1, 60.0)),
+)
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose parameters are read at configure and can only be changed before.
+
+    A step that raises InputError fails with one line in the log and in /diagnostics, and the node lives on in the state before. Any
+    other exception is a fault and ends the process: see `ended`.
+    """
+
+    def __init__(self, name: str, parameters: Parameters) -> None:
+        """Declare the parameters and begin to report. Raises InputError for a parameter that cannot be."""
+        super().__init__(name)
+        self.ended: Future[None] = Future()
+        self.streams: list[Stream] = []
+        self._parameters = parameters
+        self._state = "unconfigured"
+        self._trouble = ""
+        parameters.declare(self, may_change=lambda: self._state == "unconfigured")
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # On a steady clock, because a simulated one that stands still is among the things to be told.
+        period = parameters.read(self)["diagnostics_period"]
+        self._timer = self.create_timer(period, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @abstractmethod
+    def configure(self, values: dict[str, Any]) -> None:
+        """Load everything that the parameters' `values` name, warm it up, and create the publishers."""
+
+    @abstractmethod
+    def activate(self) -> None:
+        """Set `streams`, start the worker and subscribe."""
+
+    @abstractmethod
+    def deactivate(self) -> None:
+        """Unsubscribe and stop the worker."""
+
+    @abstractmethod
+    def cleanup(self) -> None:
+        """Release what `configure` made."""
+
+    def autostart(self) -> None:
+        """Configure and activate, if the parameter `autostart` says so."""
+        if self.get_parameter("autostart").value and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def fail(self, error: BaseException) -> None:
+        """End the process with an exception."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up; fails for a parameter or a bundle that cannot be used."""
+        values = self._parameters.read(self)
+        self._timer.timer_period_ns = int(values["diagnostics_period"] * 1e9)
+        return self._step(lambda: self.configure(values), "inactive")
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe."""
+        return self._step(self.activate, "active")
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and finish the frame at hand."""
+        return self._step(self._deactivate, "inactive")
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the network and the publishers."""
+        return self._step(self.cleanup, "unconfigured")
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and release everything, from whatever state."""
+        return self._step(self._stop, "finalized")
+
+    def destroy_node(self) -> None:
+        """Stop the worker and destroy the node."""
+        self._stop()
+        super().destroy_node()
+
+    def _deactivate(self) -> None:
+        self.deactivate()
+        self.streams = []
+
+    def _stop(self) -> None:
+        if self._state == "active":
+            self._deactivate()
+            self._state = "inactive"
+        if self._state == "inactive":
+            self.cleanup()
+            self._state = "unconfigured"
+
+    def _step(self, step: Callable[[], None], reached: str) -> TransitionCallbackReturn:
+        self._trouble = ""
+        try:
+            step()
+        except InputError as error:
+            self._trouble = str(error)
+            self.get_logger().error(self._trouble)
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            self.fail(error)  # rclpy would go on without a word
+            raise
+        self._state = reached
+        self.get_logger().info(reached)
+        return TransitionCallbackReturn.SUCCESS
+
+    def _report(self) -> None:
+        name = self.get_fully_qualified_name()
+        statuses = [stream.report(name) for stream in self.streams]
+        if not statuses:
+            level = DiagnosticStatus.ERROR if self._trouble else DiagnosticStatus.OK
+            message = f"{self._state}: {self._trouble}" if self._trouble else self._state
+            statuses = [DiagnosticStatus(level=level, name=name, message=message)]
+        report = DiagnosticArray(status=statuses)
+        report.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(report)

@@ -1,0 +1,73 @@
+"""Results as messages of vision_msgs, and back."""
+
+import numpy as np
+from std_msgs.msg import Header
+from vision_msgs.msg import (
+    BoundingBox2D,
+    Detection2D,
+    Detection2DArray,
+    LabelInfo,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+    Point2D,
+    Pose2D,
+    VisionClass,
+)
+from vision_msgs.msg import Classification as ClassificationMessage
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.scene import Classification, Detections
+
+MESSAGE_TYPES = {"detection": Detection2DArray, "classification": ClassificationMessage}
+"""The type of a task's messages by its kind."""
+
+
+def result_topic(task: Task) -> str:
+    """The relative name of the topic with a task's results."""
+    if task.kind == "classification":
+        return f"classification/{task.name}"
+    return "detections" if task.name == "detection" else f"detections/{task.name}"
+
+
+def to_message(result: Detections | Classification, header: Header) -> Detection2DArray | ClassificationMessage:
+    """Write a result with its image's header: all labels of a classification, best first; detections in image pixels."""
+    if isinstance(result, Classification):
+        order = np.argsort(-result.scores, kind="stable")
+        hypotheses = [ObjectHypothesis(class_id=result.labels[i], score=float(result.scores[i])) for i in order]
+        return ClassificationMessage(header=header, results=hypotheses)
+    rows = zip(result.boxes.tolist(), result.labels, result.scores.tolist(), strict=True)
+    return Detection2DArray(header=header, detections=[_detection(header, *row) for row in rows])
+
+
+def to_detections(message: Detection2DArray) -> Detections:
+    """Read detections, each with its first hypothesis."""
+    boxes = np.zeros((len(message.detections), 4), np.float32)
+    for row, detection in zip(boxes, message.detections, strict=True):
+        centre, box = detection.bbox.center.position, detection.bbox
+        half_width, half_height = box.size_x / 2, box.size_y / 2
+        row[:] = centre.x - half_width, centre.y - half_height, centre.x + half_width, centre.y + half_height
+    hypotheses = [detection.results[0].hypothesis for detection in message.detections]
+    scores = np.array([hypothesis.score for hypothesis in hypotheses], np.float32)
+    return Detections(boxes, tuple(hypothesis.class_id for hypothesis in hypotheses), scores)
+
+
+def to_classification(message: ClassificationMessage) -> Classification:
+    """Read a classification; its labels are in the order of the message, best first."""
+    scores = np.array([hypothesis.score for hypothesis in message.results], np.float32)
+    return Classification(tuple(hypothesis.class_id for hypothesis in message.results), scores)
+
+
+def label_info(task: Task, header: Header, threshold: float) -> LabelInfo:
+    """The labels of a task, numbered; `threshold` is the lowest score that is published."""
+    classes = [VisionClass(class_id=number, class_name=label) for number, label in enumerate(task.labels)]
+    return LabelInfo(header=header, class_map=classes, threshold=threshold)
+
+
+def _detection(header: Header, box: list[float], label: str, score: float) -> Detection2D:
+    left, top, right, bottom = box
+    centre = Point2D(x=(left + right) / 2, y=(top + bottom) / 2)
+    return Detection2D(
+        header=header,
+        results=[ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id=label, score=score))],
+        bbox=BoundingBox2D(center=Pose2D(position=centre), size_x=right - left, size_y=bottom - top),
+    )

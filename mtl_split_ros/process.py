@@ -1,0 +1,67 @@
+"""A node as a process: it runs until SIGINT, SIGTERM or its own end, and leaves an exit code.
+
+    class CameraNode(EndingNode):
+        ...  # self.ended.set_result(None) when it has nothing more to do; destroy_node() stops its threads
+
+    def main() -> int:
+        return run(CameraNode)
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.signals import SignalHandlerOptions
+
+from mtl_split_core.errors import InputError
+
+
+class Runnable(Protocol):
+    """What `run` needs of a node beside being one.
+
+    ended: done when the node wants its process to end, by itself (a result) or for a fault (an exception);
+    destroy_node: also stops the threads that the node has.
+    """
+
+    ended: Future[None]
+
+    def destroy_node(self) -> None: ...
+
+
+def run(create: Callable[[], Runnable]) -> int:
+    """Create a node and spin it; returns the process' exit code.
+
+    0 after SIGINT, SIGTERM or the node's own end; 1 where creating it raised InputError, which is logged. The exception of a fault
+    in a callback or of the node's `ended` is raised.
+    """
+    # rclpy's own handlers would invalidate the context under the threads that still publish: here everything is
+    # stopped in order instead, and a second signal on the way changes nothing.
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = create()
+    except InputError as error:
+        get_logger("mtl_split").fatal(str(error))
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    with ThreadPoolExecutor(1) as pool:
+        spinning = pool.submit(executor.spin)
+        outcomes: tuple[Future[Any], ...] = (spinning, node.ended)
+        for outcome in outcomes:
+            outcome.add_done_callback(lambda _: stop.set())
+        stop.wait()
+        executor.shutdown()
+    for outcome in outcomes:
+        if outcome.done():
+            outcome.result()
+    node.destroy_node()
+    rclpy.shutdown()
+    return 0

@@ -1,0 +1,92 @@
+"""Quality of service: each kind of topic's profile, user overrides, and a warning that names both sides where profiles do not match."""
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Images and bottlenecks: only the newest counts, and a lost one is not worth waiting for."""
+
+RESULT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+"""Results and ground truth."""
+
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""What a late subscriber has to get too, such as labels."""
+
+Warn = Callable[[str], None]
+
+
+def subscribe(
+    node: Node, kind: type[Any], topic: str, callback: Callable[..., None], profile: QoSProfile, warn: Warn
+) -> Subscription[Any]:
+    """Subscribe to a topic; `warn` is called with a sentence whenever a publisher's profile does not match."""
+    own = copy(profile)  # rclpy writes the user's overrides into the profile it is given
+
+    def mismatch(event: Any) -> None:
+        offers = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
+        warn(_mismatch(node, topic, "requests", own, "offers", offers, event.last_policy_kind))
+
+    return node.create_subscription(
+        kind,
+        topic,
+        callback,
+        own,
+        event_callbacks=SubscriptionEventCallbacks(incompatible_qos=mismatch),
+        qos_overriding_options=_overridable(),
+    )
+
+
+def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile) -> Publisher[Any]:
+    """Create a publisher; a subscription whose profile does not match is warned of in the node's log."""
+    own = copy(profile)
+
+    def mismatch(event: Any) -> None:
+        requests = node.get_subscriptions_info_by_topic(node.resolve_topic_name(topic))
+        node.get_logger().warning(_mismatch(node, topic, "offers", own, "requests", requests, event.last_policy_kind))
+
+    return node.create_publisher(
+        kind,
+        topic,
+        own,
+        event_callbacks=PublisherEventCallbacks(incompatible_qos=mismatch),
+        qos_overriding_options=_overridable(),
+    )
+
+
+def _overridable() -> QoSOverridingOptions:
+    kinds = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+    return QoSOverridingOptions(kinds)
+
+
+def _mismatch(
+    node: Node, topic: str, verb: str, own: QoSProfile, their_verb: str, others: list[TopicEndpointInfo], kind: int
+) -> str:
+    policy = qos_policy_name_from_kind(kind).lower()
+    others_words = [
+        f"{other.node_namespace.rstrip('/')}/{other.node_name} {their_verb} {_value(other.qos_profile, policy)}"
+        for other in others
+        if _value(other.qos_profile, policy) != _value(own, policy)
+    ]
+    return (
+        f"{node.resolve_topic_name(topic)}: {policy} does not match, so nothing passes: "
+        f"{node.get_fully_qualified_name()} {verb} {_value(own, policy)}, {', '.join(others_words)}"
+    )
+
+
+def _value(profile: QoSProfile, policy: str) -> str:
+    value = getattr(profile, policy)
+    return str(getattr(value, "name", value)).lower()
