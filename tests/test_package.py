@@ -1,0 +1,119 @@
+"""What the package says about itself: versions, dependencies, the direction of imports, and the messages' types."""
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from ament_index_python.packages import get_package_share_directory
+
+ROOT = Path(__file__).parent.parent
+PACKAGE_XML = ElementTree.parse(ROOT / "package.xml").getroot()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = PYPROJECT["tool"]["setuptools"]["packages"]
+
+# Which of the project's packages each of them may import.
+MAY_IMPORT = {
+    "mtl_split_core": set(),
+    "mtl_split_net": {"mtl_split_core"},
+    "mtl_split_ros": {"mtl_split_core"},
+    "mtl_split_edge": {"mtl_split_core", "mtl_split_ros"},
+    "mtl_split_server": {"mtl_split_core", "mtl_split_ros"},
+    "mtl_split_camera": {"mtl_split_core", "mtl_split_ros"},
+    "mtl_split_lab": {"mtl_split_core", "mtl_split_net", "mtl_split_ros", "mtl_split_camera"},
+}
+ON_THE_VEHICLE = ["mtl_split_core", "mtl_split_ros", "mtl_split_edge", "mtl_split_server", "mtl_split_camera"]
+ROSDEP_KEYS = {
+    "cv2": "python3-opencv",
+    "msgpack": "python3-msgpack",
+    "numpy": "python3-numpy",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "rosbags": "cv_bridge",  # takes its place where there is no ROS 2 distribution
+    "yaml": "python3-yaml",
+}
+
+# Measured on vision_msgs 4.1.1 itself, with Kilted's generators.
+VISION_MSGS_TYPE_HASHES = {
+    "BoundingBox2D": "RIHS01_008eacbb0cf8f26e83795547bed013eec3675485ef386ec056d80eaaf1c1ce2f",
+    "Classification": "RIHS01_f74db28d0eaef3afb78f48bf2161cd709a1383a0309d3454383b25be11345143",
+    "Detection2D": "RIHS01_0d12b69df5c593b3455b7346fac8205437a7d4bcb09b9e0e0b2dde787ded38ea",
+    "Detection2DArray": "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968",
+    "LabelInfo": "RIHS01_3d37df4015cdf660cc851c51897f2acd957e1ca6205ba0a99aebffb9406b0783",
+    "ObjectHypothesis": "RIHS01_51da43cec11c01957a64d1e05a24acd18aae7745ec30b74348ad5f6d634f7f90",
+    "ObjectHypothesisWithPose": "RIHS01_41c12344c0396c48b81df12467c192d99b2a0eb1463c5c37194e4223251c80bc",
+    "Point2D": "RIHS01_eab0e83f44ab4de92ceaf76dd7d0e7638f2bdd1d16ffbe16c7a136c48e407247",
+    "Pose2D": "RIHS01_b0b5d1d7b4c20dd4fcde3ed1d4b289a919290572007d67a97043814db25d3648",
+    "VisionClass": "RIHS01_1e4a11f0fed50b5623cb8ff26ca0e37952a48a9c074d16f804b44e9164c2037a",
+}
+
+
+def imports(folder: str) -> set[str]:
+    """Top-level names of everything that the Python files of a folder import, the standard library left out."""
+    names: set[str] = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names.add(node.module)
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names
+
+
+def normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_one_version_everywhere() -> None:
+    newest = re.search(r"^(\d+\.\d+\.\d+) \(", (ROOT / "CHANGELOG.rst").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert PACKAGE_XML.findtext("version") == PYPROJECT["project"]["version"] == newest[1]
+
+
+def test_every_package_is_installed_by_colcon_and_by_pip() -> None:
+    folders = {path.parent.name for path in ROOT.glob("mtl_split_*/__init__.py")}
+    installed = re.search(r"foreach\(package ([a-z ]+)\)", (ROOT / "CMakeLists.txt").read_text())
+    assert installed is not None
+    assert folders == set(PACKAGES) == {f"mtl_split_{name}" for name in installed[1].split()}
+
+
+@pytest.mark.parametrize("module", re.findall(r"set\(\S+_module (\S+)\)", (ROOT / "CMakeLists.txt").read_text()))
+def test_every_executable_has_a_main(module: str) -> None:
+    source = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    assert "main" in {node.name for node in source.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_one_way(package: str) -> None:
+    ours = {name for name in imports(package) if name.startswith("mtl_split_")}
+    assert ours - {package} <= MAY_IMPORT[package]
+
+
+def test_the_core_needs_no_ros_at_all() -> None:
+    assert imports("mtl_split_core") <= {"mtl_split_core", "cv2", "msgpack", "numpy", "onnxruntime"}
+
+
+def test_package_xml_names_every_dependency_of_the_vehicle() -> None:
+    named = {element.text for tag in ("depend", "exec_depend") for element in PACKAGE_XML.iter(tag)}
+    imported = set().union(*map(imports, [*ON_THE_VEHICLE, "launch"]))
+    needed = {name for name in imported if not name.startswith("mtl_split")}
+    assert {ROSDEP_KEYS.get(name, name) for name in needed} <= named
+
+
+def test_the_lock_file_pins_every_dependency_and_names_no_source() -> None:
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    pins = [re.fullmatch(r"([A-Za-z0-9._-]+)==[0-9][0-9A-Za-z.]*", line) for line in lines]
+    assert [line for line, pin in zip(lines, pins, strict=True) if pin is None] == []
+    pinned = {normalised(pin[1]) for pin in pins if pin is not None}
+    requirements = [requirement for group in PYPROJECT["dependency-groups"].values() for requirement in group]
+    assert {normalised(requirement.split("[")[0]) for requirement in requirements} <= pinned
+
+
+@pytest.mark.parametrize("name", VISION_MSGS_TYPE_HASHES)
+def test_vision_msgs_is_the_same_on_the_wire_wherever_it_comes_from(name: str) -> None:
+    description = json.loads((Path(get_package_share_directory("vision_msgs")) / "msg" / f"{name}.json").read_text())
+    hashes = {entry["type_name"]: entry["hash_string"] for entry in description["type_hashes"]}
+    assert hashes[f"vision_msgs/msg/{name}"] == VISION_MSGS_TYPE_HASHES[name]
