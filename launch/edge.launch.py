@@ -1,0 +1,11 @@
+"""The edge of one vehicle, on the vehicle's computer."""
+
+from launch import LaunchDescription
+
+from mtl_split_ros import graph
+from mtl_split_ros.launching import describe
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Called by `ros2 launch mtl_split edge.launch.py`."""
+    return describe(lambda options, given: [graph.edge(options, given.get("image_topic", ""))], "image_topic")

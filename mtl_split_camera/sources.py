@@ -1,0 +1,109 @@
+"""Where a camera's pictures come from: the simulated street, a video file or a folder of pictures."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from mtl_split_camera.street import Street
+from mtl_split_core.errors import InputError
+from mtl_split_core.scene import Image, Size, Truth
+
+Frame = tuple[Image, Truth | None]
+"""A picture and, where it is known, what is really in it."""
+
+DEFAULT_RATE = 15.0
+"""Frames per second of a source that has no rate of its own."""
+
+RATES = (0.1, 240.0)
+"""The lowest and the highest number of frames per second."""
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source.
+
+    rate: frames per second at which it is to be shown; frames: its pictures, in order; focal_length: in pixels, None if unknown.
+    """
+
+    rate: float
+    frames: Iterator[Frame]
+    focal_length: float | None = None
+
+
+def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callable[[str], None]) -> Source:
+    """Open "sim", "sim:SEED", "video:PATH" or "images:FOLDER".
+
+    rate: frames per second, 0 for the source's own; size: (width, height) of simulated pictures; loop: begin again at the end;
+    skipped: told in words about every picture that cannot be read. Raises InputError for an unknown source, and for a missing,
+    unreadable or empty one, at the latest with its first frame.
+    """
+    kind, _, argument = name.partition(":")
+    if kind == "sim":
+        return _open_street(argument or "0", rate or DEFAULT_RATE, size)
+    if kind == "video" and argument:
+        path = Path(argument).expanduser()
+        return Source(rate or _video_rate(path), _repeat(lambda: _video_frames(path), loop, path))
+    if kind == "images" and argument:
+        folder = Path(argument).expanduser()
+        files = _picture_files(folder)
+        return Source(rate or DEFAULT_RATE, _repeat(lambda: _read_pictures(files, skipped), loop, folder))
+    raise InputError(f"source is {name!r}, expected sim, sim:SEED, video:PATH or images:FOLDER")
+
+
+def _open_street(seed: str, rate: float, size: Size) -> Source:
+    if not seed.isdecimal():
+        raise InputError(f"source is 'sim:{seed}', expected a whole number as its seed")
+    return Source(rate, Street(int(seed), size, rate))
+
+
+def _video_rate(path: Path) -> float:
+    if not path.is_file():
+        raise InputError(f"no video file at {path}")
+    rate = float(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS))
+    if not RATES[0] <= rate <= RATES[1]:
+        raise InputError(f"{path} is no video with a frame rate of {RATES[0]} to {RATES[1]}: it says {rate}")
+    return rate
+
+
+def _video_frames(path: Path) -> Iterator[Frame]:
+    capture = cv2.VideoCapture(str(path))
+    while True:
+        more, image = capture.read()
+        if not more:
+            return
+        yield image.astype("uint8", copy=False), None
+
+
+def _picture_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"no folder at {folder}")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not files:
+        raise InputError(f"no pictures in {folder}: expected files named {', '.join(sorted(PICTURE_SUFFIXES))}")
+    return files
+
+
+def _read_pictures(files: list[Path], skipped: Callable[[str], None]) -> Iterator[Frame]:
+    for path in files:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            skipped(f"{path} is no picture that can be read")
+        else:
+            yield image.astype("uint8", copy=False), None
+
+
+def _repeat(play: Callable[[], Iterator[Frame]], loop: bool, path: Path) -> Iterator[Frame]:
+    """Play once, or again and again."""
+    while True:
+        empty = True
+        for frame in play():
+            empty = False
+            yield frame
+        if empty:
+            raise InputError(f"{path} holds no frame that can be read")
+        if not loop:
+            return

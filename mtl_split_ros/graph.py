@@ -1,0 +1,145 @@
+"""The wiring: which nodes run with which parameters and remappings, as plain data.
+
+`launch/*.launch.py` turn it into launch actions, `make demo` into plain processes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mtl_split_core.errors import InputError
+
+Value = bool | int | float | str | list[str]
+
+ENVIRONMENT = {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}
+"""For every process, unless the user has set it: Fast DDS's default transports lose raw camera images."""
+
+TOPIC = "topic:"
+"""A source "topic:NAME" is the topic of somebody else's camera; one that ends in /compressed carries JPEG or PNG."""
+
+COMPRESSED = "/compressed"
+
+
+@dataclass(frozen=True)
+class Process:
+    """One node in a process of its own: an executable of this package and what it is given."""
+
+    executable: str
+    name: str
+    namespace: str = ""
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
+    params_file: str = ""
+    log_level: str = ""
+
+    def ros_arguments(self) -> list[str]:
+        """Return the command line that gives a node all this where no launch system does, from `--ros-args` on."""
+        remappings = [("__node", self.name), ("__ns", f"/{self.namespace.strip('/')}"), *self.remappings]
+        line = ["--ros-args"]
+        for before, after in remappings:
+            line += ["-r", f"{before}:={after}"]
+        if self.params_file:
+            line += ["--params-file", self.params_file]
+        for name, value in self.parameters.items():
+            line += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML
+        if self.log_level:
+            line += ["--log-level", self.log_level]
+        return line
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose for every node; an empty or absent value leaves the node's own default."""
+
+    namespace: str = ""
+    params_file: str = ""
+    log_level: str = ""
+    use_sim_time: bool | None = None
+    autostart: bool | None = None
+    bundle: str = ""
+
+    def within(self, namespace: str) -> "Options":
+        """Return the same options for a namespace inside this one."""
+        return replace(self, namespace="/".join(part for part in (self.namespace, namespace) if part))
+
+
+def camera(options: Options, **parameters: Value | None) -> Process:
+    """The camera of one vehicle, with its own parameters where they are given."""
+    return _process("camera", options, {"use_sim_time": options.use_sim_time, **parameters})
+
+
+def edge(options: Options, topic: str = "") -> Process:
+    """The edge of one vehicle; its images come from the vehicle's own camera, or else from `topic`."""
+    remappings = [(image_topic(topic), topic)] if topic else []
+    transport = "compressed" if topic.endswith(COMPRESSED) else None
+    return _process("edge", options, {**_parameters_of_a_half(options), "transport": transport}, remappings)
+
+
+def server(options: Options, vehicles: Sequence[str] = ()) -> Process:
+    """The server of some vehicles, each the name of a namespace inside the server's; none given: as in its own parameters."""
+    return _process("server", options, {**_parameters_of_a_half(options), "vehicles": list(vehicles) or None})
+
+
+def demo(
+    options: Options, source: str = "", vehicles: Sequence[str] = (), out: str = "", **parameters: Value | None
+) -> tuple[Process, ...]:
+    """Everything on one machine: a server and, for every vehicle, a camera and an edge.
+
+    source: as the camera's parameter, or "topic:NAME", which starts no camera; out: a folder for every vehicle's recording (empty:
+    none is made); parameters: the camera's.
+    """
+    processes = [server(options, vehicles)]
+    for vehicle in vehicles or [""]:
+        own = options.within(vehicle)
+        topic = topic_of(source)
+        processes.append(edge(own, topic))
+        if not topic:
+            processes.append(camera(own, source=source, wait_for_subscriber=True, **parameters))
+        if out:
+            processes.append(_recorder(own, source, f"{out}/{vehicle}" if vehicle else out))
+    return tuple(processes)
+
+
+def topic_of(source: str) -> str:
+    """Return the topic that a source names; empty for a source that the camera node plays."""
+    topic = source.removeprefix(TOPIC) if source.startswith(TOPIC) else ""
+    if source.startswith(TOPIC) and not topic:
+        raise InputError(f"source is {source!r}, expected topic:NAME")
+    return topic
+
+
+def image_topic(topic: str) -> str:
+    """Return the name under which the nodes know a topic of images: raw, or compressed where it ends in /compressed."""
+    return f"image_raw{COMPRESSED}" if topic.endswith(COMPRESSED) else "image_raw"
+
+
+def _recorder(options: Options, source: str, out: str) -> Process:
+    arguments = ["--attach", "--out", out]
+    arguments += ["--source", source] if source else []
+    arguments += ["--bundle", options.bundle] if options.bundle else []
+    process = _process("demo", options, {"use_sim_time": options.use_sim_time})
+    return replace(process, name="recorder", arguments=tuple(arguments))
+
+
+def _parameters_of_a_half(options: Options) -> dict[str, Value | None]:
+    return {
+        "use_sim_time": options.use_sim_time,
+        "autostart": options.autostart,
+        "bundle": options.bundle,
+    }
+
+
+def _process(
+    executable: str, options: Options, parameters: Mapping[str, Value | None], remappings: Sequence[tuple[str, str]] = ()
+) -> Process:
+    given = {name: value for name, value in parameters.items() if value is not None and value != ""}
+    return Process(
+        executable=executable,
+        name=executable,
+        namespace=options.namespace,
+        parameters=given,
+        remappings=tuple(remappings),
+        params_file=options.params_file,
+        log_level=options.log_level,
+    )
