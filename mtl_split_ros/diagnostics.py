@@ -39,8 +39,8 @@ class Stream:
     ) -> None:
         """Start with nothing received.
 
-        topic: resolved name; stages, errors, counts: the stages, the types of InputError and the further counts to report even
-        before there is any; clock: the node's.
+        topic: resolved name; stages: the stages of a frame; errors, counts: types of InputError and further counts that
+        are reported even where they are 0; clock: the node's.
         """
         self.topic = topic
         self._clock = clock
@@ -48,7 +48,7 @@ class Stream:
         self._lock = threading.Lock()
         self._stages: dict[str, list[float]] = {stage: [] for stage in stages}
         self._bytes: list[int] = []
-        self._totals = Counter({"received": 0, "published": 0, **dict.fromkeys(counts, 0)})
+        self._totals = Counter({"received": 0, "published": 0, "stamps_back": 0, **dict.fromkeys(counts, 0)})
         self._totals.update({_refused(error): 0 for error in errors})
         self._reported = self._totals.copy()
         self._reported_at = time.monotonic()
@@ -57,14 +57,15 @@ class Stream:
         self._logged: deque[str] = deque(maxlen=64)
         self._log_again_at: defaultdict[type[InputError], float] = defaultdict(float)
 
-    def received(self, stamp: Stamp) -> None:
-        """Count a frame that arrived, with the stamp of its camera image."""
+    def received(self, stamp: Stamp) -> float:
+        """Count a frame that arrived, with its camera image's stamp; returns its age in seconds by the node's clock."""
         nanoseconds = stamp.sec * 10**9 + stamp.nanosec
         with self._lock:
             self._totals["received"] += 1
             # A clock that jumps back, such as that of a bag played in a loop, must not stop anything.
             self._totals["stamps_back"] += self._newest is not None and nanoseconds < self._newest
             self._newest = nanoseconds
+        return self._age(nanoseconds)
 
     def published(self, stages: Mapping[str, float], payload_bytes: int) -> None:
         """Count a frame that was answered, with its stages' milliseconds and the bytes of its payload."""
@@ -80,7 +81,7 @@ class Stream:
             self._totals[name] += number
 
     def refuse(self, error: InputError) -> None:
-        """Count a frame that could not be used; each distinct error is logged once, one of a kind per `REPORT_INTERVAL`."""
+        """Count a frame that could not be used; every error is logged once, one of a kind per `REPORT_INTERVAL`."""
         text = f"{self.topic}: {error}"
         now = time.monotonic()
         with self._lock:
@@ -98,10 +99,6 @@ class Stream:
         with self._lock:
             self._problem = problem
 
-    def age(self) -> float | None:
-        """Return the seconds since the camera took the newest frame, by the node's clock; None before the first frame."""
-        return None if self._newest is None else (self._clock.now().nanoseconds - self._newest) / 1e9
-
     def report(self, name: str) -> DiagnosticStatus:
         """Return a status about the time since the previous report, and begin anew."""
         with self._lock:
@@ -109,11 +106,10 @@ class Stream:
             seconds, self._reported_at = now - self._reported_at, now
             news = self._totals - self._reported
             self._reported = self._totals.copy()
-            age = self.age()
             values = {
                 "received_hz": f"{news['received'] / seconds:.1f}",
                 "published_hz": f"{news['published'] / seconds:.1f}",
-                "age_ms": "n/a" if age is None else f"{age * 1e3:.1f}",
+                "age_ms": "n/a" if self._newest is None else f"{self._age(self._newest) * 1e3:.1f}",
                 "bytes_per_frame": _median(self._bytes),
                 **{name: str(total) for name, total in self._totals.items()},
                 **{f"stage_ms/{stage}": _median(times) for stage, times in self._stages.items()},
@@ -130,6 +126,9 @@ class Stream:
             message=message,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
+
+    def _age(self, nanoseconds: int) -> float:
+        return float(self._clock.now().nanoseconds - nanoseconds) / 1e9
 
     def _judge(self, news: Counter[str], rate: str) -> tuple[bytes, str]:
         refused = sum(number for name, number in news.items() if name.startswith("refused/"))

@@ -1,5 +1,7 @@
 """Camera messages to pictures: checked first, then converted with as little copying as the encoding allows."""
 
+from typing import TypeAlias
+
 import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage
@@ -9,9 +11,10 @@ from mtl_split_core.errors import ImageError
 from mtl_split_core.halves import LARGEST_SIDE
 from mtl_split_core.scene import Image
 
-CameraMessage = RawImage | CompressedImage
+CameraMessage: TypeAlias = RawImage | CompressedImage
 
-# Bytes per pixel and OpenCV's conversion to blue-green-red (None: is already). OpenCV names a Bayer pattern by its second row.
+# Bytes per pixel, and OpenCV's conversion to blue-green-red (None: it already is).
+# OpenCV names a Bayer pattern by its second row, from the second column.
 _ENCODINGS: dict[str, tuple[int, int | None]] = {
     "bgr8": (3, None),
     "8UC3": (3, None),
@@ -36,9 +39,9 @@ ENCODINGS = tuple(_ENCODINGS)
 
 
 def to_picture(message: CameraMessage) -> Image:
-    """Convert a camera's message to a picture, uint8 (height, width, 3) blue-green-red; it may share the message's memory.
+    """Convert a message to a picture, uint8 (height, width, 3) blue-green-red, which may share the message's memory.
 
-    Raises ImageError for an unknown encoding or format, no pixels, too many, or data that do not fit what the message says.
+    Raises ImageError for an unknown encoding or format, no pixels, too many, or data that do not fit the rest.
     """
     return _decompress(message) if isinstance(message, CompressedImage) else _convert(message)
 
@@ -72,7 +75,7 @@ def _decompress(message: CompressedImage) -> Image:
     except cv2.error as error:
         raise ImageError(f"data of {len(data)} bytes is no image: {error}") from error
     if image is None:
-        raise ImageError(f"data of {len(data)} bytes in format {message.format[:80]!r} is no image, expected JPEG or PNG")
+        raise ImageError(f"data of {len(data)} bytes is no image, expected JPEG or PNG")
     _check_size(image.shape[1], image.shape[0])
     return _picture(image)
 

@@ -1,4 +1,4 @@
-"""What the edge and the server have in common as nodes: lifecycle with autostart, parameters, diagnostics, and an end on a fault."""
+"""What edge and server have in common as nodes: lifecycle, autostart, parameters, diagnostics, an end on a fault."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -25,8 +25,8 @@ COMMON_PARAMETERS = (
 class ManagedNode(LifecycleNode):
     """A lifecycle node whose parameters are read at configure and can only be changed before.
 
-    A step that raises InputError fails with one line in the log and in /diagnostics, and the node lives on in the state before. Any
-    other exception is a fault and ends the process: see `ended`.
+    A step that raises InputError fails with one line in the log and in /diagnostics, and the node lives on in the state
+    before. Any other exception is a fault and ends the process: see `ended`.
     """
 
     def __init__(self, name: str, parameters: Parameters) -> None:
@@ -34,7 +34,7 @@ class ManagedNode(LifecycleNode):
         super().__init__(name)
         self.ended: Future[None] = Future()
         self.streams: list[Stream] = []
-        self._parameters = parameters
+        self._table = parameters
         self._state = "unconfigured"
         self._trouble = ""
         parameters.declare(self, may_change=lambda: self._state == "unconfigured")
@@ -64,14 +64,17 @@ class ManagedNode(LifecycleNode):
         if self.get_parameter("autostart").value and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
-    def fail(self, error: BaseException) -> None:
-        """End the process with an exception."""
-        if not self.ended.done():
+    def end_with(self, worker: Future[None]) -> None:
+        """End the process if a worker thread ends with an exception."""
+        worker.add_done_callback(lambda worker: self._fail(worker.exception()))
+
+    def _fail(self, error: BaseException | None) -> None:
+        if error and not self.ended.done():
             self.ended.set_exception(error)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up; fails for a parameter or a bundle that cannot be used."""
-        values = self._parameters.read(self)
+        values = self._table.read(self)
         self._timer.timer_period_ns = int(values["diagnostics_period"] * 1e9)
         return self._step(lambda: self.configure(values), "inactive")
 
@@ -117,7 +120,7 @@ class ManagedNode(LifecycleNode):
             self.get_logger().error(self._trouble)
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            self.fail(error)  # rclpy would go on without a word
+            self._fail(error)  # rclpy would go on without a word
             raise
         self._state = reached
         self.get_logger().info(reached)

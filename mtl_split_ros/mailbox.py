@@ -14,13 +14,11 @@ Item = TypeVar("Item")
 class Mailbox(Generic[Sender, Item]):
     """Calls `work(sender, item)` in a thread of its own, for the senders in turn and for each with its newest item.
 
-    An InputError of `work` goes to `refuse(sender, error)` and the thread goes on; any other exception ends the thread and is in
-    `ended`, whose callbacks then run.
+    An InputError of `work` goes to `refuse(sender, error)` and the thread goes on; any other exception ends the thread
+    and is in `ended`.
     """
 
-    def __init__(
-        self, work: Callable[[Sender, Item], None], refuse: Callable[[Sender, InputError], None]
-    ) -> None:
+    def __init__(self, work: Callable[[Sender, Item], None], refuse: Callable[[Sender, InputError], None]) -> None:
         """Start the worker thread."""
         self._work = work
         self._refuse = refuse

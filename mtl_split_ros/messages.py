@@ -30,7 +30,7 @@ def result_topic(task: Task) -> str:
 
 
 def to_message(result: Detections | Classification, header: Header) -> Detection2DArray | ClassificationMessage:
-    """Write a result with its image's header: all labels of a classification, best first; detections in image pixels."""
+    """Write a result with its image's header; of a classification all labels, best first."""
     if isinstance(result, Classification):
         order = np.argsort(-result.scores, kind="stable")
         hypotheses = [ObjectHypothesis(class_id=result.labels[i], score=float(result.scores[i])) for i in order]

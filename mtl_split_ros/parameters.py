@@ -1,4 +1,4 @@
-"""A node's parameters in one table that declares, checks and documents them; their defaults are in `config/<node>.yaml` only.
+"""A node's parameters: one table declares, checks and documents them; their defaults are in `config/<node>.yaml` only.
 
     PARAMETERS = Parameters(
         "camera",
@@ -79,10 +79,10 @@ class Parameters:
         return defaults
 
     def declare(self, node: Node, may_change: Callable[[], bool] | None = None) -> None:
-        """Declare all parameters on a node, with the values of its parameter files and command line where they give some.
+        """Declare all parameters on a node, with the values that its parameter files and command line give.
 
-        may_change: says whether values may be changed at the moment (None: never after this call). Raises InputError for a
-        value of the wrong type, out of range or not among the choices; later such a value is refused with the same words.
+        may_change: says whether values may be changed at the moment (None: never after this call). Raises InputError
+        for a value of the wrong type, out of range or not among the choices; later on such a value is refused.
         """
 
         def check(changes: list[RosParameter[Any]]) -> SetParametersResult:

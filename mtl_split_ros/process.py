@@ -1,31 +1,31 @@
 """A node as a process: it runs until SIGINT, SIGTERM or its own end, and leaves an exit code.
 
-    class CameraNode(EndingNode):
-        ...  # self.ended.set_result(None) when it has nothing more to do; destroy_node() stops its threads
-
     def main() -> int:
         return run(CameraNode)
+
+where `CameraNode` is a node that is `Runnable`.
 """
 
 import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from mtl_split_core.errors import InputError
 
 
 class Runnable(Protocol):
-    """What `run` needs of a node beside being one.
+    """What `run` needs of a node beside being a node.
 
-    ended: done when the node wants its process to end, by itself (a result) or for a fault (an exception);
-    destroy_node: also stops the threads that the node has.
+    ended: set_result(None) when there is nothing more to do, set_exception(error) on a fault; destroy_node: stops the
+    node's threads, too.
     """
 
     ended: Future[None]
@@ -36,8 +36,8 @@ class Runnable(Protocol):
 def run(create: Callable[[], Runnable]) -> int:
     """Create a node and spin it; returns the process' exit code.
 
-    0 after SIGINT, SIGTERM or the node's own end; 1 where creating it raised InputError, which is logged. The exception of a fault
-    in a callback or of the node's `ended` is raised.
+    0 after SIGINT, SIGTERM or the node's own end; 1 where creating it raised InputError, which is logged. Raises what a
+    callback or the node's `ended` raised.
     """
     # rclpy's own handlers would invalidate the context under the threads that still publish: here everything is
     # stopped in order instead, and a second signal on the way changes nothing.
@@ -51,7 +51,7 @@ def run(create: Callable[[], Runnable]) -> int:
         get_logger("mtl_split").fatal(str(error))
         return 1
     executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    executor.add_node(cast(Node, node))
     with ThreadPoolExecutor(1) as pool:
         spinning = pool.submit(executor.spin)
         outcomes: tuple[Future[Any], ...] = (spinning, node.ended)
@@ -59,9 +59,9 @@ def run(create: Callable[[], Runnable]) -> int:
             outcome.add_done_callback(lambda _: stop.set())
         stop.wait()
         executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown()
     for outcome in outcomes:
         if outcome.done():
             outcome.result()
-    node.destroy_node()
-    rclpy.shutdown()
     return 0

@@ -1,4 +1,4 @@
-"""Quality of service: each kind of topic's profile, user overrides, and a warning that names both sides where profiles do not match."""
+"""Quality of service: each kind of topic's profile, user overrides, a warning that names both sides of a mismatch."""
 
 from collections.abc import Callable
 from copy import copy

@@ -11,7 +11,7 @@ def config_file(node: str) -> Path:
 
 
 def bundle_folder(bundle: str) -> Path:
-    """The folder that a `bundle` parameter means: a path if it contains a "/", otherwise the name of a shipped bundle."""
+    """The folder that a `bundle` parameter means: a path if it contains a "/", otherwise a shipped bundle."""
     return Path(bundle).expanduser() if "/" in bundle else _share() / "models" / bundle
 
 

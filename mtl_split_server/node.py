@@ -1,0 +1,182 @@
+"""The server node: bottlenecks of any number of vehicles in, every task's results out."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from mtl_split.msg import Bottleneck
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.publisher import Publisher
+from rclpy.subscription import MessageInfo, Subscription
+from rclpy.validate_topic_name import validate_topic_name
+from std_msgs.msg import Header
+from vision_msgs.msg import LabelInfo
+
+from mtl_split_core.bundle import load_bundle
+from mtl_split_core.errors import InputError, PayloadError
+from mtl_split_core.halves import ServerHalf
+from mtl_split_ros.diagnostics import Stream
+from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
+from mtl_split_ros.mailbox import Mailbox
+from mtl_split_ros.messages import MESSAGE_TYPES, label_info, result_topic, to_message
+from mtl_split_ros.parameters import Parameter, Parameters
+from mtl_split_ros.process import run
+from mtl_split_ros.qos import LATCHED, NEWEST, RESULT, advertise, subscribe
+from mtl_split_ros.share import bundle_folder
+
+PARAMETERS = Parameters(
+    "server",
+    *COMMON_PARAMETERS,
+    Parameter("vehicles", "Namespaces of the vehicles, relative to the server's; an empty one is the server's own."),
+    Parameter("score_threshold", "Lowest score of a published detection.", range=(0.0, 1.0)),
+    Parameter("overlap_threshold", "Of two detections that overlap more, the better is kept.", range=(0.0, 1.0)),
+    Parameter("max_age", "Drop bottlenecks of images older than this, in seconds; 0: none.", range=(0.0, 60.0)),
+)
+
+
+class OtherBundleError(InputError):
+    """A bottleneck that was encoded with another bundle."""
+
+
+@dataclass(eq=False)
+class Vehicle:
+    """One vehicle being served.
+
+    stream: its bottlenecks; results: the publishers of its results by task name; due: the sequence number to come next.
+    """
+
+    stream: Stream
+    results: dict[str, Publisher[Any]]
+    due: int | None = None
+
+
+@dataclass(frozen=True)
+class Received:
+    """A bottleneck, and how many milliseconds it was on its way."""
+
+    message: Bottleneck
+    link: float
+
+
+class ServerNode(ManagedNode):
+    """Decodes the newest bottleneck of every vehicle in turn, and publishes the results with the image's header."""
+
+    _half: ServerHalf
+    _mailbox: Mailbox[Vehicle, Received]
+    _inputs: list[Subscription[Bottleneck]]
+
+    def __init__(self) -> None:
+        """Declare the parameters, then configure and activate where `autostart` says so."""
+        super().__init__("server", PARAMETERS)
+        self.autostart()
+
+    def configure(self, values: dict[str, Any]) -> None:
+        """Load and warm up the bundle's suffix, and publish every task's labels for every vehicle."""
+        self._vehicles: list[str] = values["vehicles"]
+        _check_vehicles(self._vehicles)
+        self._max_age: float = values["max_age"]
+        bundle = load_bundle(bundle_folder(values["bundle"]))
+        threshold = values["score_threshold"]
+        cv2.setNumThreads(values["threads"])
+        self._half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"])
+        empty = np.zeros(bundle.payload_format.shape, np.float32)
+        self._half.decode(bundle.payload_format.pack(empty, 0), bundle.input_size)
+        self._results: dict[str, dict[str, Publisher[Any]]] = {}
+        self._labels: list[Publisher[LabelInfo]] = []
+        header = Header(stamp=self.get_clock().now().to_msg())
+        for vehicle in self._vehicles:
+            self._results[vehicle] = {}
+            for task in bundle.tasks:
+                topic, kind = _topic(vehicle, result_topic(task)), MESSAGE_TYPES[task.kind]
+                self._results[vehicle][task.name] = advertise(self, kind, topic, RESULT)
+                labels = advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED)
+                labels.publish(label_info(task, header, threshold if task.kind == "detection" else 0.0))
+                self._labels.append(labels)
+
+    def activate(self) -> None:
+        """Start the worker and subscribe to the bottlenecks of all vehicles."""
+        self._mailbox = Mailbox(self._process, lambda vehicle, error: vehicle.stream.refuse(error))
+        self.end_with(self._mailbox.ended)
+        self._inputs = [self._serve(namespace, results) for namespace, results in self._results.items()]
+
+    def deactivate(self) -> None:
+        """Unsubscribe, and stop the worker after the bottleneck it is at."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._mailbox.close()
+
+    def cleanup(self) -> None:
+        """Release the network and the publishers."""
+        for publishers in (self._labels, *(results.values() for results in self._results.values())):
+            for publisher in publishers:
+                self.destroy_publisher(publisher)
+        del self._half
+
+    def _serve(self, namespace: str, results: dict[str, Publisher[Any]]) -> Subscription[Bottleneck]:
+        topic = _topic(namespace, "bottleneck")
+        stream = Stream(
+            self.resolve_topic_name(topic),
+            stages=("link", "decode", "suffix", "post", "publish"),
+            errors=(PayloadError, OtherBundleError),
+            counts=("dropped", "lost", "too_old"),
+            clock=self.get_clock(),
+            logger=self.get_logger(),
+        )
+        self.streams.append(stream)
+        receive = partial(self._receive, Vehicle(stream, results))
+        return subscribe(self, Bottleneck, topic, receive, NEWEST, stream.warn)
+
+    def _receive(self, vehicle: Vehicle, message: Bottleneck, info: MessageInfo) -> None:
+        stream = vehicle.stream
+        age = stream.received(message.header.stamp)
+        if message.bundle != self._half.bundle.fingerprint:
+            stream.refuse(
+                OtherBundleError(
+                    f"the bottleneck is of bundle {message.bundle[:64]!r}, expected {self._half.bundle.fingerprint!r}:"
+                    " give edge and server the same bundle"
+                )
+            )
+            return
+        # A number below the one due: the edge was activated anew, and nothing can be said of what was lost meanwhile.
+        if vehicle.due is not None and message.sequence > vehicle.due:
+            stream.count("lost", message.sequence - vehicle.due)
+        vehicle.due = message.sequence + 1
+        if 0 < self._max_age < age:
+            stream.count("too_old")
+            return
+        link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
+        stream.count("dropped", self._mailbox.put(vehicle, Received(message, link)))
+
+    def _process(self, vehicle: Vehicle, received: Received) -> None:
+        message, payload = received.message, received.message.payload.tobytes()
+        results = self._half.decode(payload, (message.image_width, message.image_height))
+        stopwatch = self._half.stopwatch
+        with stopwatch.stage("publish"):
+            for task, result in results.items():
+                vehicle.results[task].publish(to_message(result, message.header))
+        vehicle.stream.published({"link": received.link, **stopwatch.milliseconds}, len(payload))
+
+
+def _topic(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else name
+
+
+def _check_vehicles(vehicles: list[str]) -> None:
+    for vehicle in vehicles:
+        try:
+            validate_topic_name(_topic(vehicle, "bottleneck"))
+        except InvalidTopicNameException as error:
+            raise InputError(f"vehicles has {vehicle!r}, expected names of namespaces: {error}") from error
+    if not vehicles or len(set(vehicles)) < len(vehicles):
+        raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
+
+
+def main() -> int:
+    """Run the node; returns its exit code."""
+    return run(ServerNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
