@@ -1,1 +1,1 @@
-"""The perception itself, free of ROS and of training: both halves of the network, the bottleneck between them, the bundle."""
+"""The perception itself, free of ROS and of training: the two halves, the bottleneck between them, the bundle."""

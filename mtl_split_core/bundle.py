@@ -33,8 +33,8 @@ class Task:
 class Bundle:
     """What the two halves need to know of one trained network, and where its two files are.
 
-    fingerprint: 16 hexadecimal digits of the SHA-256 of the manifest, which itself holds the SHA-256 of every other file;
-    manifest: everything in `manifest.json`, as the exporter wrote it.
+    fingerprint: 16 hexadecimal digits of the SHA-256 of the manifest, which itself holds the SHA-256 of every other
+    file; manifest: everything in `manifest.json`, as the exporter wrote it.
     """
 
     folder: Path
@@ -80,18 +80,18 @@ def load_bundle(folder: Path) -> Bundle:
     points = _read(path, manifest, "operating_points", _parse_operating_points)
     return Bundle(
         folder=folder,
-        name=_read(path, manifest, "name", str),
+        name=_read(path, manifest, "name", _text),
         fingerprint=hashlib.sha256(written).hexdigest()[:16],
         tasks=_read(path, manifest, "tasks", _parse_tasks),
-        input_size=_read(path, manifest, "input", lambda value: (int(value["width"]), int(value["height"]))),
-        split_point=_read(path, manifest, "split_point", str),
+        input_size=_read(path, manifest, "input", _parse_input),
+        split_point=_read(path, manifest, "split_point", _text),
         payload_format=PayloadFormat(bottleneck, points),
         manifest=manifest,
     )
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
-    """Complete a manifest with the schema and the SHA-256 of the two halves lying in `folder`, write it, and load the bundle."""
+    """Complete a manifest with the schema and the SHA-256 of the two halves in `folder`, write it, load the bundle."""
     files = {name: _sha256(folder / name) for name in (PREFIX, SUFFIX)}
     complete = {"schema": SCHEMA, **manifest, "files": files}
     (folder / MANIFEST).write_text(json.dumps(complete, indent=2) + "\n")
@@ -106,22 +106,35 @@ def _read(path: Path, manifest: Mapping[str, Any], key: str, parse: Callable[[An
         raise BundleError(f"{path}: {key} is {value}, which is not of schema {SCHEMA} ({error!r})") from error
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a text instead of {value!r}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"expected a whole number above 0 instead of {value!r}")
+    return value
+
+
+def _parse_input(value: Any) -> Size:
+    return _count(value["width"]), _count(value["height"])
+
+
 def _parse_shape(value: Any) -> Shape:
-    channels, height, width = (int(value[key]) for key in ("channels", "height", "width"))
-    if min(channels, height, width) < 1:
-        raise ValueError("expected positive sizes")
-    return channels, height, width
+    return _count(value["channels"]), _count(value["height"]), _count(value["width"])
 
 
 def _parse_operating_points(value: Any) -> tuple[OperatingPoint, ...]:
-    points = tuple(OperatingPoint(str(point["name"]), float(point["step"])) for point in value)
+    points = tuple(OperatingPoint(_text(point["name"]), float(point["step"])) for point in value)
     if not points or not all(point.step > 0 for point in points):
         raise ValueError("expected at least one operating point, each with a positive step")
     return points
 
 
 def _parse_tasks(value: Any) -> tuple[Task, ...]:
-    tasks = tuple(Task(str(task["name"]), task["kind"], tuple(map(str, task["labels"]))) for task in value)
+    tasks = tuple(Task(_text(task["name"]), task["kind"], tuple(map(_text, task["labels"]))) for task in value)
     if not tasks or not all(task.kind in ("detection", "classification") and task.labels for task in tasks):
         raise ValueError("expected tasks of the kinds detection and classification, with labels")
     if len({task.name for task in tasks}) != len(tasks):

@@ -13,7 +13,7 @@ PADDING_GREY = 114
 
 
 def check_image(image: Image) -> Size:
-    """Return the size of a picture, or raise ImageError if it is not uint8 (height, width, 3) with at least one pixel."""
+    """Return the size of a picture; raises ImageError if it is not uint8 (height, width, 3) with at least one pixel."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ImageError(f"expected a uint8 picture of shape (height, width, 3), got {image.dtype} {image.shape}")
     return image.shape[1], image.shape[0]
@@ -42,7 +42,7 @@ class Letterbox:
         return (self.target[0] - self.fitted[0]) // 2, (self.target[1] - self.fitted[1]) // 2
 
     def apply(self, image: Image) -> Image:
-        """Scale a picture of size `source` into an input: uint8 (target height, target width, 3), grey bars around it."""
+        """Scale a picture of size `source` into an input, uint8 (target height, target width, 3), with grey bars."""
         shrink = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
         fitted = image if self.fitted == self.source else cv2.resize(image, self.fitted, interpolation=shrink)
         if self.fitted == self.target:
@@ -54,13 +54,17 @@ class Letterbox:
 
     def to_input(self, boxes: Floats) -> Floats:
         """Map boxes, float32 (N, 4) x1, y1, x2, y2 in picture pixels, to input pixels."""
-        return boxes * self._factors() + np.tile(np.float32(self.offset), 2)
+        return boxes * self._factors() + _twice(self.offset)
 
     def to_picture(self, boxes: Floats) -> Floats:
         """Map boxes, float32 (N, 4) x1, y1, x2, y2 in input pixels, to picture pixels, clipped to the picture."""
-        picture = (boxes - np.tile(np.float32(self.offset), 2)) / self._factors()
-        return np.clip(picture, 0, np.tile(np.float32(self.source), 2))
+        boxes = np.clip((boxes - _twice(self.offset)) / self._factors(), 0, _twice(self.source))
+        return boxes
 
     def _factors(self) -> Floats:
         # The fitted size is whole pixels, so the two axes' true factors differ a little from `scale`.
-        return np.tile(np.float32(self.fitted) / np.float32(self.source), 2)
+        return _twice(self.fitted) / _twice(self.source)
+
+
+def _twice(pair: tuple[int, int]) -> Floats:
+    return np.array((*pair, *pair), np.float32)

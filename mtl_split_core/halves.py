@@ -1,4 +1,6 @@
-"""The two halves of the pipeline, which is all of the perception: picture to payload on the edge, payload to results on the server."""
+"""All of the perception in two halves: picture to payload on the edge, payload to results on the server."""
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,10 +22,16 @@ class EdgeHalf:
     """Picture to payload: prepare, prefix, encode."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        """Load the prefix of a bundle; one call may use `threads` threads. Raises BundleError if it cannot be loaded."""
+        """Load and warm up a bundle's prefix; one call may use `threads` threads.
+
+        Raises BundleError if it cannot be loaded or does not do what the manifest says.
+        """
         self.bundle = bundle
         self.stopwatch = Stopwatch()
         self._prefix = OnnxRuntime(bundle.prefix, threads)
+        width, height = bundle.input_size
+        blank = np.zeros((1, height, width, 3), np.uint8)
+        self._prefix.check(blank, {"latents": (1, *bundle.payload_format.shape)})
 
     def encode(self, image: Image, operating_point: int = 0) -> bytes:
         """Turn a picture, uint8 (height, width, 3) blue-green-red of any size, into a payload.
@@ -45,22 +53,30 @@ class ServerHalf:
     def __init__(
         self, bundle: Bundle, threads: int = 1, score_threshold: float = 0.05, overlap_threshold: float = 0.6
     ) -> None:
-        """Load the suffix of a bundle; one call may use `threads` threads. Raises BundleError if it cannot be loaded.
+        """Load and warm up a bundle's suffix; one call may use `threads` threads.
 
-        Detections with a score below `score_threshold` are left out, and of two with the same label whose intersection over union
-        is above `overlap_threshold`, the one with the lower score.
+        Detections with a score below `score_threshold` are left out, and of two with the same label whose intersection
+        over union is above `overlap_threshold`, the one with the lower score. Raises BundleError if the suffix cannot
+        be loaded or does not do what the manifest says.
         """
         self.bundle = bundle
         self.stopwatch = Stopwatch()
         self._score_threshold = score_threshold
         self._overlap_threshold = overlap_threshold
         self._suffix = OnnxRuntime(bundle.suffix, threads)
+        expected: dict[str, tuple[int | None, ...]] = {}
+        for task in bundle.tasks:
+            if task.kind == "detection":
+                expected |= {f"{task.name}.boxes": (1, None, 4), f"{task.name}.scores": (1, None, len(task.labels))}
+            else:
+                expected[task.name] = (1, len(task.labels))
+        self._suffix.check(np.zeros((1, *bundle.payload_format.shape), np.float32), expected)
 
     def decode(self, payload: bytes, size: Size) -> Results:
         """Turn a payload into every task's result for the original picture of `size` (width, height).
 
-        Raises PayloadError for a payload that no edge with this bundle could have sent. The stages' times are in `stopwatch`
-        afterwards.
+        Raises PayloadError for a payload that no edge with this bundle could have sent. The stages' times are in
+        `stopwatch` afterwards.
         """
         if not all(1 <= side <= LARGEST_SIDE for side in size):
             raise PayloadError(f"the picture's size is {size}, expected sides of 1 to {LARGEST_SIDE} pixels")
@@ -85,8 +101,13 @@ class ServerHalf:
         candidate_scores = scores[candidates, labels]
         corners = boxes[candidates]
         rectangles = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-        kept = cv2.dnn.NMSBoxesBatched(
-            rectangles, candidate_scores, labels.astype(np.int32), self._score_threshold, self._overlap_threshold
+        # OpenCV's annotations know lists only; it takes arrays as well.
+        kept: Any = cv2.dnn.NMSBoxesBatched(
+            rectangles,  # type: ignore[arg-type]
+            candidate_scores,  # type: ignore[arg-type]
+            labels.astype(np.int32),  # type: ignore[arg-type]
+            self._score_threshold,
+            self._overlap_threshold,
         )
         best = np.array(kept, np.intp).reshape(-1)
         best = best[np.argsort(-candidate_scores[best], kind="stable")][:MOST_DETECTIONS]

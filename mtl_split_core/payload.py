@@ -30,7 +30,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class PayloadFormat:
-    """What a bundle's payloads can look like; packs latents into bytes and refuses every payload that it could not have packed."""
+    """What a bundle's payloads can look like; every payload that it could not have packed itself is refused."""
 
     shape: Shape
     operating_points: tuple[OperatingPoint, ...]
@@ -41,7 +41,7 @@ class PayloadFormat:
         return int(np.prod(self.shape)) + 64
 
     def pack(self, latents: Floats, operating_point: int) -> bytes:
-        """Quantise latents, float32 of `shape`, to 8-bit symbols at an operating point (its index) and serialise them."""
+        """Quantise latents, float32 of `shape`, to 8-bit symbols at an operating point, given by its index."""
         step = self.operating_points[operating_point].step
         symbols = np.clip(np.rint(latents / step), -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int8)
         return self._serialise(operating_point, symbols.tobytes())

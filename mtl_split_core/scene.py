@@ -18,7 +18,8 @@ Image = npt.NDArray[np.uint8]
 class Detections:
     """Objects found in one picture, best first.
 
-    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the original picture; labels: N names; scores: float32 (N,), 0 to 1.
+    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the original picture; labels: N names; scores: float32 (N,),
+    0 to 1.
     """
 
     boxes: Floats
@@ -28,7 +29,7 @@ class Detections:
 
 @dataclass(frozen=True)
 class Classification:
-    """One classification task's answer for a picture: float32 (K,) scores that sum to 1, in the order of the K labels."""
+    """One classification task's answer for a picture: scores, float32 (K,), that sum to 1, in the order of K labels."""
 
     labels: tuple[str, ...]
     scores: Floats
@@ -47,9 +48,10 @@ Results = dict[str, Detections | Classification]
 class Truth:
     """What is really in a picture.
 
-    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels; labels: N names; visible: float32 (N,), the fraction not hidden, 0 to 1;
-    ignore: bool (N,), objects neither rewarded nor punished, in training and in scoring; classes: classification task to label,
-    only the known ones; labelled: the detection labels of which every object in the picture has its box (None: all of them).
+    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels; labels: N names; visible: float32 (N,), the fraction not hidden,
+    0 to 1; ignore: bool (N,), objects neither rewarded nor punished, in training and in scoring; classes: label by
+    classification task, only the known ones; labelled: the detection labels of which every object in the picture has
+    its box (None: all of them).
     """
 
     boxes: Floats = field(default_factory=lambda: np.zeros((0, 4), np.float32))

@@ -14,14 +14,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("train", help="train a recipe's network, or go on with an interrupted training")
-    command.add_argument("recipe", type=Path, nargs="?", default=RECIPE, help="YAML file (default: the shipped bundle's)")
-    command.add_argument("--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)")
+    command.add_argument(
+        "recipe", type=Path, nargs="?", default=RECIPE, help="YAML file (default: the shipped bundle's)"
+    )
+    command.add_argument(
+        "--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)"
+    )
     command.add_argument("--processes", type=int, default=os.cpu_count(), help="processes that draw simulated pictures")
     command.set_defaults(function=_train)
 
     command = commands.add_parser("export", help="write the bundle of a training")
-    command.add_argument("--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)")
-    command.add_argument("--bundle", type=Path, default=Path("models/street"), help="folder to write (default: %(default)s)")
+    command.add_argument(
+        "--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)"
+    )
+    command.add_argument(
+        "--bundle", type=Path, default=Path("models/street"), help="folder to write (default: %(default)s)"
+    )
     command.set_defaults(function=_export)
 
     options = parser.parse_args(arguments)

@@ -83,13 +83,16 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bun
 
 
 def _export_half(half: nn.Module, example: Tensor, path: Path, name: str, outputs: list[str]) -> None:
-    torch.onnx.export(half, (example,), path, input_names=[name], output_names=outputs, dynamo=True, external_data=False)
+    torch.onnx.export(
+        half, (example,), path, input_names=[name], output_names=outputs, dynamo=True, external_data=False
+    )
 
 
 def _difference(path: Path, inputs: Tensor, expected: dict[str, Tensor]) -> float:
     found = OnnxRuntime(path, threads=1)(inputs.numpy())
     difference = max(
-        float(np.abs(found[name] - value.numpy()).max() / max(1.0, value.abs().max())) for name, value in expected.items()
+        float(np.abs(found[name] - value.numpy()).max() / max(1.0, value.abs().max()))
+        for name, value in expected.items()
     )
     if difference > LARGEST_DIFFERENCE:
         raise ValueError(f"{path} differs from torch by {difference:.1e}, expected at most {LARGEST_DIFFERENCE:.0e}")

@@ -14,11 +14,11 @@ from mtl_split_core.scene import Size
 class Recipe:
     """What is trained, on what and how.
 
-    name: the bundle's name; tasks: what the network answers; backbone, split_point: see mtl_split_net.backbones; input_size: width and
-    height of the network's input in pixels; bottleneck_channels: channels that cross the link; quantisation_step: the latents, of
-    unit variance, are sent as multiples of it; simulated_pictures: how many pictures of the simulated street are drawn for training;
-    batch: pictures per step; epochs: how often each picture is seen; learning_rate: the highest of a one-cycle schedule;
-    weight_decay: AdamW's; seed: of everything drawn by chance.
+    name: the bundle's name; tasks: what the network answers; backbone, split_point: see mtl_split_net.backbones;
+    input_size: width and height of the network's input in pixels; bottleneck_channels: channels that cross the link;
+    quantisation_step: the latents, of unit variance, are sent as multiples of it; simulated_pictures: how many pictures
+    of the simulated street are drawn for training; batch: pictures per step; epochs: how often each picture is seen;
+    learning_rate: the highest of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
     """
 
     name: str

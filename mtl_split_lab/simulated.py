@@ -7,9 +7,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
+from mtl_split_camera.street import Street
 from tqdm import tqdm
 
-from mtl_split_camera.street import Street
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image, Size, Truth
 from mtl_split_lab.pictures import LABELS, write_labels

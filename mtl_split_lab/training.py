@@ -1,4 +1,4 @@
-"""Training: a recipe's network learns all its tasks at once; Lightning runs the loop, the checkpoints and the progress bar."""
+"""Training: a recipe's network learns all its tasks at once; Lightning runs the loop and keeps the checkpoints."""
 
 import shutil
 from functools import partial

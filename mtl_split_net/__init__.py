@@ -1,1 +1,1 @@
-"""The network in torch: backbones with named split points, the bottleneck at the split, heads for every task, and their losses."""
+"""The network in torch: backbones with named split points, the bottleneck at the split, heads and losses."""

@@ -1,7 +1,5 @@
 """Backbones from torchvision as chains of stages; every boundary between two stages is a named split point."""
 
-from itertools import pairwise
-
 import torch
 from torch import nn
 
@@ -44,8 +42,3 @@ def stage_shapes(stages: nn.Sequential, inputs: torch.Tensor) -> list[tuple[int,
             inputs = stage(inputs)
             shapes.append((inputs.shape[1], inputs.shape[2], inputs.shape[3]))
     return shapes
-
-
-def last_of_each_scale(shapes: list[tuple[int, int, int]]) -> list[int]:
-    """Return the indices of the stages after which the resolution falls, and the last one."""
-    return [index for index, (one, next_one) in enumerate(pairwise(shapes)) if one[1:] != next_one[1:]] + [len(shapes) - 1]

@@ -1,4 +1,4 @@
-"""The bottleneck: features squeezed into a few channels on the edge, quantised for the wire, and restored on the server."""
+"""The bottleneck: features squeezed into a few channels on the edge, quantised, and restored on the server."""
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class Decoder(nn.Sequential):
 
 
 def quantise(latents: Tensor, step: float) -> Tensor:
-    """Round latents to the multiples of `step` that fit the wire, as the payload does; gradients pass straight through."""
+    """Round latents to the multiples of `step` that fit the wire, as the payload does; gradients pass unchanged."""
     limit = LARGEST_SYMBOL * step
     clipped = latents.clamp(-limit, limit)
     rounded = torch.round(clipped / step) * step

@@ -1,4 +1,4 @@
-"""What the server adds to the backbone: a neck over several scales, an anchor-free detection head, a classification head."""
+"""What the server adds to the backbone: a neck over several scales, a detection head, a classification head."""
 
 import math
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ def _separable(width: int) -> nn.Sequential:
 
 
 class Neck(nn.Module):
-    """Merges the features of two scales into three: a feature pyramid whose finest level is grown from the split point's features.
+    """Merges the features of two scales into three: a feature pyramid whose finest level is grown from the middle one.
 
-    Features at strides 16 (N, fine, H/16, W/16) and 32 (N, coarse, H/32, W/32) in, maps (N, width, H/s, W/s) for s in STRIDES out.
+    Features (N, fine, H/16, W/16) and (N, coarse, H/32, W/32) in, maps (N, width, H/s, W/s) for s in STRIDES out.
     """
 
     def __init__(self, fine: int, coarse: int, width: int) -> None:
@@ -29,7 +29,9 @@ class Neck(nn.Module):
         self.fine = convolution(fine, width)
         self.merge = nn.Sequential(convolution(width, width, 3), _separable(width))
         # Where in its cell a small object lies is in the channels, so the finest map is unfolded from them.
-        self.unfold = nn.Sequential(nn.Conv2d(width, 4 * width, 1, bias=False), nn.PixelShuffle(2), nn.BatchNorm2d(width))
+        self.unfold = nn.Sequential(
+            nn.Conv2d(width, 4 * width, 1, bias=False), nn.PixelShuffle(2), nn.BatchNorm2d(width)
+        )
         self.refine = nn.Sequential(nn.Hardswish(), _separable(width), _separable(width))
         self.coarsen = nn.Sequential(_separable(width), _separable(width))
 
@@ -44,8 +46,8 @@ class Neck(nn.Module):
 class Candidates:
     """The detection head's raw answer for P points.
 
-    boxes: (N, P, 4) x1, y1, x2, y2 in input pixels; logits: (N, P, labels); centres: (P, 2) x, y of the points in input pixels;
-    strides: (P,).
+    boxes: (N, P, 4) x1, y1, x2, y2 in input pixels; logits: (N, P, labels); centres: (P, 2) x, y of the points in
+    input pixels; strides: (P,).
     """
 
     boxes: Tensor
@@ -55,7 +57,7 @@ class Candidates:
 
 
 class DetectionHead(nn.Module):
-    """Anchor-free detection: every cell of every map proposes one box with a score per label (as in YOLOX, Ge et al. 2021)."""
+    """Anchor-free detection: every cell of every map proposes one box and a score per label (YOLOX, Ge et al. 2021)."""
 
     def __init__(self, width: int, labels: int) -> None:
         """Detect `labels` kinds of objects on maps of `width` channels."""
@@ -76,7 +78,9 @@ class DetectionHead(nn.Module):
             y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
             centre = ((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride).to(features)
             logits.append(self.scores[level](self.score_tower[level](features)).flatten(2).transpose(1, 2))
-            offset, size = self.boxes[level](self.box_tower[level](features)).flatten(2).transpose(1, 2).split(2, dim=-1)
+            offset, size = (
+                self.boxes[level](self.box_tower[level](features)).flatten(2).transpose(1, 2).split(2, dim=-1)
+            )
             middle = centre + offset * stride
             half = size.clamp(max=math.log(64)).exp() * (stride / 2)
             boxes.append(torch.cat([middle - half, middle + half], dim=-1))
@@ -91,7 +95,9 @@ class ClassificationHead(nn.Module):
     def __init__(self, features: int, labels: int, width: int = 128) -> None:
         """Classify into `labels` from maps of `features` channels."""
         super().__init__()
-        self.classify = nn.Sequential(nn.Linear(features, width), nn.Hardswish(), nn.Dropout(0.1), nn.Linear(width, labels))
+        self.classify = nn.Sequential(
+            nn.Linear(features, width), nn.Hardswish(), nn.Dropout(0.1), nn.Linear(width, labels)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, C, H, W) in, logits (N, labels) out."""

@@ -18,7 +18,7 @@ class Objects:
     """The true objects of N pictures, padded to M.
 
     boxes: (N, M, 4) x1, y1, x2, y2 in input pixels; labels: (N, M) indices; present: bool (N, M), false in the padding;
-    ignore: bool (N, M); labelled: bool (N, labels), false for labels whose objects need not all have a box in the picture.
+    ignore: bool (N, M); labelled: bool (N, labels), false for labels whose objects need not all have a box.
     """
 
     boxes: Tensor
@@ -41,9 +41,9 @@ def pairwise_overlap(one: Tensor, other: Tensor) -> Tensor:
 def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Tensor]:
     """Choose which points learn which object: task-aligned assignment (TOOD, Feng et al. 2021).
 
-    Points inside an object's box, or within a cell of its middle, compete by score^0.5 * overlap^6; the best few learn the object.
-    Returns, for N pictures and P points, the object's index (N, P), whether the point learns any (N, P), and the score that
-    it is to learn (N, P), which is the overlap of the object's best point scaled by how well the point competes.
+    Points inside an object's box, or within a cell of its middle, compete by score^0.5 * overlap^6; the best few learn
+    the object. Returns, for N pictures and P points, the object's index (N, P), whether the point learns any (N, P),
+    and the score that it is to learn (N, P): the overlap of the object's best point, times how well this one competes.
     """
     boxes = objects.boxes
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
@@ -68,9 +68,9 @@ def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Te
 
 
 def detection_loss(candidates: Candidates, objects: Objects) -> dict[str, Tensor]:
-    """The detection loss's two parts: score (binary cross-entropy) and box (complete IoU loss, Zheng et al. 2020), both per object.
+    """The detection loss's two parts: score (binary cross-entropy) and box (complete IoU loss, Zheng et al. 2020).
 
-    Labels that a picture does not label, and points that lie in an ignored object without learning another, are left out.
+    Labels that a picture does not label, and points in an ignored object that learn no other, are left out.
     """
     index, wanted, score = assign(candidates, objects)
     labels = objects.labels.gather(1, index)

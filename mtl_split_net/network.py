@@ -1,4 +1,4 @@
-"""The whole multi-task network, made of the two halves that are exported: the prefix for the edge, the suffix for the server."""
+"""The whole multi-task network, made of the two halves that are exported: the edge's prefix, the server's suffix."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mtl_split_core.bundle import Task
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
-from mtl_split_net.backbones import Backbone, last_of_each_scale, stage_shapes
+from mtl_split_net.backbones import Backbone, stage_shapes
 from mtl_split_net.bottleneck import Decoder, Encoder, quantise
 from mtl_split_net.heads import Candidates, ClassificationHead, DetectionHead, Neck
 
@@ -32,7 +32,7 @@ class Prefix(nn.Module):
         self.register_buffer("scale", 1 / torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures, uint8 (N, height, width, 3) blue-green-red, in; latents, float32 (N, channels, height', width'), out."""
+        """Pictures, uint8 (N, height, width, 3) blue-green-red, in; latents (N, channels, height', width') out."""
         # Reordering bytes before they become floats takes half of the time.
         planes = images.permute(0, 3, 1, 2).flip(1).float()
         latents: Tensor = self.encoder(self.stages((planes - self.mean) * self.scale))
@@ -71,8 +71,8 @@ class MultiTaskNetwork(nn.Module):
     ) -> None:
         """Build the network with random weights.
 
-        `channels` is the bottleneck's number of channels, `width` the neck's. Raises ValueError for an unknown backbone or split
-        point, or one whose features are not at a sixteenth of the input's resolution.
+        `channels` is the bottleneck's number of channels, `width` the neck's. Raises ValueError for an unknown backbone
+        or split point, or one whose features are not at a sixteenth of the input's resolution.
         """
         super().__init__()
         self.tasks = tuple(tasks)
@@ -80,8 +80,8 @@ class MultiTaskNetwork(nn.Module):
         columns, rows = input_size
         shapes = stage_shapes(nn.Sequential(*before, *after).eval(), torch.zeros(1, 3, rows, columns))
         features, height, _ = shapes[len(before) - 1]
-        if height * 16 != rows or len(before) - 1 not in last_of_each_scale(shapes):
-            raise ValueError(f"split point {split_point!r} is not the last at 1/16 of the input's resolution")
+        if height * 16 != rows:
+            raise ValueError(f"split point {split_point!r} has {height} rows, expected 1/16 of the input's {rows}")
         self.latent_shape: Shape = (channels, *shapes[len(before) - 1][1:])
         coarse = shapes[-1][0]
         heads = nn.ModuleDict(
@@ -96,6 +96,6 @@ class MultiTaskNetwork(nn.Module):
         self.suffix = Suffix(Decoder(channels, features), after, Neck(features, coarse, width), heads)
 
     def forward(self, images: Tensor, step: float) -> Outputs:
-        """Pictures, uint8 (N, height, width, 3) blue-green-red, through both halves, the latents quantised to multiples of `step`."""
+        """Pictures, uint8 (N, height, width, 3), through both halves, the latents rounded to multiples of `step`."""
         outputs: Outputs = self.suffix(quantise(self.prefix(images), step))
         return outputs

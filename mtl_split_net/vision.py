@@ -1,4 +1,4 @@
-"""torchvision, imported so that its Python half works where its compiled operators cannot be loaded, as beside a torch for the CPU."""
+"""torchvision, imported so that its Python half works where its operators, compiled for CUDA, cannot be loaded."""
 
 import torch
 

@@ -1,0 +1,99 @@
+"""Both halves of the shipped bundle: any picture goes through, whatever is wrong is refused."""
+
+import random
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtl_split_core.bundle import load_bundle
+from mtl_split_core.errors import ImageError, PayloadError
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.scene import Classification, Detections, Image, Size
+
+from .test_payload import damage
+
+
+@pytest.fixture(scope="module")
+def edge() -> EdgeHalf:
+    return EdgeHalf(load_bundle(Path(__file__).parents[2] / "models" / "street"))
+
+
+@pytest.fixture(scope="module")
+def server(edge: EdgeHalf) -> ServerHalf:
+    return ServerHalf(edge.bundle)
+
+
+def picture(size: Size, seed: int = 0) -> Image:
+    return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (640, 480), (300, 500), (17, 5), (1, 1)])
+def test_every_task_answers_within_the_picture(edge: EdgeHalf, server: ServerHalf, size: Size) -> None:
+    results = server.decode(edge.encode(picture(size)), size)
+    assert set(results) == {task.name for task in server.bundle.tasks}
+    for task in server.bundle.tasks:
+        result = results[task.name]
+        if isinstance(result, Classification):
+            assert result.labels == task.labels and result.best in task.labels
+            assert result.scores.sum() == pytest.approx(1, abs=1e-5)
+        else:
+            assert isinstance(result, Detections)
+            assert len(result.boxes) == len(result.labels) == len(result.scores)
+            assert set(result.labels) <= set(task.labels)
+            assert (result.boxes >= 0).all() and (result.boxes <= np.array([*size, *size], np.float32)).all()
+            assert (np.diff(result.scores) <= 0).all()
+
+
+def test_the_same_picture_gives_the_same_bytes_and_results(edge: EdgeHalf, server: ServerHalf) -> None:
+    payloads = [edge.encode(picture((640, 360))) for _ in range(2)]
+    assert payloads[0] == payloads[1]
+    first, second = (server.decode(payload, (640, 360)) for payload in payloads)
+    for task in first:
+        np.testing.assert_equal(vars(first[task]), vars(second[task]))
+
+
+def test_threads_do_not_change_the_payload_by_more_than_one_symbol(edge: EdgeHalf) -> None:
+    image = picture((640, 360))
+    form = edge.bundle.payload_format
+    one, two = (form.unpack(half.encode(image)) for half in (edge, EdgeHalf(edge.bundle, threads=2)))
+    assert np.abs(one - two).max() <= form.operating_points[0].step * 1.01
+
+
+def test_the_stages_are_measured(edge: EdgeHalf, server: ServerHalf) -> None:
+    server.decode(edge.encode(picture((640, 360))), (640, 360))
+    assert set(edge.stopwatch.milliseconds) == {"prepare", "prefix", "encode"}
+    assert set(server.stopwatch.milliseconds) == {"decode", "suffix", "post"}
+
+
+def test_a_higher_score_threshold_leaves_out_the_weaker(edge: EdgeHalf, server: ServerHalf) -> None:
+    payload = edge.encode(picture((640, 360)))
+    every = ServerHalf(server.bundle, score_threshold=0.0).decode(payload, (640, 360))["detection"]
+    assert isinstance(every, Detections) and len(every.scores) > 10
+    threshold = float(every.scores.min() + every.scores.max()) / 2
+    strong = ServerHalf(server.bundle, score_threshold=threshold).decode(payload, (640, 360))["detection"]
+    assert isinstance(strong, Detections) and 0 < len(strong.scores) and strong.scores.min() >= threshold
+
+
+def test_a_broken_picture_is_refused(edge: EdgeHalf) -> None:
+    with pytest.raises(ImageError):
+        edge.encode(np.zeros((0, 0, 3), np.uint8))
+
+
+@pytest.mark.parametrize("size", [(0, 720), (1280, 0), (-1, 5), (1 << 20, 720)])
+def test_an_impossible_picture_size_is_refused(edge: EdgeHalf, server: ServerHalf, size: Size) -> None:
+    with pytest.raises(PayloadError, match="size"):
+        server.decode(edge.encode(picture((64, 64))), size)
+
+
+def test_damaged_payloads_are_refused_in_flat_memory(edge: EdgeHalf, server: ServerHalf) -> None:
+    chance = random.Random(1)
+    good = edge.encode(picture((640, 360)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(20_000):
+        payload = damage(chance, good)
+        if payload != good:
+            with pytest.raises(PayloadError):
+                server.decode(payload, (640, 360))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
