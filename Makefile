@@ -71,7 +71,7 @@ $(CREATED):
 .venv/.run: $(CREATED) $(CONSTRAINTS) pyproject.toml
 	$(PIP_INSTALL) --upgrade pip
 	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS))
-	PYTHONWARNINGS=ignore $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	PYTHONWARNINGS=ignore $(PIP_INSTALL) --build-constraint $(CONSTRAINTS) --no-deps --editable .
 	touch $@
 
 .venv/.test: .venv/.run
