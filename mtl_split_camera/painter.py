@@ -1,0 +1,424 @@
+"""The pinhole camera, and how bodies and the ground are painted through it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mtl_split_camera.shapes import BALL, FACE, GRID, LIMB, RING, Lamp, Shape
+from mtl_split_camera.weather import Air, clouds
+from mtl_split_camera.world import Block, Road
+from mtl_split_core.scene import Floats, Image, Size
+
+NEAR = 0.3
+_SHIFT = 4  # OpenCV's fixed point: 1/16 pixel in the picture; the half-size buffer of names uses one bit more
+_ONE = 1 << _SHIFT
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where the camera is. focal, centre, horizon in pixels; height, s, x in metres; bend: curvature of the road ahead in 1/m."""
+
+    focal: float
+    centre: float
+    horizon: float
+    height: float
+    s: float
+    x: float
+    bend: float
+
+    def project(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+        """Columns, rows and pixels per metre of points at x across the road, y above it, z ahead of the camera."""
+        scale = np.float32(self.focal) / z
+        u = np.float32(self.centre) + (x - np.float32(self.x)) * scale + np.float32(0.5 * self.bend * self.focal) * z
+        return u, np.float32(self.horizon) + (np.float32(self.height) - y) * scale, scale
+
+
+class Body:
+    """A shape in its place, with the colours that its light gives it."""
+
+    def __init__(self, shape: Shape, heading: float, air: Air) -> None:
+        c, s = math.cos(heading), math.sin(heading)
+        turn = np.array(((c, 0, -s), (0, 1, 0), (s, 0, c)), np.float32)
+        self.shape = shape
+        self.ahead = (s, c)
+        self.points = shape.points @ turn
+        self.normals = shape.normals @ turn
+        self.centres = shape.centres @ turn
+        self.lamps = [(lamp, lamp.at @ turn, lamp.normal @ turn) for lamp in shape.lamps]
+        self.thick = bool(shape.reach.any())
+        self.low, self.high = self.points.min(0), self.points.max(0)
+        self.open = ~self.normals.any(1)
+        towards = np.where(self.open, 0.55 * float(air.sun.any()), np.clip(self.normals @ air.sun, 0, 1))[:, None].astype(np.float32)
+        form = (0.82 + 0.18 * self.normals[:, 1] + 0.07 * np.abs(self.normals[:, 0]) + 0.08 * self.open)[:, None].astype(np.float32)
+        lit = shape.colours * (air.ambient * form + air.sunlight * towards)
+        glow = shape.colours * shape.glow[:, None] * np.float32(min(1.0, air.dark * 1.3))
+        self.lit = np.maximum(lit, glow).astype(np.float32)
+        self.x = self.s = 0.0
+
+    def at(self, s: float, x: float) -> Body:
+        """Moves it."""
+        self.s, self.x = s, x
+        return self
+
+
+class Canvas:
+    """A picture, and beside it, at half size, the name of what is seen at each place: 0 for what has no name."""
+
+    def __init__(self, size: Size, air: Air) -> None:
+        width, height = size
+        self.size = size
+        self.picture: Image = np.zeros((height, width, 3), np.uint8)
+        self.names = np.zeros(((height + 1) // 2, (width + 1) // 2), np.uint16)
+        self._air = air
+        self._sprites: dict[tuple[int, int, tuple[float, float, float]], Image] = {}
+
+    def paint(self, body: Body, camera: Camera, name: int) -> tuple[Floats, int] | None:
+        """Paints a body over what is there. Returns its box (x1, y1, x2, y2, not clipped) and how many places bear its name now."""
+        width, height = self.size
+        shape, air = body.shape, self._air
+        z = body.points[:, 2] + np.float32(body.s - camera.s)
+        np.maximum(z, NEAR, out=z)
+        u, v, scale = camera.project(body.points[:, 0] + np.float32(body.x), body.points[:, 1], z)
+        if body.thick:
+            reach = shape.reach * scale
+            box = np.array(((u - reach).min(), (v - reach).min(), (u + reach).max(), (v + reach).max()), np.float32)
+        else:
+            box = np.array((u.min(), v.min(), u.max(), v.max()), np.float32)
+        if box[0] >= width or box[2] <= 0 or box[1] >= height or box[3] <= 0:
+            return None
+        flat = np.empty((len(u), 2), np.int32)
+        flat[:, 0], flat[:, 1] = np.clip(u * _ONE, -4e5, 4e5), np.clip(v * _ONE, -4e5, 4e5)
+        cz = np.maximum(body.centres[:, 2] + np.float32(body.s - camera.s), NEAR)
+        cx = body.centres[:, 0] + np.float32(body.x - camera.x) - np.float32(0.5 * camera.bend) * cz * cz
+        n = body.normals
+        seen = body.open | (cx * n[:, 0] + (body.centres[:, 1] - np.float32(camera.height)) * n[:, 1] + cz * n[:, 2] < 0)
+        middle = max(float(body.s - camera.s), NEAR * 4)
+        colours = body.lit
+        if air.dark >= 1:
+            aside = (body.x - camera.x) / middle
+            colours = colours + shape.colours * np.float32(0.6 * math.exp(-middle / 26) * math.exp(-aside * aside * 5))
+        left = air.left(cz)[:, None]
+        tints = np.clip(air.haze + (colours - air.haze) * left, 0, 255).tolist()
+        fine = float(camera.focal) / max(middle + float(body.low[2]), 2.0)
+        detail = 2 if fine > 26 else 1 if fine > 7 else 0
+        picture, names = self.picture, self.names
+        shows = seen.tolist()
+        from_behind = body.ahead[0] * (camera.x - body.x) + body.ahead[1] * (camera.s - body.s) < 0
+        for i in shape.behind if from_behind else shape.ahead:
+            if not shows[i]:
+                continue
+            part = shape.parts[i]
+            if part.detail > detail:
+                continue
+            tint = tints[i]
+            kind = part.kind
+            if kind == FACE:
+                at = flat[part.index]
+                cv2.fillPoly(picture, [at], tint, cv2.LINE_AA, _SHIFT)
+                if part.solid:
+                    cv2.fillPoly(names, [at], name, cv2.LINE_8, _SHIFT + 1)
+            elif kind == GRID:
+                cv2.fillPoly(picture, list(flat[part.index]), tint, cv2.LINE_8, _SHIFT)
+            elif kind == LIMB:
+                i0, i1 = part.index
+                thick = 2 * part.radius * float(scale[i0] + scale[i1]) / 2
+                a, b = flat[i0].tolist(), flat[i1].tolist()
+                cv2.line(picture, a, b, tint, max(1, min(400, round(thick))), cv2.LINE_AA, _SHIFT)
+                cv2.line(names, a, b, name, max(1, min(200, round(thick / 2))), cv2.LINE_8, _SHIFT + 1)
+            elif kind == BALL:
+                at = flat[part.index[0]].tolist()
+                r = min(400.0, part.radius * float(scale[part.index[0]]))
+                cv2.circle(picture, at, max(8, int(r * _ONE)), tint, -1, cv2.LINE_AA, _SHIFT)
+                cv2.circle(names, at, max(8, int(r * _ONE)), name, -1, cv2.LINE_8, _SHIFT + 1)
+            elif kind == RING:
+                at = flat[part.index]
+                thick = max(1, min(200, round(2 * part.radius * float(scale[part.index[0]]))))
+                cv2.polylines(picture, [at], True, tint, thick, cv2.LINE_AA, _SHIFT)
+                cv2.fillPoly(names, [at], name, cv2.LINE_8, _SHIFT + 1)
+        if air.dark and body.lamps:
+            for lamp, where, normal in body.lamps:
+                self._glare(lamp, where, normal, body, camera)
+        if not name:
+            return box, 0
+        return box, self.count(box, name)
+
+    def count(self, box: Floats, name: int) -> int:
+        """How many places inside a box bear a name."""
+        x0, y0, x1, y1 = np.clip(box / 2, -2, 30000).astype(int).tolist()
+        return int(np.count_nonzero(self.names[max(y0 - 1, 0) : max(y1 + 3, 0), max(x0 - 1, 0) : max(x1 + 3, 0)] == name))
+
+    def _glare(self, lamp: Lamp, where: Floats, normal: Floats, body: Body, camera: Camera) -> None:
+        z = float(where[2]) + body.s - camera.s
+        if z < 2:
+            return
+        x, y = float(where[0]) + body.x, float(where[1])
+        if normal.any():
+            dx = x - camera.x - 0.5 * camera.bend * z * z
+            facing = -(float(normal[0]) * dx + float(normal[2]) * z) / math.hypot(dx, z)
+            if facing < 0.15:
+                return
+        else:
+            facing = 1.0
+        scale = camera.focal / z
+        u = camera.centre + (x - camera.x) * scale + 0.5 * camera.bend * camera.focal * z
+        v = camera.horizon + (camera.height - y) * scale
+        air = self._air
+        wide = lamp.size * (1.8 if air.weather == "foggy" else 1.0) * facing * (scale + 0.012 * camera.focal)
+        strength = air.dark * float(air.left(z)) ** 0.5
+        self._add_light(u, v, wide, wide, lamp.colour, strength)
+        if air.wet and z < 70:
+            low = camera.horizon + (camera.height + y) * scale
+            self._add_light(u, (low + camera.horizon + camera.height * scale) / 2, wide * 0.45, max(wide, (y + 0.6) * scale * 1.2), lamp.colour, strength * 0.45)
+
+    def _add_light(self, u: float, v: float, wide: float, tall: float, colour: tuple[float, float, float], strength: float) -> None:
+        w, h = (min(18, max(4, round(2 * math.log2(max(d, 1.0))))) for d in (wide, tall))
+        key = (w, h, (*colour[:2], colour[2] + 1000 * round(strength * 8)))
+        sprite = self._sprites.get(key)
+        if sprite is None:
+            rw, rh = round(2 ** (w / 2)), round(2 ** (h / 2))
+            x, y = np.linspace(-1, 1, 2 * rw + 1, dtype=np.float32), np.linspace(-1, 1, 2 * rh + 1, dtype=np.float32)
+            r2 = x[None, :] ** 2 + y[:, None] ** 2
+            fall = np.clip(0.75 * np.exp(-r2 * 22) + 0.28 * np.exp(-r2 * 4.5) - 0.005, 0, 1) * round(strength * 8) / 8
+            sprite = np.clip(fall[:, :, None] * np.array(colour, np.float32), 0, 255).astype(np.uint8)
+            self._sprites[key] = sprite
+        h2, w2 = sprite.shape[:2]
+        x0, y0 = round(u) - w2 // 2, round(v) - h2 // 2
+        xa, ya, xb, yb = max(x0, 0), max(y0, 0), min(x0 + w2, self.size[0]), min(y0 + h2, self.size[1])
+        if xa < xb and ya < yb:
+            place = self.picture[ya:yb, xa:xb]
+            cv2.add(place, sprite[ya - y0 : yb - y0, xa - x0 : xb - x0], dst=place)
+
+
+class Ground:
+    """The road and the land beside it, with the texture of its surface, shadows, and the light of lamps upon it."""
+
+    def __init__(self, seed: int, size: Size, road: Road, air: Air) -> None:
+        rng = np.random.default_rng([seed, 5])
+        self._seed, self._size, self._road, self._air = seed, size, road, air
+        self._tile = _surface(rng)
+        k = rng.uniform(0.85, 1.12)
+        wet = 0.72 if air.wet else 1.0
+        self._asphalt = np.array((90, 88, 86), np.float32) * k * wet * (1.1 if road.scene == "highway" else 1)
+        self._walk = np.array((142, 146, 150), np.float32) * rng.uniform(0.85, 1.1) * wet
+        self._grass = np.array((58, 112, 88), np.float32) * rng.uniform(0.8, 1.15, 3) * (0.85 if air.wet else 1)
+        self._night = air.dark >= 1
+        light = air.ambient + air.sunlight * air.sun[1]
+        self._light = np.minimum(light * 3.2, 1.0) if self._night else light
+        self._level = 40.0 if self._night else 128.0
+        self._shadow = 128.0 * float((air.ambient / light).mean())
+        rows = size[1]
+        z = np.float32(1.4 * _focal(size)) / (np.arange(rows, dtype=np.float32) + 0.5)
+        lost = 1 - air.left(z)[:, None] * np.ones(3, np.float32)
+        shine = air.haze * (0.10 + 0.38 * np.exp(-np.arange(rows, dtype=np.float32) / (0.13 * rows)))[:, None] if air.wet else 0.0
+        veil = np.clip(air.haze * lost + shine * (1 - lost), 0, 255).astype(np.uint8)
+        self._veil = np.ascontiguousarray(np.repeat(veil[:, None, :], size[0], 1))
+        glow = np.linspace(-1, 1, 65, dtype=np.float32)
+        self._pool = np.clip(np.exp(-(glow[:, None] ** 2 + glow[None, :] ** 2) * 3.2) - 0.04, 0, 1) * 88
+        self._zs = np.geomspace(2.2, 500.0, 18).astype(np.float32)
+        self._patches: dict[int, list[tuple[float, float, float, float, float]]] = {}
+
+    def paint(
+        self, picture: Image, camera: Camera, blocks: list[Block], lamps: list[tuple[float, float]],
+        shadows: list[tuple[np.ndarray, bool]],
+    ) -> None:  # fmt: skip
+        """Paints everything below the horizon. lamps: (s, x) of street lamps; shadows: outlines on the ground, (N, 2) as s and x,
+        and whether the sun throws them (or they lie under something).
+        """
+        road = self._road
+        top = round(camera.horizon)
+        land = self._grass if road.scene != "city street" else self._walk * np.float32(0.9)
+        picture[top:] = self._tint(land)
+        strips = self._strips()
+        edges = np.array([(a, b) for a, b, _ in strips], np.float32)
+        u, v, _ = camera.project(edges.T[:, :, None], np.float32(0), self._zs[None, None, :])
+        rows = np.broadcast_to(v[0], u.shape[1:])
+        for i, (_, _, colour) in enumerate(strips):
+            outline = np.stack([np.concatenate([u[0, i], u[1, i, ::-1]]), np.concatenate([rows[i], rows[i, ::-1]])], 1)
+            cv2.fillPoly(picture, [_fixed(outline)], self._tint(colour), cv2.LINE_AA, _SHIFT)
+        self._patchwork(picture, camera, blocks)
+        self._markings(picture, camera, blocks)
+        self._finish(picture[top:], camera, top, lamps, shadows)
+
+    def _tint(self, colour: Floats) -> list[float]:
+        return np.clip(colour * self._light, 0, 255).tolist()  # type: ignore[no-any-return]
+
+    def _strips(self) -> list[tuple[float, float, Floats]]:
+        road, asphalt = self._road, self._asphalt
+        kerb, strips = road.kerb, []
+        if road.scene == "highway":
+            strips.append((-kerb - 0.4, kerb + 0.4, asphalt))
+            strips.append((-road.median + 0.9, road.median - 0.9, self._grass * np.float32(0.9) if road.median > 3 else asphalt * np.float32(0.85)))
+        else:
+            walk = kerb + road.pavement
+            for side in (-1, 1):
+                strips.append((side * kerb, side * walk, self._walk))
+                strips.append((side * (walk - 0.12), side * walk, self._walk * np.float32(0.8)))
+            strips.append((-kerb, kerb, asphalt))
+            for side in (-1, 1):
+                if road.parking:
+                    strips.append((side * (kerb - road.parking), side * kerb, asphalt * np.float32(0.93)))
+                strips.append((side * (kerb - 0.25), side * kerb, asphalt * np.float32(0.8)))
+                strips.append((side * kerb, side * (kerb + 0.16), self._walk * np.float32(1.12)))
+        for side in (-1, 1):
+            for i in range(road.lanes):
+                for track in (-0.75, 0.75):
+                    middle = side * road.lane(i) + track
+                    strips.append((middle - 0.3, middle + 0.3, asphalt * np.float32(0.94)))
+        return strips
+
+    def _quads(self, picture: Image, camera: Camera, quads: np.ndarray, colour: Floats) -> None:
+        """quads: (N, 4), from s to s and from x to x."""
+        if not len(quads):
+            return
+        z = quads[:, (0, 0, 1, 1)].astype(np.float32) - np.float32(camera.s)
+        keep = z.max(1) > 2.2
+        z = np.maximum(z[keep], 2.2)
+        u, v, _ = camera.project(quads[keep][:, (2, 3, 3, 2)].astype(np.float32), np.float32(0), z)
+        cv2.fillPoly(picture, list(_fixed(np.stack([u, v], 2))), self._tint(colour), cv2.LINE_AA, _SHIFT)
+
+    def _patchwork(self, picture: Image, camera: Camera, blocks: list[Block]) -> None:
+        kerb = self._road.kerb
+        for block in blocks:
+            if block.number not in self._patches:
+                rng = np.random.default_rng([self._seed, 6, block.number])
+                self._patches = {k: p for k, p in self._patches.items() if k > block.number - 8}
+                self._patches[block.number] = []
+                for _ in range(9):
+                    s, x = float(rng.uniform(block.start, block.end)), float(rng.uniform(-kerb, kerb))
+                    wide, long = (0.35, 0.35) if rng.random() < 0.4 else (float(rng.uniform(0.5, 1.4)), float(rng.uniform(1, 9)))
+                    self._patches[block.number].append((s, min(s + long, block.end), max(x - wide, -kerb), min(x + wide, kerb), float(rng.choice([0.72, 0.84, 0.88, 1.1]))))
+            for s0, s1, x0, x1, by in self._patches[block.number]:
+                if s1 - camera.s > 3 and s0 - camera.s < 70:
+                    self._quads(picture, camera, np.array([(s0, s1, x0, x1)]), self._asphalt * np.float32(by))
+            if block.half and block.end - camera.s > 3:
+                self._quads(picture, camera, np.array([(block.built_end, block.end, -150, 150)]), self._asphalt * np.float32(0.97))
+                walk = [(s - 2, s, side * kerb, side * 150) for s in (block.built_end, block.end + 2) for side in (-1, 1)]
+                self._quads(picture, camera, np.array(walk), self._walk * np.float32(0.97))
+
+    def _markings(self, picture: Image, camera: Camera, blocks: list[Block]) -> None:
+        road = self._road
+        white, yellow = np.float32((205, 208, 208)), np.float32((60, 165, 205))
+        highway = road.scene == "highway"
+        solid: list[tuple[float, float, float, float]] = []
+        middle: list[tuple[float, float, float, float]] = []
+        dashes: list[tuple[float, float, float, float]] = []
+        on, period = (4.0, 12.0) if highway else (3.0, 9.0)
+        inner = [side * (road.median + i * road.lane_width) for side in (-1, 1) for i in range(1, road.lanes)]
+        for block in blocks:
+            end = block.built_end - (4.4 if block.half else 0)
+            start = block.start + (3.2 if block.half else 0)
+            if end < camera.s or start > camera.s + 260:
+                continue
+            starts = np.arange(math.ceil(start / period) * period, end - on, period)
+            for x in inner:
+                dashes += [(s, s + on, x - 0.075, x + 0.075) for s in starts.tolist() if 0 < s + on - camera.s < 150]
+            cuts = np.unique(np.clip(np.concatenate([[start, end], camera.s + self._zs]), start, end))
+            for s0, s1 in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+                for side in (-1, 1):
+                    x = side * road.lane_edge
+                    solid.append((s0, s1, x - 0.07, x + 0.07))
+                    if highway:
+                        middle.append((s0, s1, side * (road.median - 0.1) - 0.08, side * (road.median - 0.1) + 0.08))
+                    elif road.lanes > 1:
+                        middle.append((s0, s1, side * 0.16 - 0.06, side * 0.16 + 0.06))
+            if road.scene == "residential" or (not highway and road.lanes == 1):
+                dashes += [(s, s + on, -0.07, 0.07) for s in starts.tolist() if 0 < s + on - camera.s < 150]
+            if block.half and block.end - camera.s > 2:
+                solid.append((block.built_end - 4.6, block.built_end - 4.2, 0.1, road.lane_edge))
+                solid.append((block.end + 4.2, block.end + 4.6, -road.lane_edge, -0.1))
+                if block.signals:
+                    stripes = np.arange(-road.kerb + 0.4, road.kerb - 0.5, 1.1).tolist()
+                    for s in (block.built_end - 3.0, block.end + 0.5):
+                        solid += [(s, s + 2.5, x, x + 0.55) for x in stripes]
+                solid += [(block.junction - 0.07, block.junction + 0.07, side * (road.kerb + 3 + 4.0 * k), side * (road.kerb + 5.2 + 4 * k)) for side in (-1, 1) for k in range(6)]
+        if road.scene != "residential":
+            self._quads(picture, camera, np.array(solid), white)
+            self._quads(picture, camera, np.array(middle), yellow if self._seed % 2 and not highway else white)
+        else:
+            self._quads(picture, camera, np.array([q for q in solid if q[1] - q[0] < 4.5 and q[1] - q[0] > 0.3 and abs(q[3] - q[2]) > 0.3]), white)
+        self._quads(picture, camera, np.array(dashes), white)
+
+    def _finish(self, land: Image, camera: Camera, top: int, lamps: list[tuple[float, float]], shadows: list[tuple[np.ndarray, bool]]) -> None:
+        """Texture, shadows, lamps and haze, worked out at half size."""
+        rows, cols = (land.shape[0] + 1) // 2, (land.shape[1] + 1) // 2
+        row = np.maximum(np.arange(rows, dtype=np.float32) * 2 + 1 + top - np.float32(camera.horizon), 0.5)
+        z = np.float32(camera.focal * camera.height) / row
+        across = (np.arange(cols, dtype=np.float32) * 2 + 1 - np.float32(camera.centre)) / np.float32(camera.focal)
+        x = np.outer(z, across * np.float32(_GRAIN)) + ((camera.x - 0.5 * camera.bend * z * z) * _GRAIN)[:, None].astype(np.float32)
+        level = np.clip(np.searchsorted(np.float32((9, 16, 28, 60)), z), 0, 4)
+        along = ((z + camera.s % 1000.0) * _GRAIN).astype(np.int32) & 511
+        index = (x.astype(np.int32) & 255) + ((level * 512 + along) << 8)[:, None].astype(np.int32)
+        texture = self._tile.take(index)
+        shade = np.full((rows, cols), self._level, np.float32 if self._night else np.uint8)
+        if self._night:
+            beam = 150.0 * np.exp(-z / 17.0) * np.clip(z / 7.0, 0.35, 1.0)
+            shade += np.outer(beam, np.exp(-((across / 0.33) ** 2))).astype(np.float32)
+            for s, x_lamp in lamps:
+                self._lamp_pool(shade, camera, top, s - camera.s, x_lamp)
+            shade = np.clip(shade, 0, 255).astype(np.uint8)
+        dim = self._level * 0.42
+        for thrown in (True, False):
+            value = self._shadow if thrown else dim
+            for outline, by_sun in shadows:
+                if by_sun is not thrown:
+                    continue
+                sz = np.maximum(outline[:, 0].astype(np.float32) - np.float32(camera.s), 2.2)
+                u, v, _ = camera.project(outline[:, 1].astype(np.float32), np.float32(0), sz)
+                cv2.fillPoly(shade, [_fixed(np.stack([u, v - top], 1))], value, cv2.LINE_8, _SHIFT + 1)
+        shade = cv2.blur(shade, (5, 3))
+        left = (self._air.left(z) * 256).astype(np.uint32)[:, None]
+        factor = ((texture.astype(np.uint32) * shade * left) >> 15).astype(np.uint16)
+        half = np.minimum(factor, 255).astype(np.uint8)
+        full = cv2.resize(half, (cols * 2, rows * 2), interpolation=cv2.INTER_LINEAR)[: land.shape[0], : land.shape[1]]
+        cv2.multiply(land, cv2.cvtColor(full, cv2.COLOR_GRAY2BGR), dst=land, scale=1 / 128)
+        cv2.add(land, self._veil[: land.shape[0]], dst=land)
+
+    def _lamp_pool(self, shade: Floats, camera: Camera, top: int, z: float, x: float) -> None:
+        radius = 7.0
+        far, near = max(z + radius, 4.0), max(z - radius, 2.4)
+        if far <= near:
+            return
+        y0, y1 = ((camera.horizon - top + camera.focal * camera.height / d) / 2 for d in (far, near))
+        middle = max(z, 3.0)
+        u = (camera.centre + camera.focal * ((x - camera.x) / middle + 0.5 * camera.bend * middle)) / 2
+        wide = camera.focal * radius / middle / 2
+        w, h = int(min(2 * wide, 1400)), int(min(y1 - y0, 900))
+        if w < 2 or h < 2:
+            return
+        x0, top_row = int(u - w / 2), int(y0)
+        xa, ya, xb, yb = max(x0, 0), max(top_row, 0), min(x0 + w, shade.shape[1]), min(top_row + h, shade.shape[0])
+        if xa < xb and ya < yb:
+            pool = cv2.resize(self._pool, (w, h))
+            shade[ya:yb, xa:xb] += pool[ya - top_row : yb - top_row, xa - x0 : xb - x0]
+
+
+_GRAIN = 20.0  # texture points per metre
+
+
+def _focal(size: Size) -> float:
+    return 0.78 * size[0]
+
+
+def _fixed(points: Floats) -> np.ndarray:
+    return np.clip(points * _ONE, -8e5, 8e5).astype(np.int32)
+
+
+def _surface(rng: np.random.Generator) -> np.ndarray:
+    """Asphalt seen from above at five distances, uint8 (5 * 512 * 256,), 128 on average."""
+    grain = rng.standard_normal((512, 256)).astype(np.float32) * 13
+    speckle = (rng.random((512, 256)) < 0.012).astype(np.float32) * 40
+    stains = (clouds(rng, 512, 256, ((4, 4), (8, 8), (24, 16))) - 0.5) * 60
+    cracks = np.zeros((512, 256), np.float32)
+    for _ in range(5):
+        way = np.cumsum(rng.integers(-7, 8, (14, 2)), 0) + rng.integers(40, 210, 2) * (1, 2)
+        cv2.polylines(cracks, [way.astype(np.int32)], False, -38.0, 1, cv2.LINE_AA)
+    base = grain + speckle + cracks
+    levels = []
+    for long, wide in ((5, 1), (11, 1), (31, 3), (91, 5), (201, 9)):
+        fine = cv2.blur(np.concatenate([base] * 3), (wide, long))[512:1024] * (1 + 0.25 * math.log2(long))
+        levels.append(np.clip(128 + fine + stains * (1.0 if long < 50 else 0.6), 0, 255).astype(np.uint8))
+    return np.stack(levels).ravel()
