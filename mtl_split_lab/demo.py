@@ -1,0 +1,209 @@
+"""The demonstration: starts camera, edge and server as processes, records what they publish, and reports on it."""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from mtl_split_core.bundle import load_bundle
+from mtl_split_core.errors import InputError
+from mtl_split_lab.processes import Processes, ProcessError, claim_domain
+from mtl_split_lab.recorder import Recorder
+from mtl_split_lab.recording import PictureStore
+from mtl_split_lab.report import machine, summarise, tables, write_pictures
+from mtl_split_ros.graph import ENVIRONMENT, Options, Process, demo, topic_of
+from mtl_split_ros.share import bundle_folder
+
+CHECK_INTERVAL = 0.5
+"""Seconds between two looks at the processes and the figures."""
+
+GRACE = 2.0
+"""Seconds to wait for the last results of a stream that has ended."""
+
+
+class StalledError(Exception):
+    """No frame gets through; the message says what is missing."""
+
+
+def main() -> int:
+    """Run the demonstration; returns 0 only if every task gave results and every process ended well."""
+    arguments = _parser().parse_args(remove_ros_args(sys.argv)[1:])
+    try:
+        return run(arguments)
+    except (InputError, ProcessError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start, record, stop and report; the arguments are those of `_parser`. Returns the exit code."""
+    # Ctrl-C ends the recording, not the report.
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    topic = topic_of(arguments.source)
+    bundle = load_bundle(bundle_folder(arguments.bundle))
+    camera = {name: getattr(arguments, name) for name in ("rate", "frames", "width", "height")}
+    nodes = () if arguments.attach else demo(Options(bundle=arguments.bundle), arguments.source, **camera)
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if not topic and not arguments.attach and "ROS_DOMAIN_ID" not in os.environ:
+            stack.enter_context(claim_domain())
+            print(f"listen in with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}")
+        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+        recorder = Recorder(bundle, topic, PictureStore(out))
+        processes = Processes(out / "logs")
+        complaints = []
+        try:
+            _record(recorder, processes, nodes, stop, arguments)
+        except (ProcessError, StalledError) as error:
+            complaints.append(str(error))
+        finally:
+            complaints += processes.stop()
+            recording = recorder.recording
+            recorder.destroy_node()
+            rclpy.shutdown()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    for complaint in complaints:
+        print(f"demo: {complaint}", file=sys.stderr)
+    recording.pictures.finish()
+    if not recording.counted():
+        print("demo: no frame was answered by every task; nothing to report", file=sys.stderr)
+        return 1
+    summary = {
+        **summarise(recording),
+        "source": arguments.source,
+        "bundle": {"name": bundle.name, "fingerprint": bundle.fingerprint},
+        "machine": machine(),
+    }
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    print(f"\n{tables(recording)}\n{_figures(summary)}\n")
+    write_pictures(recording, out)
+    print(f"written: {', '.join(str(out / name) for name in ('summary.json', 'annotated.mp4', 'contact_sheet.png'))}")
+    return 1 if complaints else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    add = parser.add_argument
+    add("--source", default="sim", help="sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME of a camera that runs already")
+    add("--frames", type=int, default=300, help="frames after which to end; 0: all there are (default: %(default)s)")
+    add("--rate", type=float, default=0.0, help="frames per second; 0: the source's own, which is 15 for sim and images")
+    add("--width", type=int, help="width of simulated images in pixels")
+    add("--height", type=int, help="height of simulated images in pixels")
+    add("--bundle", default="street", help="name of a shipped bundle, or path of a bundle's folder (default: %(default)s)")
+    add("--out", type=Path, default=Path("out/demo"), help="folder for what comes out (default: %(default)s)")
+    add("--timeout", type=float, default=30.0, help="seconds without a result after which to give up (default: %(default)s)")
+    add("--attach", action="store_true", help="start nothing; record nodes that run already, in this node's namespace")
+    return parser
+
+
+def _record(
+    recorder: Recorder, processes: Processes, nodes: Sequence[Process], stop: threading.Event, arguments: argparse.Namespace
+) -> None:
+    """Start the nodes, the camera last, and record until the stream has ended or `stop` is set."""
+    waiting = [node for node in nodes if node.executable == "camera"]
+    for node in nodes:
+        if node not in waiting:
+            processes.start(node)
+    frames = arguments.frames if topic_of(arguments.source) else 0
+    live = LiveLine()
+    executor = SingleThreadedExecutor()
+    executor.add_node(recorder)
+    check_at = 0.0
+    while not stop.is_set():
+        executor.spin_once(timeout_sec=CHECK_INTERVAL)
+        now = time.monotonic()
+        if now < check_at:
+            continue
+        check_at = now + CHECK_INTERVAL
+        if _has_ended(recorder, frames):
+            break
+        processes.check()
+        live.show(recorder)
+        if waiting and recorder.ready_for_camera():
+            processes.start(waiting.pop())
+        if rivals := recorder.rivals():
+            raise StalledError(f"more than one node publishes {', '.join(rivals)}: is another demonstration running here?")
+        if now - recorder.answered_at > arguments.timeout:
+            missing = "\n  ".join(recorder.explain())
+            raise StalledError(f"no result for {arguments.timeout:g} s:\n  {missing}")
+    live.close()
+
+
+def _has_ended(recorder: Recorder, frames: int) -> bool:
+    """Whether the stream has ended, here after `frames` frames unless 0, and its last results have arrived or are overdue."""
+    recording = recorder.recording
+    ended = recorder.ended_after is not None or (frames and len(recording.counted()) >= frames)
+    if not ended:
+        return False
+    sent = [stamp for stamp, frame in recording.frames.items() if frame.sent]
+    everything = len(sent) >= (recorder.ended_after or frames)
+    if everything and sent and recording.is_complete(recording.frames[max(sent)]):
+        return True
+    return time.monotonic() - recorder.heard_at > GRACE
+
+
+def _figures(summary: dict) -> str:
+    """Render the figures of the whole chain in a few lines."""
+    latency, size, jpeg = summary["latency_ms"], summary["bytes_per_frame"], summary["jpeg_bytes_per_frame"]
+    lines = [
+        f"{summary['frames_sent']} frames at {summary['rate']} frames/s, {summary['results_ratio']:.1%} answered by every task",
+        f"latency from the camera's stamp: p50 {latency['p50']} ms, p95 {latency['p95']} ms, p99 {latency['p99']} ms",
+        "  of it, medians: " + ", ".join(f"{stage} {value}" for stage, value in summary["stages_ms"].items()),
+    ]
+    if size and jpeg:
+        share = size["median"] / jpeg["median"]
+        lines.append(f"{size['median']:,.0f} bytes per frame, {share:.1%} of the {jpeg['median']:,.0f} of a JPEG")
+    return "\n".join(lines)
+
+
+class LiveLine:
+    """The line about what passes right now: rewritten on a terminal, repeated every few seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._interval = CHECK_INTERVAL if self._terminal else 5.0
+        self._next = time.monotonic() + self._interval
+
+    def show(self, recorder: Recorder) -> None:
+        """Write the figures of the last complete frames, if it is time to."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self._interval
+        recent = list(recorder.recent)
+        if len(recent) < 2:
+            line = "waiting for the first results"
+        else:
+            rate = (len(recent) - 1) / (recent[-1].time - recent[0].time)
+            line = (
+                f"{rate:5.1f} results/s  {statistics.median(live.payload_bytes for live in recent):6,.0f} bytes/frame  "
+                f"{statistics.median(live.latency for live in recent):6.1f} ms  {recent[-1].objects:3d} detections"
+            )
+        print(f"\r\033[K{line}" if self._terminal else line, end="" if self._terminal else "\n", flush=True)
+
+    def close(self) -> None:
+        """End the line."""
+        if self._terminal:
+            print()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

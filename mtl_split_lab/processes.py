@@ -1,0 +1,94 @@
+"""Nodes as plain processes, where the launch system is not installed, and a ROS domain of their own."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mtl_split_ros.graph import Process
+
+SECONDS_TO_STOP = 3.0
+
+LOG_LINES = 15
+"""Last lines of a dead process' log that are shown."""
+
+DOMAINS = range(1, 101)
+"""The ROS domains whose UDP ports are below those that Linux gives to clients."""
+
+
+class ProcessError(Exception):
+    """A process has ended that should not have."""
+
+
+class Processes:
+    """The processes that were started, each with a file for everything it says."""
+
+    def __init__(self, logs: Path) -> None:
+        """Keep the files in the folder `logs`."""
+        logs.mkdir(parents=True, exist_ok=True)
+        self._logs = logs
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, node: Process) -> None:
+        """Start a node in a process of its own."""
+        command = [sys.executable, "-m", f"mtl_split_{node.executable}.node", *node.ros_arguments()]
+        with self._log(node.name).open("wb") as log:
+            # In a session of its own, so that Ctrl-C reaches only this process, which then stops the others.
+            self._running[node.name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def check(self) -> None:
+        """Raise ProcessError if one has ended, with the last it said."""
+        for name, process in self._running.items():
+            if process.poll() is not None:
+                log = self._log(name)
+                last = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+                raise ProcessError(f"the {name} ended with exit code {process.returncode}; its log {log} ends:\n{last}")
+
+    def stop(self) -> list[str]:
+        """Stop all with SIGINT, and with SIGKILL where that does not help; returns a complaint about each that did not end well."""
+        for process in self._running.values():
+            process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        complaints = []
+        for name, process in self._running.items():
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                complaints.append(f"the {name} did not stop within {SECONDS_TO_STOP:g} s and was killed")
+            else:
+                if process.returncode:
+                    complaints.append(f"the {name} stopped with exit code {process.returncode}; see {self._log(name)}")
+        self._running.clear()
+        return complaints
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+
+def claim_domain() -> socket.socket:
+    """Set ROS_DOMAIN_ID to a domain that nobody on this machine uses, for this process and those it starts.
+
+    The domain is taken until the returned socket is closed, also for other callers of this function.
+    """
+    for domain in random.sample(DOMAINS, len(DOMAINS)):
+        # Of the ports that DDS derives from a domain: the first participant's, and the last one's as the claim.
+        first, last = 7410 + 250 * domain, 7410 + 250 * domain + 238
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind(("", first))
+            claim.bind(("", last))
+        except OSError:
+            claim.close()
+            continue
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        return claim
+    raise ProcessError(f"every ROS domain from {DOMAINS[0]} to {DOMAINS[-1]} is in use; set ROS_DOMAIN_ID to choose one")

@@ -1,0 +1,101 @@
+"""What a run of camera, edge and server left behind, by the stamp of the camera image."""
+
+import os
+import threading
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import cv2
+import numpy as np
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.scene import Image, Results, Truth
+
+JPEG_QUALITY = 90
+
+MOST_WAITING = 50
+"""Pictures that may wait for their compression; further ones are lost to the recording."""
+
+
+@dataclass
+class Frame:
+    """One camera image.
+
+    sent: whether the camera announced it; payload_bytes: None if no bottleneck was seen; arrivals: milliseconds from the image's
+    stamp to each task's result; objects, classes: the truth of the detections and of the classifications, where it is known.
+    """
+
+    sent: bool = False
+    payload_bytes: int | None = None
+    results: Results = field(default_factory=dict)
+    arrivals: dict[str, float] = field(default_factory=dict)
+    objects: Truth | None = None
+    classes: dict[str, str] = field(default_factory=dict)
+
+
+class PictureStore:
+    """Pictures as JPEG in a temporary file, compressed in a thread that gives way to everything else on the machine."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the file in a folder; it vanishes with the process."""
+        self.lost = 0
+        self._file = TemporaryFile(dir=folder)
+        self._places: dict[int, tuple[int, int]] = {}
+        self._room = threading.Semaphore(MOST_WAITING)
+        self._pool = ThreadPoolExecutor(1, initializer=_give_way)
+
+    def put(self, stamp: int, image: Image) -> None:
+        """Take a picture, uint8 (height, width, 3), in the background; where too many are waiting already it counts as lost."""
+        if self._room.acquire(blocking=False):
+            self._pool.submit(self._compress, stamp, image)
+        else:
+            self.lost += 1
+
+    def finish(self) -> None:
+        """Wait until every picture is compressed; only then may they be read."""
+        self._pool.shutdown()
+
+    @property
+    def bytes_of(self) -> dict[int, int]:
+        """The size of every picture's JPEG in bytes, by stamp."""
+        return {stamp: length for stamp, (_, length) in self._places.items()}
+
+    def get(self, stamp: int) -> Image:
+        """Return a picture; KeyError if it was lost."""
+        place, length = self._places[stamp]
+        self._file.seek(place)
+        data: np.ndarray = np.frombuffer(self._file.read(length), np.uint8)
+        return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+    def _compress(self, stamp: int, image: Image) -> None:
+        _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        self._places[stamp] = (self._file.tell(), len(jpeg))
+        self._file.write(jpeg.data)
+        self._room.release()
+
+
+@dataclass
+class Recording:
+    """tasks: those of the bundle; frames: by stamp in nanoseconds; stages: the medians reported for each stage, in milliseconds."""
+
+    tasks: tuple[Task, ...]
+    pictures: PictureStore
+    frames: defaultdict[int, Frame] = field(default_factory=lambda: defaultdict(Frame))
+    stages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def is_complete(self, frame: Frame) -> bool:
+        """Whether every task has answered a frame."""
+        return len(frame.results) == len(self.tasks)
+
+    def counted(self) -> dict[int, Frame]:
+        """Return the frames that count: those sent from the first one on that every task has answered."""
+        stamps = sorted(stamp for stamp, frame in self.frames.items() if frame.sent)
+        first = next((stamp for stamp in stamps if self.is_complete(self.frames[stamp])), None)
+        return {} if first is None else {stamp: self.frames[stamp] for stamp in stamps if stamp >= first}
+
+
+def _give_way() -> None:
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)

@@ -1,0 +1,177 @@
+"""A recording in figures, tables and pictures."""
+
+import os
+import platform
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.scene import Classification, Detections, Image, Size, Truth
+from mtl_split_lab.drawing import LARGE, SHOWN_SCORE, SMALL, annotate, contact_sheet, fit
+from mtl_split_lab.evaluation import ClassificationScore, DetectionScore, score_classification, score_detections
+from mtl_split_lab.recording import Frame, Recording
+
+PICTURES_ON_SHEET = 12
+
+
+def summarise(recording: Recording) -> dict[str, Any]:
+    """Return the figures of a recording, ready for JSON; every figure is about the frames that count, see `Recording.counted`.
+
+    Milliseconds, bytes, and shares of 0 to 1. None where there is nothing to take a figure of.
+    """
+    counted = recording.counted()
+    frames = counted.values()
+    results = {task.name: sum(task.name in frame.results for frame in frames) for task in recording.tasks}
+    latencies = [max(frame.arrivals.values()) for frame in frames if recording.is_complete(frame)]
+    jpeg = recording.pictures.bytes_of
+    return {
+        "frames_sent": len(counted),
+        "frames_sent_before_discovery": sum(frame.sent for frame in recording.frames.values()) - len(counted),
+        "results": results,
+        "results_ratio": min(results.values()) / len(counted) if counted else 0.0,
+        "latency_ms": _percentiles(latencies, p50=50, p95=95, p99=99),
+        "stages_ms": {stage: round(statistics.median(times), 2) for stage, times in recording.stages.items()},
+        "bytes_per_frame": _percentiles([f.payload_bytes for f in frames if f.payload_bytes is not None], **SPREAD),
+        "jpeg_bytes_per_frame": _percentiles([jpeg[stamp] for stamp in counted if stamp in jpeg], **SPREAD),
+        "accuracy": _accuracy(recording),
+        "rate": _rate(sorted(counted)),
+        "pictures_lost": recording.pictures.lost,
+    }
+
+
+SPREAD = {"median": 50, "p95": 95, "max": 100}
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine that the figures are from."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "processor": models[0].partition(": ")[2] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def tables(recording: Recording) -> str:
+    """Render a table for every task: how often each label was answered and, where there is truth, how well."""
+    frames = list(recording.counted().values())
+    return "\n".join(
+        _detection_table(task, frames) if task.kind == "detection" else _classification_table(task, frames)
+        for task in recording.tasks
+    )
+
+
+def write_pictures(recording: Recording, folder: Path) -> None:
+    """Write `annotated.mp4` and `contact_sheet.png` of the frames that count."""
+    stamps = [stamp for stamp in recording.counted() if stamp in recording.pictures.bytes_of]
+    if not stamps:
+        return
+    labels = [label for task in recording.tasks if task.kind == "detection" for label in task.labels]
+    first = recording.pictures.get(stamps[0])
+    size = (first.shape[1], first.shape[0])
+    chosen = [stamps[i] for i in np.linspace(0, len(stamps) - 1, min(PICTURES_ON_SHEET, len(stamps))).astype(int)]
+    sheet = contact_sheet(list(_annotated(recording, chosen, labels, fit(size, SMALL))))
+    cv2.imwrite(str(folder / "contact_sheet.png"), sheet)
+    video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames"), labels, fit(size, LARGE))
+    _write_video(folder / "annotated.mp4", video, _rate(stamps) or 1.0)
+
+
+def _percentiles(values: Sequence[float], **percentiles: int) -> dict[str, float] | None:
+    if not values:
+        return None
+    return {name: round(float(np.percentile(values, percentile)), 2) for name, percentile in percentiles.items()}
+
+
+def _rate(stamps: Sequence[int]) -> float | None:
+    """Frames per second by the stamps, in order."""
+    return round((len(stamps) - 1) / (stamps[-1] - stamps[0]) * 1e9, 2) if len(stamps) > 1 else None
+
+
+def _accuracy(recording: Recording) -> dict[str, Any] | None:
+    frames = list(recording.counted().values())
+    accuracy: dict[str, Any] = {}
+    for task in recording.tasks:
+        if task.kind == "detection" and (detection := _score_detection(task, frames)):
+            accuracy |= {"map50": detection.map50, "map": detection.map, "ap50": detection.ap50}
+        elif task.kind == "classification" and (classification := _score_classification(task, frames)):
+            accuracy.setdefault("classification", {})[task.name] = classification.accuracy
+    return accuracy or None
+
+
+def _score_detection(task: Task, frames: Sequence[Frame]) -> DetectionScore | None:
+    answers: list[Detections] = []
+    truths: list[Truth] = []
+    for frame in frames:
+        answer = frame.results.get(task.name)
+        if isinstance(answer, Detections) and frame.objects is not None:
+            answers.append(answer)
+            # What the network was never taught is not asked of it.
+            truths.append(replace(frame.objects, labelled=frozenset(task.labels)))
+    return score_detections(truths, answers) if truths else None
+
+
+def _score_classification(task: Task, frames: Sequence[Frame]) -> ClassificationScore | None:
+    answers = [(frame.classes.get(task.name), frame.results.get(task.name)) for frame in frames]
+    pairs = [(truth, answer.best) for truth, answer in answers if truth and isinstance(answer, Classification)]
+    return score_classification([truth for truth, _ in pairs], [answer for _, answer in pairs]) if pairs else None
+
+
+def _detection_table(task: Task, frames: Sequence[Frame]) -> str:
+    answers = [answer for frame in frames if isinstance(answer := frame.results.get(task.name), Detections)]
+    counts = Counter(
+        label for answer in answers for label, score in zip(answer.labels, answer.scores, strict=True) if score >= SHOWN_SCORE
+    )
+    score = _score_detection(task, frames)
+    ap50 = score.ap50 if score else {}
+    rows = [(label, f"{counts[label]:,}", _share(ap50.get(label))) for label in task.labels]
+    total = ("all", f"{counts.total():,}", _share(score.map50 if score else None))
+    return _table((task.name, f"count, score >= {SHOWN_SCORE}", "AP50"), [*rows, total])
+
+
+def _classification_table(task: Task, frames: Sequence[Frame]) -> str:
+    answers = Counter(
+        answer.best for frame in frames if isinstance(answer := frame.results.get(task.name), Classification)
+    )
+    score = _score_classification(task, frames)
+    rows = []
+    for label in task.labels:
+        recall = score.recall(label) if score and label in score.confusion else None
+        rows.append((label, _share(answers[label] / max(1, answers.total())), _share(recall)))
+    return _table((task.name, "share", "accuracy"), [*rows, ("all", "", _share(score.accuracy if score else None))])
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [f"{name:<16}{first:>20}{second:>12}" for name, first, second in (head, *rows)]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], ""])
+
+
+def _annotated(recording: Recording, stamps: Sequence[int], labels: Sequence[str], size: Size) -> Iterator[Image]:
+    for stamp in stamps:
+        frame = recording.frames[stamp]
+        caption = f"{frame.payload_bytes:,} bytes" if frame.payload_bytes is not None else "no bottleneck"
+        caption += f"   {max(frame.arrivals.values()):.0f} ms" if frame.arrivals else "   no result"
+        yield annotate(recording.pictures.get(stamp), frame.results, labels, caption, size)
+
+
+def _write_video(path: Path, pictures: Iterator[Image], rate: float) -> None:
+    first = next(pictures)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (first.shape[1], first.shape[0]))
+    if not writer.isOpened():
+        raise OSError(f"OpenCV cannot write {path}")
+    writer.write(first)
+    for picture in pictures:
+        writer.write(picture)
+    writer.release()
