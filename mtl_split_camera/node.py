@@ -46,7 +46,7 @@ PARAMETERS = Parameters(
     Parameter("frame_id", "Frame of reference named in every header."),
     Parameter("compressed", "Publish `image_raw/compressed`, JPEG, as well."),
     Parameter("jpeg_quality", "Quality of the JPEG images.", range=(1, 100)),
-    Parameter("wait_for_subscriber", "Hold the first frame back until somebody subscribes to the images."),
+    Parameter("wait_for_subscribers", "Subscribers of the images to wait for before the first frame.", range=(0, 100)),
     Parameter("exit_at_end", "End the node when the stream has ended; false: stay until told to stop."),
     Parameter("diagnostics_period", "Seconds between two reports on /diagnostics.", range=(0.1, 60.0)),
 )
@@ -74,6 +74,7 @@ class CameraNode(Node):
         """Open the source. Raises InputError for one that cannot be, and for a parameter that cannot be."""
         super().__init__("camera")
         PARAMETERS.declare(self)
+        cv2.setNumThreads(1)  # one thread per frame is the least work, and the other cores are the network's
         self._values = PARAMETERS.read(self)
         size = (self._values["width"], self._values["height"])
         source = open_source(
@@ -85,7 +86,7 @@ class CameraNode(Node):
         self._counts = Counter(published=0, missed=0, skipped=0)
         self._reported = 0
         self._last: int | None = None
-        self._state = f"waiting for a subscriber of {self.resolve_topic_name('image_raw')}"
+        self._state = f"waiting for subscribers of {self.resolve_topic_name('image_raw')}"
         self._image = advertise(self, RawImage, "image_raw", IMAGE)
         self._compressed = (
             advertise(self, CompressedImage, "image_raw/compressed", IMAGE) if self._values["compressed"] else None
@@ -134,12 +135,7 @@ class CameraNode(Node):
         return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=_bytes(jpeg))
 
     def _publish_next(self) -> None:
-        publishers = [self._image, self._compressed] if self._compressed else [self._image]
-        if (
-            self._last is None
-            and self._values["wait_for_subscriber"]
-            and not any(publisher.get_subscription_count() for publisher in publishers)
-        ):
+        if self._last is None and self._subscribers() < self._values["wait_for_subscribers"]:
             return
         if not self._ahead[0].done():
             return
@@ -149,6 +145,10 @@ class CameraNode(Node):
             return
         self._ahead.append(self._pool.submit(self._prepare_next))
         self._publish(prepared)
+
+    def _subscribers(self) -> int:
+        publishers = [self._image, self._compressed] if self._compressed else [self._image]
+        return sum(publisher.get_subscription_count() for publisher in publishers)
 
     def _publish(self, prepared: Prepared) -> None:
         now = self.get_clock().now()

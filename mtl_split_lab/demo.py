@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     topic = topic_of(arguments.source)
     bundle = load_bundle(bundle_folder(arguments.bundle))
     camera = {name: getattr(arguments, name) for name in ("rate", "frames", "width", "height")}
+    camera["wait_for_subscribers"] = 2  # the edge and the recorder
     nodes = () if arguments.attach else demo(Options(bundle=arguments.bundle), arguments.source, **camera)
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)

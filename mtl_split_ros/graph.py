@@ -95,7 +95,8 @@ def demo(
         topic = topic_of(source)
         processes.append(edge(own, topic))
         if not topic:
-            processes.append(camera(own, source=source, wait_for_subscriber=True, **parameters))
+            listeners = 2 if out else 1
+            processes.append(camera(own, source=source, **{"wait_for_subscribers": listeners, **parameters}))
         if out:
             processes.append(_recorder(own, source, f"{out}/{vehicle}" if vehicle else out))
     return tuple(processes)
