@@ -50,7 +50,8 @@ class Body:
         self.centres = shape.centres @ turn
         self.lamps = [(lamp, lamp.at @ turn, lamp.normal @ turn) for lamp in shape.lamps]
         self.thick = bool(shape.reach.any())
-        self.low, self.high = self.points.min(0), self.points.max(0)
+        self.low: list[float] = self.points.min(0).tolist()
+        self.high: list[float] = self.points.max(0).tolist()
         self.open = ~self.normals.any(1)
         towards = np.where(self.open, 0.55 * float(air.sun.any()), np.clip(self.normals @ air.sun, 0, 1))[:, None].astype(np.float32)
         form = (0.82 + 0.18 * self.normals[:, 1] + 0.07 * np.abs(self.normals[:, 0]) + 0.08 * self.open)[:, None].astype(np.float32)
@@ -80,64 +81,60 @@ class Canvas:
         """Paints a body over what is there. Returns its box (x1, y1, x2, y2, not clipped) and how many places bear its name now."""
         width, height = self.size
         shape, air = body.shape, self._air
-        z = body.points[:, 2] + np.float32(body.s - camera.s)
+        middle = body.s - camera.s
+        if self._aside(body, camera) or (body.high[1] - body.low[1]) * camera.focal < 0.007 * height * middle:
+            return None
+        z = body.points[:, 2] + np.float32(middle)
         np.maximum(z, NEAR, out=z)
         u, v, scale = camera.project(body.points[:, 0] + np.float32(body.x), body.points[:, 1], z)
+        places = np.empty((len(u), 2), np.float32)
+        places[:, 0], places[:, 1] = u, v
         if body.thick:
-            reach = shape.reach * scale
-            box = np.array(((u - reach).min(), (v - reach).min(), (u + reach).max(), (v + reach).max()), np.float32)
+            reach = (shape.reach * scale)[:, None]
+            box = np.concatenate([(places - reach).min(0), (places + reach).max(0)])
         else:
-            box = np.array((u.min(), v.min(), u.max(), v.max()), np.float32)
+            box = np.concatenate([places.min(0), places.max(0)])
         if box[0] >= width or box[2] <= 0 or box[1] >= height or box[3] <= 0:
             return None
-        flat = np.empty((len(u), 2), np.int32)
-        flat[:, 0], flat[:, 1] = np.clip(u * _ONE, -4e5, 4e5), np.clip(v * _ONE, -4e5, 4e5)
-        cz = np.maximum(body.centres[:, 2] + np.float32(body.s - camera.s), NEAR)
+        flat = _fixed(places)
+        cz = np.maximum(body.centres[:, 2] + np.float32(middle), NEAR)
         cx = body.centres[:, 0] + np.float32(body.x - camera.x) - np.float32(0.5 * camera.bend) * cz * cz
         n = body.normals
         seen = body.open | (cx * n[:, 0] + (body.centres[:, 1] - np.float32(camera.height)) * n[:, 1] + cz * n[:, 2] < 0)
-        middle = max(float(body.s - camera.s), NEAR * 4)
-        colours = body.lit
+        fine = camera.focal / max(middle + body.low[2], 2.0)
+        detail = 2 if fine > 26 else 1 if fine > 9 else 0
+        from_behind = body.ahead[0] * (camera.x - body.x) - body.ahead[1] * middle < 0
+        order = (shape.behind if from_behind else shape.ahead)[detail]
+        order = order[seen[order]]
+        colours = body.lit[order]
         if air.dark >= 1:
-            aside = (body.x - camera.x) / middle
-            colours = colours + shape.colours * np.float32(0.6 * math.exp(-middle / 26) * math.exp(-aside * aside * 5))
-        left = air.left(cz)[:, None]
-        tints = np.clip(air.haze + (colours - air.haze) * left, 0, 255).tolist()
-        fine = float(camera.focal) / max(middle + float(body.low[2]), 2.0)
-        detail = 2 if fine > 26 else 1 if fine > 7 else 0
-        picture, names = self.picture, self.names
-        shows = seen.tolist()
-        from_behind = body.ahead[0] * (camera.x - body.x) + body.ahead[1] * (camera.s - body.s) < 0
-        for i in shape.behind if from_behind else shape.ahead:
-            if not shows[i]:
-                continue
-            part = shape.parts[i]
-            if part.detail > detail:
-                continue
-            tint = tints[i]
-            kind = part.kind
+            aside = (body.x - camera.x) / max(middle, 1.0)
+            colours = colours + shape.colours[order] * np.float32(0.6 * math.exp(-middle / 26) * math.exp(-aside * aside * 5))
+        tints = (air.haze + (colours - air.haze) * air.left(cz[order])[:, None]).tolist()
+        round_points = flat.tolist() if body.thick else []
+        scales = scale.tolist() if body.thick else []
+        picture, names, parts = self.picture, self.names, shape.parts
+        for i, tint in zip(order.tolist(), tints, strict=True):
+            part = parts[i]
+            kind, first = part.kind, part.first
             if kind == FACE:
-                at = flat[part.index]
+                at = flat[first : part.last]
                 cv2.fillPoly(picture, [at], tint, cv2.LINE_AA, _SHIFT)
                 if part.solid:
                     cv2.fillPoly(names, [at], name, cv2.LINE_8, _SHIFT + 1)
             elif kind == GRID:
-                cv2.fillPoly(picture, list(flat[part.index]), tint, cv2.LINE_8, _SHIFT)
+                cv2.fillPoly(picture, list(flat[first : part.last].reshape(-1, 4, 2)), tint, cv2.LINE_8, _SHIFT)
             elif kind == LIMB:
-                i0, i1 = part.index
-                thick = 2 * part.radius * float(scale[i0] + scale[i1]) / 2
-                a, b = flat[i0].tolist(), flat[i1].tolist()
-                cv2.line(picture, a, b, tint, max(1, min(400, round(thick))), cv2.LINE_AA, _SHIFT)
-                cv2.line(names, a, b, name, max(1, min(200, round(thick / 2))), cv2.LINE_8, _SHIFT + 1)
+                thick = min(400.0, part.radius * (scales[first] + scales[first + 1]))
+                cv2.line(picture, round_points[first], round_points[first + 1], tint, max(1, round(thick)), cv2.LINE_AA, _SHIFT)
+                cv2.line(names, round_points[first], round_points[first + 1], name, max(1, round(thick / 2)), cv2.LINE_8, _SHIFT + 1)
             elif kind == BALL:
-                at = flat[part.index[0]].tolist()
-                r = min(400.0, part.radius * float(scale[part.index[0]]))
-                cv2.circle(picture, at, max(8, int(r * _ONE)), tint, -1, cv2.LINE_AA, _SHIFT)
-                cv2.circle(names, at, max(8, int(r * _ONE)), name, -1, cv2.LINE_8, _SHIFT + 1)
+                r = max(8, int(min(400.0, part.radius * scales[first]) * _ONE))
+                cv2.circle(picture, round_points[first], r, tint, -1, cv2.LINE_AA, _SHIFT)
+                cv2.circle(names, round_points[first], r, name, -1, cv2.LINE_8, _SHIFT + 1)
             elif kind == RING:
-                at = flat[part.index]
-                thick = max(1, min(200, round(2 * part.radius * float(scale[part.index[0]]))))
-                cv2.polylines(picture, [at], True, tint, thick, cv2.LINE_AA, _SHIFT)
+                at = flat[first : part.last]
+                cv2.polylines(picture, [at], True, tint, max(1, min(200, round(2 * part.radius * scales[first]))), cv2.LINE_AA, _SHIFT)
                 cv2.fillPoly(names, [at], name, cv2.LINE_8, _SHIFT + 1)
         if air.dark and body.lamps:
             for lamp, where, normal in body.lamps:
@@ -148,8 +145,18 @@ class Canvas:
 
     def count(self, box: Floats, name: int) -> int:
         """How many places inside a box bear a name."""
-        x0, y0, x1, y1 = np.clip(box / 2, -2, 30000).astype(int).tolist()
+        x0, y0, x1, y1 = (int(edge / 2) for edge in box.tolist())
         return int(np.count_nonzero(self.names[max(y0 - 1, 0) : max(y1 + 3, 0), max(x0 - 1, 0) : max(x1 + 3, 0)] == name))
+
+    def _aside(self, body: Body, camera: Camera) -> bool:
+        """Whether all of a body lies surely to the left or to the right of the picture."""
+        near, far = body.s - camera.s + body.low[2], body.s - camera.s + body.high[2]
+        if near < 2.0:
+            return False
+        left, right = body.x - camera.x + body.low[0] - 1.0, body.x - camera.x + body.high[0] + 1.0
+        bend = 0.5 * camera.bend
+        most, least = max(right / near + bend * near, right / far + bend * far), min(left / near + bend * near, left / far + bend * far)
+        return camera.centre + camera.focal * most < 0 or camera.centre + camera.focal * least > self.size[0]
 
     def _glare(self, lamp: Lamp, where: Floats, normal: Floats, body: Body, camera: Camera) -> None:
         z = float(where[2]) + body.s - camera.s
@@ -231,7 +238,7 @@ class Ground:
         road = self._road
         top = round(camera.horizon)
         land = self._grass if road.scene != "city street" else self._walk * np.float32(0.9)
-        picture[top:] = self._tint(land)
+        cv2.rectangle(picture, (0, top), (self._size[0], self._size[1]), self._tint(land), -1)
         strips = self._strips()
         edges = np.array([(a, b) for a, b, _ in strips], np.float32)
         u, v, _ = camera.project(edges.T[:, :, None], np.float32(0), self._zs[None, None, :])
@@ -370,9 +377,8 @@ class Ground:
                 u, v, _ = camera.project(outline[:, 1].astype(np.float32), np.float32(0), sz)
                 cv2.fillPoly(shade, [_fixed(np.stack([u, v - top], 1))], value, cv2.LINE_8, _SHIFT + 1)
         shade = cv2.blur(shade, (5, 3))
-        left = (self._air.left(z) * 256).astype(np.uint32)[:, None]
-        factor = ((texture.astype(np.uint32) * shade * left) >> 15).astype(np.uint16)
-        half = np.minimum(factor, 255).astype(np.uint8)
+        left = (self._air.left(z) * 255).astype(np.uint8)[:, None]
+        half = cv2.multiply(cv2.multiply(texture, shade, scale=1 / 128), np.repeat(left, cols, 1), scale=1 / 255)
         full = cv2.resize(half, (cols * 2, rows * 2), interpolation=cv2.INTER_LINEAR)[: land.shape[0], : land.shape[1]]
         cv2.multiply(land, cv2.cvtColor(full, cv2.COLOR_GRAY2BGR), dst=land, scale=1 / 128)
         cv2.add(land, self._veil[: land.shape[0]], dst=land)
@@ -404,7 +410,10 @@ def _focal(size: Size) -> float:
 
 
 def _fixed(points: Floats) -> np.ndarray:
-    return np.clip(points * _ONE, -8e5, 8e5).astype(np.int32)
+    fixed = points * np.float32(_ONE)
+    np.minimum(fixed, 6e5, out=fixed)
+    np.maximum(fixed, -6e5, out=fixed)
+    return fixed.astype(np.int32)
 
 
 def _surface(rng: np.random.Generator) -> np.ndarray:

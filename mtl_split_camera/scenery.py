@@ -371,7 +371,7 @@ def _town(rng: np.random.Generator, road: Road, block: Block, side: int, lit: fl
         s += float(rng.uniform(8, 14))
     for s in np.arange(block.start + 6, block.built_end, 24.0):
         props.append(Prop(lamp_post(side, 7.2, 2.2), float(s), side * (road.kerb + 0.45)))
-    _signs(rng, road, block, side, 2.0, props)
+    _signs(rng, road, block, side, 1.4, props)
 
 
 def _gardens(rng: np.random.Generator, road: Road, block: Block, side: int, lit: float, props: list[Prop]) -> None:
@@ -416,7 +416,7 @@ def _signs(rng: np.random.Generator, road: Road, block: Block, side: int, many: 
 def _parked(rng: np.random.Generator, road: Road, block: Block, side: int, props: list[Prop]) -> None:
     heading = 0.0 if side > 0 else math.pi
     if road.parking:
-        fill = float(rng.uniform(0.25, 0.8)) * (1.0 if road.scene == "city street" else 0.6)
+        fill = float(rng.uniform(0.05, 0.45)) * (1.0 if road.scene == "city street" else 0.6)
         s = block.start + 7.0
         while s < block.built_end - 9:
             x = side * (road.kerb - 1.1 + float(rng.uniform(-0.15, 0.1)))
@@ -427,14 +427,14 @@ def _parked(rng: np.random.Generator, road: Road, block: Block, side: int, props
                 length = float(rng.uniform(6.5, 8))
                 props.append(Prop(shapes.truck(rng, False, length), s + length / 2, x, heading, "truck", (1.2, length, 3.2), (1.2, length / 2)))
                 s += length - 5
-            elif what < fill + 0.07:
+            elif what < fill + 0.04:
                 props.append(Prop(shapes.motorcycle(rng, False), s + 1, side * (road.kerb - 0.8), heading + float(rng.uniform(-0.9, 0.9)), "motorcycle", None, (0.3, 0.9)))
             s += float(rng.uniform(5.6, 6.6))
-    if rng.random() < 0.45:
+    if rng.random() < 0.25:
         s = float(rng.uniform(block.start + 5, block.built_end - 6))
         for k in range(int(rng.integers(1, 4))):
             turn = float(rng.uniform(0.3, 1.2)) * (1 if rng.random() < 0.5 else -1)
-            props.append(Prop(shapes.bicycle(rng), s + k * 1.3, side * (road.kerb + 1.2), turn, "bicycle", None, (0.15, 0.8)))
+            props.append(Prop(shapes.bicycle(rng), s + k * 2.1, side * (road.kerb + 1.2), turn, "bicycle", None, (0.15, 0.8)))
 
 
 def _junction(rng: np.random.Generator, road: Road, block: Block, props: list[Prop]) -> None:

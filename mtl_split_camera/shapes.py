@@ -36,13 +36,14 @@ CLOTHES: tuple[Colour, ...] = (
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of a shape. index: its points, (N,) or, for a grid of quadrilaterals, (N, 4).
+    """One piece of a shape. first, last: the slice of its points; a grid has four for each of its quadrilaterals.
 
     detail 0 is always drawn, 1 and 2 only near by; solid: it belongs to the outline that occlusion is measured on.
     """
 
     kind: int
-    index: np.ndarray
+    first: int
+    last: int
     radius: float
     detail: int
     solid: bool
@@ -72,9 +73,10 @@ class Shape:
     colours: Floats
     glow: Floats
     lamps: tuple[Lamp, ...]
-    behind: tuple[int, ...]
-    """The order of drawing when seen from behind; from ahead the groups come in the opposite order."""
-    ahead: tuple[int, ...]
+    behind: tuple[np.ndarray, ...]
+    """The order of drawing when seen from behind, for each level of detail."""
+    ahead: tuple[np.ndarray, ...]
+    """The same when seen from ahead: the groups come in the opposite order."""
 
 
 class Builder:
@@ -92,10 +94,10 @@ class Builder:
 
     def _add(self, kind: int, points: np.ndarray, colour: Colour, normal: Point, radius: float, detail: int, glow: float, solid: bool) -> None:
         flat = points.reshape(-1, 3) * (self._side, 1, 1)
-        index = np.arange(len(flat)) + len(self._points)
+        first = len(self._points)
         self._points += flat.tolist()
         self._reach += [radius] * len(flat)
-        self._parts.append(Part(kind, index.reshape(-1, 4) if kind == GRID else index, radius, detail, solid))
+        self._parts.append(Part(kind, first, len(self._points), radius, detail, solid))
         direction = np.asarray(normal, np.float32) * np.float32((self._side, 1, 1))
         self._rows.append((direction, flat.mean(0).astype(np.float32), colour, glow))
         self._groups.append(self.group)
@@ -117,9 +119,9 @@ class Builder:
         """A round bar between two points."""
         self._add(LIMB, np.array([a, b], float), colour, (0, 0, 0), radius, detail, glow, True)
 
-    def ball(self, at: Point, radius: float, colour: Colour, *, detail: int = 0, glow: float = 0.0) -> None:
-        """A ball."""
-        self._add(BALL, np.array([at], float), colour, (0, 0, 0), radius, detail, glow, True)
+    def ball(self, at: Point, radius: float, colour: Colour, normal: Point = (0, 0, 0), *, detail: int = 0, glow: float = 0.0) -> None:
+        """A ball; with a normal, it is seen only from where that points to."""
+        self._add(BALL, np.array([at], float), colour, normal, radius, detail, glow, True)
 
     def ring(self, at: Point, size: float, radius: float, colour: Colour) -> None:
         """A wheel's rim of the given size, standing along z, with a tyre of the given radius."""
@@ -140,12 +142,18 @@ class Builder:
 
     def build(self) -> Shape:
         """The finished shape."""
-        order = range(len(self._parts))
+        groups = np.array(self._groups)
+        details = np.array([part.detail for part in self._parts])
+
+        def orders(by: np.ndarray) -> tuple[np.ndarray, ...]:
+            order = np.argsort(by, kind="stable")
+            return tuple(order[details[order] <= detail] for detail in range(3))
+
         return Shape(
             np.array(self._points, np.float32), np.array(self._reach, np.float32), tuple(self._parts),
             np.array([r[0] for r in self._rows], np.float32), np.array([r[1] for r in self._rows], np.float32),
             np.array([r[2] for r in self._rows], np.float32), np.array([r[3] for r in self._rows], np.float32), tuple(self._lamps),
-            tuple(sorted(order, key=lambda i: self._groups[i])), tuple(sorted(order, key=lambda i: -self._groups[i])),
+            orders(groups), orders(-groups),
         )  # fmt: skip
 
 
@@ -167,7 +175,7 @@ def _wheels(b: Builder, where: Sequence[float], radius: float, half: float) -> N
         for end in (-1, 1):  # the treads, seen below the bumpers
             for side in (-1, 1):
                 x0, x1, ze = side * half * 0.72, side * half * 0.98, z + end * radius * 0.8
-                b.face([(x0, 0, ze), (x1, 0, ze), (x1, radius * 1.5, ze), (x0, radius * 1.5, ze)], TYRE, (0, 0, end))
+                b.face([(x0, 0, ze), (x1, 0, ze), (x1, radius * 1.5, ze), (x0, radius * 1.5, ze)], TYRE, (0, 0, end), detail=1)
 
 
 def _hubs(b: Builder, where: Sequence[float], radius: float, half: float, hub: Colour) -> None:
@@ -208,7 +216,7 @@ def car(rng: np.random.Generator, braking: bool) -> Shape:
     b = Builder()
     _wheels(b, axles, radius, half)
     for end, i in ((-1, 0), (1, 9)):  # the dark underside
-        b.face([(-half * 0.9, 0.16, z[i] * 0.93), (half * 0.9, 0.16, z[i] * 0.93), (half * 0.9, y[i] + 0.1, z[i] * 0.93), (-half * 0.9, y[i] + 0.1, z[i] * 0.93)], TRIM, (0, 0, end))
+        b.face(_quad_z(z[i] * 0.9, -half * 0.85, half * 0.85, 0.18, y[i] + 0.02), TRIM, (0, 0, end))
     for side in (-1.0, 1.0):
         b.face([(side * half * 0.97, y[i], z[i]) for i in (0, 1, 2, 3, 6, 7, 8, 9)], paint, (side, 0, 0))
         b.mark([(side * half * 0.98, y[0], z[0]), (side * half * 0.98, y[0] + 0.3, z[0]), (side * half * 0.98, y[9] + 0.26, z[9]), (side * half * 0.98, y[9], z[9])], _shade(paint, 0.78), (side, 0, 0))
@@ -392,7 +400,7 @@ def _legs_walking(b: Builder, swing: float, trousers: Colour, shoe: Colour) -> N
         foot = (side * 0.1, max(0.06, knee[1] - 0.43 * math.cos(bent)), knee[2] + 0.43 * math.sin(bent))
         b.limb((side * 0.09, 0.92, 0), knee, 0.085, trousers)
         b.limb(knee, foot, 0.062, trousers)
-        b.limb(foot, (foot[0], max(0.04, foot[1] - 0.02), foot[2] + 0.15), 0.045, shoe)
+        b.limb(foot, (foot[0], max(0.04, foot[1] - 0.02), foot[2] + 0.15), 0.045, shoe, detail=2)
 
 
 def person(rng: np.random.Generator, phase: float) -> Shape:
@@ -408,15 +416,15 @@ def person(rng: np.random.Generator, phase: float) -> Shape:
     for side in (-1, 1):
         a = side * swing * 0.9
         elbow = (side * 0.24 * wide, 1.4 - 0.28 * math.cos(a), 0.28 * math.sin(a))
-        b.limb((side * 0.2 * wide, 1.4, 0), elbow, 0.055, _shade(top, 0.85))
+        b.limb((side * 0.2 * wide, 1.4, 0), elbow, 0.055, _shade(top, 0.85), detail=1)
         hand = (side * 0.23 * wide, elbow[1] - 0.24 * math.cos(a + 0.3), elbow[2] + 0.24 * math.sin(a + 0.3))
-        b.limb(elbow, hand, 0.045, _shade(top, 0.8))
-        b.ball(hand, 0.045, skin, detail=1)
+        b.limb(elbow, hand, 0.045, _shade(top, 0.8), detail=1)
+        b.ball(hand, 0.045, skin, detail=2)
     b.limb((0, 0.96 if not coat else 0.72, 0), (0, 1.3, 0), 0.155 * wide, top)
     b.limb((-0.12 * wide, 1.38, 0), (0.12 * wide, 1.38, 0), 0.09, top)
-    b.limb((0, 1.42, 0), (0, 1.54, 0.01), 0.05, skin)
+    b.limb((0, 1.42, 0), (0, 1.54, 0.01), 0.05, skin, detail=1)
     b.ball((0, 1.63, 0.02), 0.105, skin)
-    b.ball((0, 1.67, -0.025), 0.105, hair)
+    b.ball((0, 1.67, -0.025), 0.105, hair, detail=1)
     return _scaled(b.build(), float(rng.uniform(0.88, 1.08)))
 
 
@@ -440,14 +448,14 @@ def rider(rng: np.random.Generator, phase: float, motor: bool) -> Shape:
             knee = (side * 0.13, (hip + foot[1]) / 2 + 0.1, 0.22)
         b.limb((side * 0.1, hip - 0.02, -0.23), knee, 0.085, trousers)
         b.limb(knee, foot, 0.065, trousers)
-        b.limb(foot, (foot[0], foot[1] - 0.02, foot[2] + 0.14), 0.045, TRIM)
+        b.limb(foot, (foot[0], foot[1] - 0.02, foot[2] + 0.14), 0.045, TRIM, detail=2)
     b.limb(seat, (0, hip + 0.36, lean * 0.7), 0.16, top)
     b.limb((-0.13, shoulder[1], lean), (0.13, shoulder[1], lean), 0.085, top)
     for side in (-1, 1):
         grip = (side * 0.3, 1.02, 0.42 if not motor else 0.36)
         elbow = (side * 0.3, (shoulder[1] + grip[1]) / 2 - 0.04, (lean + grip[2]) / 2)
         b.limb((side * 0.19, shoulder[1], lean), elbow, 0.058, _shade(top, 0.85))
-        b.limb(elbow, grip, 0.05, _shade(top, 0.8))
+        b.limb(elbow, grip, 0.05, _shade(top, 0.8), detail=1)
     b.limb((0, shoulder[1] + 0.04, lean + 0.02), (0, shoulder[1] + 0.14, lean + 0.06), 0.05, skin)
     b.ball((0, shoulder[1] + 0.23, lean + 0.09), 0.11, skin)
     b.ball((0, shoulder[1] + (0.25 if motor else 0.28), lean + 0.06), 0.145 if motor else 0.12, helmet)
@@ -465,8 +473,8 @@ def bicycle(rng: np.random.Generator) -> Shape:
     b.limb((-0.28, 1.02, 0.38), (0.28, 1.02, 0.38), 0.022, TRIM)
     b.limb((0, 0.9, -0.3), (0, 0.92, -0.12), 0.05, TRIM)
     b.limb((0, 0.32, -0.05), (0, 0.32, 0.05), 0.07, STEEL, detail=1)
-    b.ball((0, 0.72, -0.36), 0.05, (40, 40, 230), glow=0.9)
-    b.ball((0, 0.88, 0.48), 0.05, WHITE, detail=1, glow=0.9)
+    b.ball((0, 0.72, -0.36), 0.05, (40, 40, 230), (0, 0, -1), detail=1, glow=0.9)
+    b.ball((0, 0.88, 0.48), 0.05, WHITE, (0, 0, 1), detail=1, glow=0.9)
     if rng.random() < 0.4:
         b.limb((0, 0.78, -0.6), (0, 0.78, -0.3), 0.12, _pick(rng, CLOTHES))
     b.lamp((0, 0.72, -0.38), (0, 0, -1), (40, 40, 255), 0.35)
@@ -495,8 +503,8 @@ def motorcycle(rng: np.random.Generator, braking: bool) -> Shape:
         b.limb((0, 1.1, 0.44), (0, 1.28, 0.36), 0.14, (150, 140, 130))
     b.limb((0, 0.6, -0.84), (0, 0.42, -0.88), 0.1, TRIM)
     b.mark(_quad_z(-0.99, -0.11, 0.11, 0.4, 0.55), WHITE, (0, 0, -1), glow=0.3)
-    b.ball((0, 0.7, -0.84), 0.075, (40, 40, 250) if braking else TAIL_LAMP, glow=1.0)
-    b.ball((0, 0.92, 0.56), 0.1, HEAD_LAMP, glow=1.0)
+    b.ball((0, 0.7, -0.84), 0.075, (40, 40, 250) if braking else TAIL_LAMP, (0, 0, -1), glow=1.0)
+    b.ball((0, 0.92, 0.56), 0.1, HEAD_LAMP, (0, 0, 1), glow=1.0)
     b.limb((-0.36, 1.05, 0.34), (-0.42, 1.22, 0.3), 0.045, TRIM, detail=1)
     b.limb((0.36, 1.05, 0.34), (0.42, 1.22, 0.3), 0.045, TRIM, detail=1)
     b.lamp((0, 0.7, -0.88), (0, 0, -1), (40, 40, 255), 0.7)

@@ -66,7 +66,7 @@ class Street:
         self._lens = Lens(self._air, rng, size)
         self._canvas = Canvas(size, self._air)
         self._furniture: dict[int, list[tuple[Prop, Body]]] = {}
-        self._bodies: dict[int, tuple[object, list[tuple[str, Body]]]] = {}
+        self._bodies: dict[int, dict[tuple[float, bool, int], list[tuple[str, Body]]]] = {}
 
     def __iter__(self) -> Iterator[tuple[Image, Truth]]:
         return self
@@ -132,7 +132,7 @@ class Street:
                 self._furniture[block.number] = [(p, Body(p.shape, p.heading, self._air).at(p.s, p.x)) for p in props]
             light = block.light(self._world.time)
             for prop, body in self._furniture[block.number]:
-                if body.s + float(body.high[2]) - camera.s > 0.8 and body.s - camera.s < SIGHT and prop.light in (None, light):
+                if body.s + body.high[2] - camera.s > 0.8 and body.s - camera.s < SIGHT and prop.light in (None, light):
                     things.append((prop.label, body, (prop, None)))
         alive = {m.name for m in self._world.movers}
         self._bodies = {n: b for n, b in self._bodies.items() if n in alive}
@@ -144,15 +144,14 @@ class Street:
     def _mover_bodies(self, mover: Mover) -> list[tuple[str, Body]]:
         moving = mover.v > 0.1
         step = int(mover.phase / (2 * math.pi) * 12) % 12
-        state: object = (mover.heading, mover.braking, step if mover.label in ("pedestrian", "bicycle") and moving else -1)
-        known = self._bodies.get(mover.name)
-        if known is None or known[0] != state:
+        state = (mover.heading, mover.braking, step if mover.label in ("pedestrian", "bicycle") and moving else -1)
+        known = self._bodies.setdefault(mover.name, {})
+        if state not in known:
             phase = step * 2 * math.pi / 12 if moving else math.nan
-            found = [(label, Body(shape, mover.heading, self._air)) for label, shape in _shapes(mover, phase)]
-            self._bodies[mover.name] = known = (state, found)
-        for _, body in known[1]:
+            known[state] = [(label, Body(shape, mover.heading, self._air)) for label, shape in _shapes(mover, phase)]
+        for _, body in known[state]:
             body.at(mover.s, mover.x)
-        return known[1]
+        return known[state]
 
     def _lamps(self, camera: Camera, things: list[tuple[str | None, Body, tuple[Prop | None, Mover | None]]]) -> list[tuple[float, float]]:
         if self._air.dark < 1:
@@ -173,7 +172,7 @@ class Street:
                 half = {"pedestrian": 0.25, "bicycle": 0.2, "motorcycle": 0.3, "car": 0.88}.get(mover.label, 1.2)
                 heading = mover.heading
                 contact = (half, mover.length / 2)
-                throws = (half, mover.length, float(body.high[1]) * 0.85)
+                throws = (half, mover.length, body.high[1] * 0.85)
             c, s = abs(math.cos(heading)), abs(math.sin(heading))
             if contact is not None:
                 across, along = contact[0] * c + contact[1] * s, contact[0] * s + contact[1] * c
@@ -240,8 +239,8 @@ def _rectangle(s: float, x: float, across: float, along: float) -> np.ndarray:
 def _farther(camera: Camera, a: tuple[str | None, Body, object], b: tuple[str | None, Body, object]) -> int:
     """Negative where a lies behind b: farther ahead, or, side by side, farther from the line of sight."""
     one, two = a[1], b[1]
-    near_one, far_one = one.s + float(one.low[2]), one.s + float(one.high[2])
-    near_two, far_two = two.s + float(two.low[2]), two.s + float(two.high[2])
+    near_one, far_one = one.s + one.low[2], one.s + one.high[2]
+    near_two, far_two = two.s + two.low[2], two.s + two.high[2]
     if near_one >= far_two:
         return -1 if near_one > far_two or one.s > two.s else 0
     if near_two >= far_one:
@@ -253,5 +252,5 @@ def _farther(camera: Camera, a: tuple[str | None, Body, object], b: tuple[str | 
 
 
 def _aside(body: Body, camera: Camera) -> float:
-    left, right = body.x + float(body.low[0]) - camera.x, body.x + float(body.high[0]) - camera.x
+    left, right = body.x + body.low[0] - camera.x, body.x + body.high[0] - camera.x
     return max(left, -right, 0.0)

@@ -143,7 +143,7 @@ class World:
         self._home = self.ego_x + float(rng.uniform(-0.25, 0.25))
         self.ego_wish = {"city street": 11.0, "residential": 8.0, "highway": 26.0}[scene] * float(rng.uniform(0.8, 1.2))
         self.ego_v = self.ego_wish * float(rng.uniform(0.5, 1.0))
-        self.busy = float(rng.uniform(0.7, 1.5))
+        self.busy = float(rng.uniform(0.5, 1.1))
         self._wander = [(float(rng.uniform(0.02, 0.2)), float(rng.uniform(0, 6.3))) for _ in range(3)]
         self._bend = {"city street": 0.0006, "residential": 0.0018, "highway": 0.0009}[scene] * float(rng.uniform(0.0, 1.3))
         self._names = 0
@@ -191,14 +191,14 @@ class World:
         city = road.scene == "city street"
         length = block.built_end - block.start
         for side in (-1, 1):
-            for _ in range(int(rng.poisson(length * (0.045 if city else 0.02) * self.busy))):
+            for _ in range(int(rng.poisson(length * (0.026 if city else 0.014) * self.busy))):
                 walk = float(rng.uniform(0.8, 1.6)) if rng.random() < 0.8 else 0.0
                 ahead = rng.random() < 0.5
                 x = side * float(rng.uniform(road.kerb + 0.6, road.kerb + max(road.pavement - 0.5, 0.7)))
                 heading = (0.0 if ahead else math.pi) if walk else float(rng.uniform(0, 6.28))
                 self._add("pedestrian", ("pavement", side), float(rng.uniform(block.start + 2, block.built_end)), x, walk, heading)
         if block.half:
-            for _ in range(int(rng.poisson((2.2 if city else 0.7) * self.busy))):
+            for _ in range(int(rng.poisson((1.5 if city else 0.6) * self.busy))):
                 side = 1 if rng.random() < 0.5 else -1
                 far = rng.random() < 0.35
                 s = (block.end + 1.6 if far else block.built_end - 1.8) + float(rng.uniform(-0.9, 0.9))
@@ -209,9 +209,9 @@ class World:
 
     def _kind(self) -> str:
         share = {
-            "city street": (0.56, 0.1, 0.15, 0.19),
-            "residential": (0.6, 0.12, 0.1, 0.18),
-            "highway": (0.52, 0.2, 0.1, 0.18),
+            "city street": (0.58, 0.11, 0.12, 0.19),
+            "residential": (0.62, 0.12, 0.09, 0.17),
+            "highway": (0.54, 0.2, 0.1, 0.16),
         }[self.road.scene]
         return str(("car", "truck", "bus", "motorcycle")[int(self._rng.choice(4, p=share))])
 
@@ -227,9 +227,9 @@ class World:
         """A random distance to the next vehicle of a lane."""
         scene = self.road.scene
         if lane[1] < 0:
-            mean = 38.0 if scene == "city street" else 55.0
+            mean = 80.0 if scene == "city street" else 85.0
         else:
-            mean = {"city street": 36.0, "residential": 60.0, "highway": 52.0}[scene]
+            mean = {"city street": 58.0, "residential": 80.0, "highway": 80.0}[scene]
         return 9.0 + float(self._rng.exponential(mean / self.busy))
 
     def _enter(self, lane: tuple[str, int], s: float) -> None:
