@@ -29,7 +29,7 @@ from mtl_split_ros.share import bundle_folder
 CHECK_INTERVAL = 0.5
 """Seconds between two looks at the processes and the figures."""
 
-GRACE = 2.0
+GRACE = 1.0
 """Seconds to wait for the last results of a stream that has ended."""
 
 
@@ -124,17 +124,24 @@ def _record(
         if node not in waiting:
             processes.start(node)
     frames = arguments.frames if topic_of(arguments.source) else 0
+    recording = recorder.recording
     live = LiveLine()
     executor = SingleThreadedExecutor()
     executor.add_node(recorder)
-    check_at = 0.0
-    while not stop.is_set():
+    check_at = ended_at = 0.0
+    while True:
         executor.spin_once(timeout_sec=CHECK_INTERVAL)
         now = time.monotonic()
-        if now < check_at:
+        if recording.last is not None:
+            # The last results are still on their way.
+            if recording.is_complete(recording.frames[recording.last]) or now > ended_at + GRACE:
+                break
             continue
-        check_at = now + CHECK_INTERVAL
-        if _has_ended(recorder, frames):
+        if now < check_at and not stop.is_set():
+            continue
+        check_at = ended_at = now
+        recording.last = _last_frame(recorder, frames, stop.is_set())
+        if stop.is_set() and recording.last is None:
             break
         processes.check()
         live.show(recorder)
@@ -148,17 +155,23 @@ def _record(
     live.close()
 
 
-def _has_ended(recorder: Recorder, frames: int) -> bool:
-    """Whether the stream has ended, here after `frames` frames unless 0, and its last results have arrived or are overdue."""
+def _last_frame(recorder: Recorder, frames: int, stop: bool) -> int | None:
+    """Return the stamp of the last frame that counts, or None while there are more to come.
+
+    frames: after how many frames to end a stream that has no end of its own (0: never); stop: end now.
+    """
     recording = recorder.recording
-    ended = recorder.ended_after is not None or (frames and len(recording.counted()) >= frames)
-    if not ended:
-        return False
-    sent = [stamp for stamp, frame in recording.frames.items() if frame.sent]
-    everything = len(sent) >= (recorder.ended_after or frames)
-    if everything and sent and recording.is_complete(recording.frames[max(sent)]):
-        return True
-    return time.monotonic() - recorder.heard_at > GRACE
+    sent = sorted(stamp for stamp, frame in recording.frames.items() if frame.sent)
+    if not sent:
+        return None
+    if recorder.ended_after is not None:
+        # The end may overtake the last frames.
+        arrived = len(sent) >= recorder.ended_after or time.monotonic() - recorder.heard_at > GRACE
+        return sent[-1] if arrived or stop else None
+    counted = list(recording.counted())
+    if frames and len(counted) >= frames:
+        return counted[frames - 1]
+    return sent[-1] if stop else None
 
 
 def _figures(summary: dict) -> str:

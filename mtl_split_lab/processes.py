@@ -51,7 +51,11 @@ class Processes:
                 raise ProcessError(f"the {name} ended with exit code {process.returncode}; its log {log} ends:\n{last}")
 
     def stop(self) -> list[str]:
-        """Stop all with SIGINT, and with SIGKILL where that does not help; returns a complaint about each that did not end well."""
+        """Stop all with SIGINT, and with SIGKILL where that does not help; returns a complaint about each that did not end well.
+
+        One that had ended before is not complained of again: see `check`.
+        """
+        self._running = {name: process for name, process in self._running.items() if process.poll() is None}
         for process in self._running.values():
             process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + SECONDS_TO_STOP

@@ -1,5 +1,6 @@
 """What a run of camera, edge and server left behind, by the stamp of the camera image."""
 
+import math
 import os
 import threading
 from collections import defaultdict
@@ -79,22 +80,28 @@ class PictureStore:
 
 @dataclass
 class Recording:
-    """tasks: those of the bundle; frames: by stamp in nanoseconds; stages: the medians reported for each stage, in milliseconds."""
+    """What was heard of one vehicle.
+
+    tasks: those of the bundle; frames: by stamp in nanoseconds; stages: the medians reported for each stage, in milliseconds;
+    last: the stamp of the last frame that counts, None while that is open.
+    """
 
     tasks: tuple[Task, ...]
     pictures: PictureStore
     frames: defaultdict[int, Frame] = field(default_factory=lambda: defaultdict(Frame))
     stages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    last: int | None = None
 
     def is_complete(self, frame: Frame) -> bool:
         """Whether every task has answered a frame."""
         return len(frame.results) == len(self.tasks)
 
     def counted(self) -> dict[int, Frame]:
-        """Return the frames that count: those sent from the first one on that every task has answered."""
+        """Return the frames that count, in order: those sent from the first one on that every task has answered."""
         stamps = sorted(stamp for stamp, frame in self.frames.items() if frame.sent)
-        first = next((stamp for stamp in stamps if self.is_complete(self.frames[stamp])), None)
-        return {} if first is None else {stamp: self.frames[stamp] for stamp in stamps if stamp >= first}
+        first = next((stamp for stamp in stamps if self.is_complete(self.frames[stamp])), math.inf)
+        last = math.inf if self.last is None else self.last
+        return {stamp: self.frames[stamp] for stamp in stamps if first <= stamp <= last}
 
 
 def _give_way() -> None:
