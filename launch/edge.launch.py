@@ -1,7 +1,6 @@
 """The edge of one vehicle, on the vehicle's computer."""
 
 from launch import LaunchDescription
-
 from mtl_split_ros import graph
 from mtl_split_ros.launching import describe
 

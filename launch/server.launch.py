@@ -1,7 +1,6 @@
 """The server of any number of vehicles."""
 
 from launch import LaunchDescription
-
 from mtl_split_ros import graph
 from mtl_split_ros.launching import describe
 

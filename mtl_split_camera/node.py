@@ -1,4 +1,4 @@
-"""The camera node: shows a simulated street, a video file or a folder of pictures at a steady pace, with the truth where it is known."""
+"""The camera node: a simulated street, a video or a folder of pictures at a steady pace, with the truth where it is known."""
 
 import array
 from collections import Counter, deque
@@ -21,7 +21,7 @@ from std_msgs.msg import Header, UInt64
 
 from mtl_split_camera.sources import RATES, Frame, open_source
 from mtl_split_core.scene import Classification, Detections, Image, Truth
-from mtl_split_ros.messages import MESSAGE_TYPES, to_message
+from mtl_split_ros.messages import to_message
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, RESULT, advertise
@@ -37,7 +37,9 @@ IGNORE = "ignore"
 
 PARAMETERS = Parameters(
     "camera",
-    Parameter("source", "`sim`, `sim:SEED`, `video:PATH` or `images:FOLDER` (with its subfolders; JPEG and PNG by name)."),
+    Parameter(
+        "source", "`sim`, `sim:SEED`, `video:PATH` or `images:FOLDER` (with its subfolders; JPEG and PNG by name)."
+    ),
     Parameter("rate", "Frames per second; 0: a video's own, 15 for other sources.", range=(0.0, RATES[1])),
     Parameter("frames", "Frames after which the stream ends; 0: all there are.", range=(0, 2**53)),
     Parameter("loop", "Begin again at the end of a video or a folder."),
@@ -66,8 +68,9 @@ class Prepared:
 class CameraNode(Node):
     """Publishes one frame per period of the node's clock.
 
-    Frames are prepared ahead in a thread, so that a stamp is the moment of publication. A frame that is not ready in time, or a
-    period that passes unused, is counted as missed; the stream then goes on a period later, never in a burst.
+    Frames are prepared ahead in a thread, so that a stamp is the moment of publication. A frame that is not ready in
+    time, or a period that passes unused, is counted as missed; the stream then goes on a period later, never in a
+    burst.
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,8 @@ PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 class Source:
     """An opened source.
 
-    rate: frames per second at which it is to be shown; frames: its pictures, in order; focal_length: in pixels, None if unknown.
+    rate: frames per second at which it is to be shown; frames: its pictures, in order; focal_length: in pixels, None if
+    unknown.
     """
 
     rate: float
@@ -37,9 +38,9 @@ class Source:
 def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callable[[str], None]) -> Source:
     """Open "sim", "sim:SEED", "video:PATH" or "images:FOLDER".
 
-    rate: frames per second, 0 for the source's own; size: (width, height) of simulated pictures; loop: begin again at the end;
-    skipped: told in words about every picture that cannot be read. Raises InputError for an unknown source, and for a missing,
-    unreadable or empty one, at the latest with its first frame.
+    rate: frames per second, 0 for the source's own; size: (width, height) of simulated pictures; loop: begin again at
+    the end; skipped: told in words about every picture that cannot be read. Raises InputError for an unknown source,
+    and for a missing, unreadable or empty one, at the latest with its first frame.
     """
     kind, _, argument = name.partition(":")
     if kind == "sim":

@@ -19,10 +19,10 @@ from rclpy.utilities import remove_ros_args
 
 from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
-from mtl_split_lab.processes import Processes, ProcessError, claim_domain
+from mtl_split_lab.processes import ProcessError, Processes, claim_domain
 from mtl_split_lab.recorder import Recorder
 from mtl_split_lab.recording import PictureStore
-from mtl_split_lab.report import machine, summarise, tables, write_pictures
+from mtl_split_lab.report import figures, machine, summarise, tables, write_pictures
 from mtl_split_ros.graph import ENVIRONMENT, Options, Process, demo, topic_of
 from mtl_split_ros.share import bundle_folder
 
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         "machine": machine(),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(f"\n{tables(recording)}\n{_figures(summary)}\n")
+    print(f"\n{tables(recording)}\n{figures(summary)}\n")
     write_pictures(recording, out)
     print(f"written: {', '.join(str(out / name) for name in ('summary.json', 'annotated.mp4', 'contact_sheet.png'))}")
     return 1 if complaints else 0
@@ -103,20 +103,39 @@ def run(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     add = parser.add_argument
-    add("--source", default="sim", help="sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME of a camera that runs already")
+    add(
+        "--source",
+        default="sim",
+        help="sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME of a camera that runs already",
+    )
     add("--frames", type=int, default=300, help="frames after which to end; 0: all there are (default: %(default)s)")
-    add("--rate", type=float, default=0.0, help="frames per second; 0: the source's own, which is 15 for sim and images")
+    add(
+        "--rate", type=float, default=0.0, help="frames per second; 0: the source's own, which is 15 for sim and images"
+    )
     add("--width", type=int, help="width of simulated images in pixels")
     add("--height", type=int, help="height of simulated images in pixels")
-    add("--bundle", default="street", help="name of a shipped bundle, or path of a bundle's folder (default: %(default)s)")
+    add(
+        "--bundle",
+        default="street",
+        help="name of a shipped bundle, or path of a bundle's folder (default: %(default)s)",
+    )
     add("--out", type=Path, default=Path("out/demo"), help="folder for what comes out (default: %(default)s)")
-    add("--timeout", type=float, default=30.0, help="seconds without a result after which to give up (default: %(default)s)")
+    add(
+        "--timeout",
+        type=float,
+        default=30.0,
+        help="seconds without a result after which to give up (default: %(default)s)",
+    )
     add("--attach", action="store_true", help="start nothing; record nodes that run already, in this node's namespace")
     return parser
 
 
 def _record(
-    recorder: Recorder, processes: Processes, nodes: Sequence[Process], stop: threading.Event, arguments: argparse.Namespace
+    recorder: Recorder,
+    processes: Processes,
+    nodes: Sequence[Process],
+    stop: threading.Event,
+    arguments: argparse.Namespace,
 ) -> None:
     """Start the nodes, the camera last, and record until the stream has ended or `stop` is set."""
     waiting = [node for node in nodes if node.executable == "camera"]
@@ -148,7 +167,9 @@ def _record(
         if waiting and recorder.ready_for_camera():
             processes.start(waiting.pop())
         if rivals := recorder.rivals():
-            raise StalledError(f"more than one node publishes {', '.join(rivals)}: is another demonstration running here?")
+            raise StalledError(
+                f"more than one node publishes {', '.join(rivals)}: is another demonstration running here?"
+            )
         if now - recorder.answered_at > arguments.timeout:
             missing = "\n  ".join(recorder.explain())
             raise StalledError(f"no result for {arguments.timeout:g} s:\n  {missing}")
@@ -172,20 +193,6 @@ def _last_frame(recorder: Recorder, frames: int, stop: bool) -> int | None:
     if frames and len(counted) >= frames:
         return counted[frames - 1]
     return sent[-1] if stop else None
-
-
-def _figures(summary: dict) -> str:
-    """Render the figures of the whole chain in a few lines."""
-    latency, size, jpeg = summary["latency_ms"], summary["bytes_per_frame"], summary["jpeg_bytes_per_frame"]
-    lines = [
-        f"{summary['frames_sent']} frames at {summary['rate']} frames/s, {summary['results_ratio']:.1%} answered by every task",
-        f"latency from the camera's stamp: p50 {latency['p50']} ms, p95 {latency['p95']} ms, p99 {latency['p99']} ms",
-        "  of it, medians: " + ", ".join(f"{stage} {value}" for stage, value in summary["stages_ms"].items()),
-    ]
-    if size and jpeg:
-        share = size["median"] / jpeg["median"]
-        lines.append(f"{size['median']:,.0f} bytes per frame, {share:.1%} of the {jpeg['median']:,.0f} of a JPEG")
-    return "\n".join(lines)
 
 
 class LiveLine:

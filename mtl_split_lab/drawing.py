@@ -38,16 +38,16 @@ GREY = (165, 165, 165)
 
 
 def fit(size: Size, area: int) -> Size:
-    """Return the size (width, height) of the same aspect, about `area` pixels large and even, as video codecs want it."""
+    """Return the size (width, height) of the same aspect with about `area` pixels, both even for the video codec."""
     scale = math.sqrt(area / (size[0] * size[1]))
     return max(2, round(size[0] * scale / 2) * 2), max(2, round(size[1] * scale / 2) * 2)
 
 
 def annotate(image: Image, results: Results, labels: Sequence[str], caption: str, size: Size) -> Image:
-    """Return the image letterboxed into `size` (width, height), with the results drawn in and a caption bar added below.
+    """Return the image letterboxed into `size` (width, height), with the results drawn in and a caption bar below.
 
-    image: of any size; results: in pixels of `image`; labels: all detection labels, in the order that gives them their colours;
-    caption: the text at the right of the bar, whose left names the classifications.
+    image: of any size; results: in pixels of `image`; labels: all detection labels, in the order that gives them their
+    colours; caption: the text at the right of the bar, whose left names the classifications.
     """
     unit = max(math.sqrt(size[0] * size[1] / LARGE), 0.7)
     letterbox = Letterbox((image.shape[1], image.shape[0]), size)

@@ -1,4 +1,4 @@
-"""Scoring results against the truth: COCO's average precision for detections, accuracy and confusion for classifications."""
+"""Scores of results against the truth: COCO's average precision for detections, accuracy and confusion for classes."""
 
 import contextlib
 import io
@@ -21,7 +21,8 @@ MOST_DETECTIONS = 100
 class DetectionScore:
     """COCO's average precisions, 0 to 1, over the labels that have at least one object to be found.
 
-    map: mean over the overlaps 0.50, 0.55, ... 0.95; map50: at 0.50; ap50: the latter by label. Nothing to be found: 0 and {}.
+    map: mean over the overlaps 0.50, 0.55, ... 0.95; map50: at 0.50; ap50: the latter by label. Nothing to be found: 0
+    and {}.
     """
 
     map: float
@@ -31,7 +32,10 @@ class DetectionScore:
 
 @dataclass(frozen=True)
 class ClassificationScore:
-    """accuracy: share of right answers, 0 to 1; confusion: how often which label (first key) was answered as which (second)."""
+    """One task's answers.
+
+    accuracy: share of right ones, 0 to 1; confusion: how often which label (first key) was answered as which (second).
+    """
 
     accuracy: float
     confusion: dict[str, dict[str, int]]
@@ -45,8 +49,8 @@ class ClassificationScore:
 def score_detections(truths: Sequence[Truth], detections: Sequence[Detections]) -> DetectionScore:
     """Score the detections of some pictures against their truths, picture by picture in the same order.
 
-    Objects marked as to be ignored neither reward nor punish, as COCO's crowds; in a picture whose truth names its `labelled`
-    labels, neither objects nor detections of other labels count.
+    Objects marked as to be ignored neither reward nor punish, as COCO's crowds; in a picture whose truth names its
+    `labelled` labels, neither objects nor detections of other labels count.
     """
     labels = sorted({label for truth in truths for label in truth.labels})
     category = {label: number for number, label in enumerate(labels, 1)}
@@ -70,7 +74,7 @@ def score_detections(truths: Sequence[Truth], detections: Sequence[Detections]) 
 
 
 def score_classification(truths: Sequence[str], answers: Sequence[str]) -> ClassificationScore:
-    """Compare one task's answers with the true labels, picture by picture in the same order; without pictures the accuracy is 0."""
+    """Compare one task's answers with the true labels, picture by picture in the same order; of none the accuracy is 0."""
     pairs = Counter(zip(truths, answers, strict=True))
     confusion: dict[str, dict[str, int]] = {}
     for (truth, answer), count in sorted(pairs.items()):

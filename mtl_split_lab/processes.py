@@ -51,9 +51,9 @@ class Processes:
                 raise ProcessError(f"the {name} ended with exit code {process.returncode}; its log {log} ends:\n{last}")
 
     def stop(self) -> list[str]:
-        """Stop all with SIGINT, and with SIGKILL where that does not help; returns a complaint about each that did not end well.
+        """Stop all with SIGINT, and with SIGKILL where that does not help.
 
-        One that had ended before is not complained of again: see `check`.
+        Returns a complaint about each that did not end well; those that had ended before are `check`'s business.
         """
         self._running = {name: process for name, process in self._running.items() if process.poll() is None}
         for process in self._running.values():
@@ -95,4 +95,6 @@ def claim_domain() -> socket.socket:
             continue
         os.environ["ROS_DOMAIN_ID"] = str(domain)
         return claim
-    raise ProcessError(f"every ROS domain from {DOMAINS[0]} to {DOMAINS[-1]} is in use; set ROS_DOMAIN_ID to choose one")
+    raise ProcessError(
+        f"every ROS domain from {DOMAINS[0]} to {DOMAINS[-1]} is in use; set ROS_DOMAIN_ID to choose one"
+    )

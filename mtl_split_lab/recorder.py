@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from mtl_split.msg import Bottleneck
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import MessageInfo
@@ -17,7 +18,6 @@ from std_msgs.msg import Header, UInt64
 from vision_msgs.msg import Classification as ClassificationMessage
 from vision_msgs.msg import Detection2DArray
 
-from mtl_split.msg import Bottleneck
 from mtl_split_core.bundle import Bundle, Task
 from mtl_split_core.errors import ImageError
 from mtl_split_core.scene import Detections, Truth
@@ -37,7 +37,7 @@ RECENT = 30
 
 @dataclass(frozen=True)
 class Live:
-    """A complete frame as it passed: when (monotonic seconds), its latency in milliseconds, payload bytes, objects found."""
+    """A complete frame as it passed: when, in monotonic seconds, its latency in milliseconds, payload bytes, objects found."""
 
     time: float
     latency: float
@@ -49,8 +49,8 @@ class Recorder(Node):
     """Records one vehicle, whose namespace is the node's.
 
     recording: what was heard so far; ended_after: the number of frames that the camera's stream had, once it has ended;
-    heard_at, answered_at: when anything of a frame and when a complete frame was last heard (monotonic seconds, at first the start);
-    recent: the last complete frames.
+    heard_at, answered_at: when anything of a frame and when a complete frame was last heard (monotonic seconds, at
+    first the start); recent: the last complete frames.
     """
 
     def __init__(self, bundle: Bundle, topic: str, pictures: PictureStore) -> None:
@@ -102,7 +102,8 @@ class Recorder(Node):
         lines = []
         for topic, count in heard.items():
             publishers = ", ".join(
-                f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in self.get_publishers_info_by_topic(topic)
+                f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+                for info in self.get_publishers_info_by_topic(topic)
             )
             origin = f"published by {publishers}" if publishers else "published by nobody"
             lines.append(f"{self.resolve_topic_name(topic)}: {origin}, {count} messages arrived")
@@ -143,7 +144,9 @@ class Recorder(Node):
         self.heard_at = time.monotonic()
         if self.recording.is_complete(frame):
             self.answered_at = self.heard_at
-            objects = sum(int((r.scores >= SHOWN_SCORE).sum()) for r in frame.results.values() if isinstance(r, Detections))
+            objects = sum(
+                int((r.scores >= SHOWN_SCORE).sum()) for r in frame.results.values() if isinstance(r, Detections)
+            )
             latency = max(frame.arrivals.values())
             self.recent.append(Live(self.heard_at, latency, frame.payload_bytes or 0, objects))
 

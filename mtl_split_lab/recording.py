@@ -25,8 +25,9 @@ MOST_WAITING = 50
 class Frame:
     """One camera image.
 
-    sent: whether the camera announced it; payload_bytes: None if no bottleneck was seen; arrivals: milliseconds from the image's
-    stamp to each task's result; objects, classes: the truth of the detections and of the classifications, where it is known.
+    sent: whether the camera announced it; payload_bytes: None if no bottleneck was seen; arrivals: milliseconds from
+    the image's stamp to each task's result; objects, classes: the truth of the detections and of the classifications,
+    where it is known.
     """
 
     sent: bool = False
@@ -43,13 +44,13 @@ class PictureStore:
     def __init__(self, folder: Path) -> None:
         """Keep the file in a folder; it vanishes with the process."""
         self.lost = 0
-        self._file = TemporaryFile(dir=folder)
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as the store
         self._places: dict[int, tuple[int, int]] = {}
         self._room = threading.Semaphore(MOST_WAITING)
         self._pool = ThreadPoolExecutor(1, initializer=_give_way)
 
     def put(self, stamp: int, image: Image) -> None:
-        """Take a picture, uint8 (height, width, 3), in the background; where too many are waiting already it counts as lost."""
+        """Compress a picture, uint8 (height, width, 3), in the background; it is lost if too many are waiting already."""
         if self._room.acquire(blocking=False):
             self._pool.submit(self._compress, stamp, image)
         else:
@@ -82,8 +83,8 @@ class PictureStore:
 class Recording:
     """What was heard of one vehicle.
 
-    tasks: those of the bundle; frames: by stamp in nanoseconds; stages: the medians reported for each stage, in milliseconds;
-    last: the stamp of the last frame that counts, None while that is open.
+    tasks: those of the bundle; frames: by stamp in nanoseconds; stages: the medians reported for each stage, in
+    milliseconds; last: the stamp of the last frame that counts, None while that is open.
     """
 
     tasks: tuple[Task, ...]

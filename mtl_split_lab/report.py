@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,17 @@ from mtl_split_lab.recording import Frame, Recording
 
 PICTURES_ON_SHEET = 12
 
+SPREAD = {"median": 50, "p95": 95, "max": 100}
+"""Names of percentiles."""
+
+STAGES = "image_transport convert prepare prefix encode link decode suffix post publish".split()
+"""A frame's way; stages that only other nodes report come after these."""
+
 
 def summarise(recording: Recording) -> dict[str, Any]:
-    """Return the figures of a recording, ready for JSON; every figure is about the frames that count, see `Recording.counted`.
+    """Return the figures of a recording, ready for JSON: all of them about the frames that count, see `Recording.counted`.
 
-    Milliseconds, bytes, and shares of 0 to 1. None where there is nothing to take a figure of.
+    Milliseconds, bytes, frames per second and shares of 0 to 1; None where there is nothing to take a figure of.
     """
     counted = recording.counted()
     frames = counted.values()
@@ -38,7 +44,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "results": results,
         "results_ratio": min(results.values()) / len(counted) if counted else 0.0,
         "latency_ms": _percentiles(latencies, p50=50, p95=95, p99=99),
-        "stages_ms": {stage: round(statistics.median(times), 2) for stage, times in recording.stages.items()},
+        "stages_ms": _stages(recording, latencies),
         "bytes_per_frame": _percentiles([f.payload_bytes for f in frames if f.payload_bytes is not None], **SPREAD),
         "jpeg_bytes_per_frame": _percentiles([jpeg[stamp] for stamp in counted if stamp in jpeg], **SPREAD),
         "accuracy": _accuracy(recording),
@@ -47,7 +53,20 @@ def summarise(recording: Recording) -> dict[str, Any]:
     }
 
 
-SPREAD = {"median": 50, "p95": 95, "max": 100}
+def figures(summary: Mapping[str, Any]) -> str:
+    """Render the figures of the whole chain in a few lines."""
+    latency, size, jpeg = summary["latency_ms"], summary["bytes_per_frame"], summary["jpeg_bytes_per_frame"]
+    lines = [
+        f"{summary['frames_sent']} frames at {summary['rate'] or 0} frames/s, "
+        f"{summary['results_ratio']:.1%} of them answered by every task",
+        f"latency from the camera's stamp: p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']} ms",
+        "of it, medians: "
+        + ", ".join(f"{stage} {milliseconds}" for stage, milliseconds in summary["stages_ms"].items()),
+    ]
+    if size and jpeg:
+        share = size["median"] / jpeg["median"]
+        lines.append(f"{size['median']:,.0f} bytes per frame, {share:.1%} of the {jpeg['median']:,.0f} of a JPEG")
+    return "\n".join(lines)
 
 
 def machine() -> dict[str, Any]:
@@ -83,6 +102,15 @@ def write_pictures(recording: Recording, folder: Path) -> None:
     cv2.imwrite(str(folder / "contact_sheet.png"), sheet)
     video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames"), labels, fit(size, LARGE))
     _write_video(folder / "annotated.mp4", video, _rate(stamps) or 1.0)
+
+
+def _stages(recording: Recording, latencies: Sequence[float]) -> dict[str, float]:
+    """Each stage's milliseconds at the median, in the order of a frame's way, and as "other" what none of them explains."""
+    order = [*STAGES, *sorted(recording.stages.keys() - set(STAGES))]
+    stages = {stage: statistics.median(recording.stages[stage]) for stage in order if stage in recording.stages}
+    if stages and latencies:
+        stages["other"] = statistics.median(latencies) - sum(stages.values())
+    return {stage: round(milliseconds, 2) for stage, milliseconds in stages.items()}
 
 
 def _percentiles(values: Sequence[float], **percentiles: int) -> dict[str, float] | None:
@@ -128,7 +156,10 @@ def _score_classification(task: Task, frames: Sequence[Frame]) -> Classification
 def _detection_table(task: Task, frames: Sequence[Frame]) -> str:
     answers = [answer for frame in frames if isinstance(answer := frame.results.get(task.name), Detections)]
     counts = Counter(
-        label for answer in answers for label, score in zip(answer.labels, answer.scores, strict=True) if score >= SHOWN_SCORE
+        label
+        for answer in answers
+        for label, score in zip(answer.labels, answer.scores, strict=True)
+        if score >= SHOWN_SCORE
     )
     score = _score_detection(task, frames)
     ap50 = score.ap50 if score else {}

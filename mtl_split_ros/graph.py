@@ -77,7 +77,7 @@ def edge(options: Options, topic: str = "") -> Process:
 
 
 def server(options: Options, vehicles: Sequence[str] = ()) -> Process:
-    """The server of some vehicles, each the name of a namespace inside the server's; none given: as in its own parameters."""
+    """The server of some vehicles, namespaces inside the server's own; none given: as in its parameters."""
     return _process("server", options, {**_parameters_of_a_half(options), "vehicles": list(vehicles) or None})
 
 
@@ -86,8 +86,8 @@ def demo(
 ) -> tuple[Process, ...]:
     """Everything on one machine: a server and, for every vehicle, a camera and an edge.
 
-    source: as the camera's parameter, or "topic:NAME", which starts no camera; out: a folder for every vehicle's recording (empty:
-    none is made); parameters: the camera's.
+    source: as the camera's parameter, or "topic:NAME", which starts no camera; out: a folder for every vehicle's
+    recording (empty: none is made); parameters: the camera's.
     """
     processes = [server(options, vehicles)]
     for vehicle in vehicles or [""]:
@@ -132,7 +132,10 @@ def _parameters_of_a_half(options: Options) -> dict[str, Value | None]:
 
 
 def _process(
-    executable: str, options: Options, parameters: Mapping[str, Value | None], remappings: Sequence[tuple[str, str]] = ()
+    executable: str,
+    options: Options,
+    parameters: Mapping[str, Value | None],
+    remappings: Sequence[tuple[str, str]] = (),
 ) -> Process:
     given = {name: value for name, value in parameters.items() if value is not None and value != ""}
     return Process(

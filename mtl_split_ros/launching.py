@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from launch import LaunchContext, LaunchDescription
 from mtl_split_core.errors import InputError
 from mtl_split_ros.graph import ENVIRONMENT, Options, Process
 
@@ -35,14 +35,23 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     "params_file": (str, "ROS parameter file that overrides the defaults in share/mtl_split/config. Empty: none."),
     "log_level": (str, "debug, info, warn, error or fatal. Empty: as set in the environment."),
     "use_sim_time": (_truth, "true: take the time from /clock. Empty: as in the parameter files."),
-    "autostart": (_truth, "false: leave configuring and activating to a lifecycle manager. Empty: as in the parameter files."),
+    "autostart": (
+        _truth,
+        "false: leave configuring and activating to a lifecycle manager. Empty: as in the parameter files.",
+    ),
     "bundle": (str, "Name of a shipped bundle, or path of a bundle's folder. Empty: as in the parameter files."),
     "vehicles": (_names, "Namespaces of the vehicles, separated by commas. Empty: as in the parameter files."),
-    "image_topic": (str, "Topic of the camera's images; one ending in /compressed carries JPEG or PNG. Empty: image_raw."),
+    "image_topic": (
+        str,
+        "Topic of the camera's images; one ending in /compressed carries JPEG or PNG. Empty: image_raw.",
+    ),
     "source": (str, "sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME for a camera that runs already."),
     "rate": (float, "Frames per second of the camera; 0 is the source's own. Empty: as in the parameter files."),
     "frames": (int, "Frames after which the camera ends; 0 is all. Empty: as in the parameter files."),
-    "out": (str, "Folder for a recording with summary and video; everything ends with it. Empty: no recording, no end."),
+    "out": (
+        str,
+        "Folder for a recording with summary and video; everything ends with it. Empty: no recording, no end.",
+    ),
 }
 """How each argument is read and what it means."""
 
