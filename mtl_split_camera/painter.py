@@ -78,24 +78,22 @@ class Canvas:
         self._sprites: dict[tuple[int, int, tuple[float, float, float]], Image] = {}
 
     def paint(self, body: Body, camera: Camera, name: int) -> tuple[Floats, int] | None:
-        """Paints a body over what is there. Returns its box (x1, y1, x2, y2, not clipped) and how many places bear its name now."""
+        """Paints a body over what is there. Where it has a name (not 0) and is in the picture, returns its box (x1, y1, x2, y2,
+        not clipped) and how many places bear its name now.
+        """
         width, height = self.size
         shape, air = body.shape, self._air
         middle = body.s - camera.s
-        if self._aside(body, camera) or (body.high[1] - body.low[1]) * camera.focal < 0.007 * height * middle:
-            return None
         z = body.points[:, 2] + np.float32(middle)
         np.maximum(z, NEAR, out=z)
         u, v, scale = camera.project(body.points[:, 0] + np.float32(body.x), body.points[:, 1], z)
+        if name:
+            reach = shape.reach * scale if body.thick else np.float32(0)
+            box = np.array(((u - reach).min(), (v - reach).min(), (u + reach).max(), (v + reach).max()), np.float32)
+            if box[0] >= width or box[2] <= 0 or box[1] >= height or box[3] <= 0:
+                return None
         places = np.empty((len(u), 2), np.float32)
         places[:, 0], places[:, 1] = u, v
-        if body.thick:
-            reach = (shape.reach * scale)[:, None]
-            box = np.concatenate([(places - reach).min(0), (places + reach).max(0)])
-        else:
-            box = np.concatenate([places.min(0), places.max(0)])
-        if box[0] >= width or box[2] <= 0 or box[1] >= height or box[3] <= 0:
-            return None
         flat = _fixed(places)
         cz = np.maximum(body.centres[:, 2] + np.float32(middle), NEAR)
         cx = body.centres[:, 0] + np.float32(body.x - camera.x) - np.float32(0.5 * camera.bend) * cz * cz
@@ -139,24 +137,28 @@ class Canvas:
         if air.dark and body.lamps:
             for lamp, where, normal in body.lamps:
                 self._glare(lamp, where, normal, body, camera)
-        if not name:
-            return box, 0
-        return box, self.count(box, name)
+        return (box, self.count(box, name)) if name else None
 
     def count(self, box: Floats, name: int) -> int:
         """How many places inside a box bear a name."""
         x0, y0, x1, y1 = (int(edge / 2) for edge in box.tolist())
         return int(np.count_nonzero(self.names[max(y0 - 1, 0) : max(y1 + 3, 0), max(x0 - 1, 0) : max(x1 + 3, 0)] == name))
 
-    def _aside(self, body: Body, camera: Camera) -> bool:
-        """Whether all of a body lies surely to the left or to the right of the picture."""
+    def shows(self, body: Body, camera: Camera, least: float) -> bool:
+        """Whether a body may be in the picture, at least so many pixels high."""
         near, far = body.s - camera.s + body.low[2], body.s - camera.s + body.high[2]
-        if near < 2.0:
+        if (body.high[1] - body.low[1]) * camera.focal < least * near:
             return False
+        if near < 2.0:
+            return far > NEAR
         left, right = body.x - camera.x + body.low[0] - 1.0, body.x - camera.x + body.high[0] + 1.0
         bend = 0.5 * camera.bend
-        most, least = max(right / near + bend * near, right / far + bend * far), min(left / near + bend * near, left / far + bend * far)
-        return camera.centre + camera.focal * most < 0 or camera.centre + camera.focal * least > self.size[0]
+        most, least_aside = max(right / near + bend * near, right / far + bend * far), min(left / near + bend * near, left / far + bend * far)
+        return camera.centre + camera.focal * most > 0 and camera.centre + camera.focal * least_aside < self.size[0]
+
+    def tally(self) -> np.ndarray:
+        """How many places bear each name."""
+        return np.bincount(self.names.ravel())
 
     def _glare(self, lamp: Lamp, where: Floats, normal: Floats, body: Body, camera: Camera) -> None:
         z = float(where[2]) + body.s - camera.s
@@ -207,6 +209,7 @@ class Ground:
         rng = np.random.default_rng([seed, 5])
         self._seed, self._size, self._road, self._air = seed, size, road, air
         self._tile = _surface(rng)
+        self._dither = rng.random((size[1] // 2 + 1, size[0] // 2 + 1), dtype=np.float32)
         k = rng.uniform(0.85, 1.12)
         wet = 0.72 if air.wet else 1.0
         self._asphalt = np.array((90, 88, 86), np.float32) * k * wet * (1.1 if road.scene == "highway" else 1)
@@ -356,10 +359,12 @@ class Ground:
         z = np.float32(camera.focal * camera.height) / row
         across = (np.arange(cols, dtype=np.float32) * 2 + 1 - np.float32(camera.centre)) / np.float32(camera.focal)
         x = np.outer(z, across * np.float32(_GRAIN)) + ((camera.x - 0.5 * camera.bend * z * z) * _GRAIN)[:, None].astype(np.float32)
-        level = np.clip(np.searchsorted(np.float32((9, 16, 28, 60)), z), 0, 4)
-        along = ((z + camera.s % 1000.0) * _GRAIN).astype(np.int32) & 511
-        index = (x.astype(np.int32) & 255) + ((level * 512 + along) << 8)[:, None].astype(np.int32)
-        texture = self._tile.take(index)
+        level = np.clip(1.25 * np.log2(z / 6.0), 0, 4).astype(np.float32)[:, None]
+        level = (level + self._dither[:rows, :cols]).astype(np.int32)  # mixed, so that no edge shows between two of them
+        along = ((z + camera.s % 1024.0) * _GRAIN).astype(np.int32) & 511
+        texture = self._tile.take((x.astype(np.int32) & 255) + ((level << 17) + (along << 8)[:, None]))
+        close = int(np.searchsorted(-z, -9.0))
+        cv2.blur(texture[close:], (7, 5), dst=texture[close:])
         shade = np.full((rows, cols), self._level, np.float32 if self._night else np.uint8)
         if self._night:
             beam = 150.0 * np.exp(-z / 17.0) * np.clip(z / 7.0, 0.35, 1.0)
@@ -420,7 +425,7 @@ def _surface(rng: np.random.Generator) -> np.ndarray:
     """Asphalt seen from above at five distances, uint8 (5 * 512 * 256,), 128 on average."""
     grain = rng.standard_normal((512, 256)).astype(np.float32) * 13
     speckle = (rng.random((512, 256)) < 0.012).astype(np.float32) * 40
-    stains = (clouds(rng, 512, 256, ((4, 4), (8, 8), (24, 16))) - 0.5) * 60
+    stains = (clouds(rng, 512, 256, ((4, 4), (8, 8), (24, 16))) - 0.5) * 50
     cracks = np.zeros((512, 256), np.float32)
     for _ in range(5):
         way = np.cumsum(rng.integers(-7, 8, (14, 2)), 0) + rng.integers(40, 210, 2) * (1, 2)
@@ -429,5 +434,5 @@ def _surface(rng: np.random.Generator) -> np.ndarray:
     levels = []
     for long, wide in ((5, 1), (11, 1), (31, 3), (91, 5), (201, 9)):
         fine = cv2.blur(np.concatenate([base] * 3), (wide, long))[512:1024] * (1 + 0.25 * math.log2(long))
-        levels.append(np.clip(128 + fine + stains * (1.0 if long < 50 else 0.6), 0, 255).astype(np.uint8))
+        levels.append(np.clip(128 + fine + stains, 0, 255).astype(np.uint8))
     return np.stack(levels).ravel()

@@ -57,7 +57,7 @@ def building(rng: np.random.Generator, side: int, length: float, height: float, 
     ground = 4.0
     floors = max(1, int((height - ground - 0.6) / floor))
     modern = rng.random() < 0.3
-    pitch = float(rng.uniform(1.9, 3.2)) if not modern else float(rng.uniform(1.4, 2.0))
+    pitch = float(rng.uniform(1.9, 3.2)) if not modern else float(rng.uniform(2.0, 2.8))
     wide, tall = (pitch * 0.9, floor * 0.72) if modern else (pitch * float(rng.uniform(0.4, 0.6)), floor * float(rng.uniform(0.45, 0.62)))
     glass = shapes._pick(rng, ((88, 74, 62), (70, 62, 56), (130, 110, 92)), 0.15)
 
@@ -80,8 +80,8 @@ def building(rng: np.random.Generator, side: int, length: float, height: float, 
             sills = _quads(columns - 0.12, ys - 0.14, wide + 0.24, 0.14, plane)
             b.grid(sills, shapes._shade(wall, 1.18), normal, detail=2)
         bright = ~on & (rng.random(len(panes)) < 0.3)
-        b.grid(panes[~on & ~bright], glass, normal)
-        b.grid(panes[bright], shapes._shade(glass, 1.5), normal)
+        b.grid(panes[~on], glass, normal)
+        b.grid(panes[bright], shapes._shade(glass, 1.5), normal, detail=2)
         b.grid(panes[on], shapes._pick(rng, ((110, 190, 235), (150, 215, 240), (200, 215, 220))), normal, glow=1.0)
     shop = -half + 0.4
     while shop < half - 2.5:  # the ground floor: shops and doors
@@ -320,6 +320,14 @@ def block_shape(x: Point, y: Point, z: Point, colour: Colour) -> Shape:
     return b.build()
 
 
+def bollards(count: int) -> Shape:
+    """A row of bollards along z."""
+    b = Builder()
+    for z in np.arange(count - 1, -1, -1) * 1.5:
+        b.box((-0.07, 0.07), (0, 0.85), (z - 0.07, z + 0.07), (70, 72, 74))
+    return b.build()
+
+
 def rail(length: float) -> Shape:
     """A piece of guard rail along z."""
     b = Builder()
@@ -366,8 +374,7 @@ def _town(rng: np.random.Generator, road: Road, block: Block, side: int, lit: fl
             if what < 0.4:
                 props.append(Prop(block_shape((-0.25, 0.25), (0, 0.95), (-0.25, 0.25), shapes._pick(rng, ((60, 80, 40), (70, 70, 72), (40, 130, 200)))), s, x, contact=(0.3, 0.3)))
             elif what < 0.6:
-                for k in range(5):
-                    props.append(Prop(block_shape((-0.07, 0.07), (0, 0.85), (-0.07, 0.07), (70, 72, 74)), s + k * 1.5, side * (road.kerb + 0.3)))
+                props.append(Prop(bollards(5), s, side * (road.kerb + 0.3)))
         s += float(rng.uniform(8, 14))
     for s in np.arange(block.start + 6, block.built_end, 24.0):
         props.append(Prop(lamp_post(side, 7.2, 2.2), float(s), side * (road.kerb + 0.45)))

@@ -83,19 +83,21 @@ class Street:
         camera = self._camera()
         blocks = [b for b in world.blocks if b.start - camera.s < SIGHT and b.end - camera.s > 0]
         things = self._things(camera, blocks)
+        tiny = 5.0 * self._size[1] / 720
+        shown = [t for t in things if canvas.shows(t[1], camera, tiny if t[0] else 2 * tiny)]
         self._paint_sky(camera)
         self._ground.paint(canvas.picture, camera, blocks, self._lamps(camera, things), self._shadows(camera, things))
         canvas.names[:] = 0
         painted: list[tuple[str, int, Floats, int, float]] = []
-        for label, body, _ in sorted(things, key=functools.cmp_to_key(functools.partial(_farther, camera))):
+        for label, body, _ in sorted(shown, key=functools.cmp_to_key(functools.partial(_farther, camera))):
             name = len(painted) + 1 if label else 0
             done = canvas.paint(body, camera, name)
             if label:
                 box, count = done if done is not None else (np.zeros(4, np.float32), 0)
                 painted.append((label, name, box, count, body.s - camera.s))
         truth = self._truth(painted)
-        picture = canvas.picture.copy()
-        self._lens.look_through(picture, np.random.default_rng([self._seed, 4, self._frame]), world.time, world.ego_v)
+        noise = np.random.default_rng([self._seed, 4, self._frame])  # not the world's: skipping draws none
+        picture = self._lens.look_through(canvas.picture, noise, world.time, world.ego_v)
         self.skip(1)
         return picture, truth
 
@@ -196,14 +198,13 @@ class Street:
     def _truth(self, painted: list[tuple[str, int, Floats, int, float]]) -> Truth:
         width, height = self._size
         boxes, labels, visible, ignore = [], [], [], []
+        left = self._canvas.tally()
         for label, name, box, count, distance in painted:
-            if not count:
+            if not count or name >= len(left) or not left[name]:
                 continue
             clipped = np.clip(box, 0, (width, height, width, height))
             inside = float(np.prod(clipped[2:] - clipped[:2]) / max(float(np.prod(box[2:] - box[:2])), 1e-6))
-            seen = min(1.0, self._canvas.count(box, name) / count * inside)
-            if seen <= 0:
-                continue
+            seen = min(1.0, float(left[name]) / count * inside)
             boxes.append(clipped)
             labels.append(label)
             visible.append(seen)

@@ -80,6 +80,7 @@ def clouds(rng: np.random.Generator, rows: int, columns: int, octaves: tuple[tup
     total = np.zeros((rows, columns), np.float32)
     weight, sum_of_weights = 1.0, 0.0
     for r, c in octaves:
+        c = min(c, columns)
         grid = rng.random((r, c)).astype(np.float32)
         grid = np.concatenate([grid, grid[:, :3]], 1)
         step = columns // c
@@ -129,6 +130,8 @@ def draw_sky(air: Air, scene: str, rng: np.random.Generator, size: Size) -> Imag
 def _skyline(sky: Floats, air: Air, scene: str, rng: np.random.Generator, h: int) -> None:
     w = sky.shape[1]
     left = float(air.left(330.0))
+    if left < 0.03:
+        return
     for layer in range(3):
         keep = left * (0.45 + 0.2 * layer)
         green = np.array((48, 78, 62) if scene != "city street" else (92, 92, 96), np.float32) * air.ambient
@@ -166,8 +169,8 @@ class Lens:
         self._wind = float(rng.uniform(0.15, 0.4))
         self._breath = float(rng.uniform(0, 6.3))
 
-    def look_through(self, picture: Image, rng: np.random.Generator, time: float, speed: float) -> None:
-        """Changes the picture in place; speed of the camera in m/s."""
+    def look_through(self, picture: Image, rng: np.random.Generator, time: float, speed: float) -> Image:
+        """The picture that the camera takes; speed of the camera in m/s. The given picture is spoilt."""
         width, height = self._size
         if self._rain is not None:
             for _ in range(2):
@@ -181,7 +184,7 @@ class Lens:
         cv2.GaussianBlur(picture, (3, 3), self._air.blur, dst=picture)
         gain = self._air.gain * (1 + 0.03 * math.sin(time * 0.7 + self._breath))
         y, x = int(rng.integers(256)), int(rng.integers(256))
-        cv2.addWeighted(picture, gain, self._noise[y : y + height, x : x + width], 1.0, -32.0, dst=picture)
+        return cv2.addWeighted(picture, gain, self._noise[y : y + height, x : x + width], 1.0, -32.0)  # type: ignore[return-value]
 
 
 def _streaks(rng: np.random.Generator, size: Size, light: float) -> Image:

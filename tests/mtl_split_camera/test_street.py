@@ -1,0 +1,133 @@
+"""The simulated street is deterministic, endless, and tells the truth about its pictures."""
+
+import hashlib
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mtl_split_camera import scenery
+from mtl_split_camera.painter import Body, Camera, Canvas
+from mtl_split_camera.street import DETECTION_LABELS, SCENE, TIMEOFDAY, WEATHER, Street
+from mtl_split_camera.weather import draw_air
+from mtl_split_core.scene import Image, Truth
+
+SMALL = (320, 180)
+
+
+def fingerprint(picture: Image, truth: Truth) -> str:
+    """A hash of every byte of a picture and its truth."""
+    parts = (picture.tobytes(), truth.boxes.tobytes(), truth.visible.tobytes(), truth.ignore.tobytes(), repr((truth.labels, sorted(truth.classes.items()))).encode())
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def drive(seed: int) -> str:
+    """The fingerprints of some pictures of a street."""
+    street = Street(seed, SMALL)
+    street.skip(40)
+    return " ".join(fingerprint(*next(street)) for _ in range(3))
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    other = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True, env=environment).stdout.strip()
+    assert other == f"{drive(11)} {drive(12)}"
+    assert drive(11) != drive(12)
+
+
+@pytest.mark.parametrize("scene", SCENE)
+def test_skipping_equals_drawing(scene: str) -> None:
+    drawn, skipped = Street(5, SMALL, scene=scene), Street(5, SMALL, scene=scene)
+    for _ in range(25):
+        next(drawn)
+    skipped.skip(25)
+    assert fingerprint(*next(drawn)) == fingerprint(*next(skipped))
+
+
+@pytest.mark.parametrize(("timeofday", "weather", "scene"), list(itertools.product(TIMEOFDAY, WEATHER, SCENE)))
+def test_the_truth_of_every_condition_fits_the_picture(timeofday: str, weather: str, scene: str) -> None:
+    street = Street(3, SMALL, timeofday=timeofday, weather=weather, scene=scene)
+    street.skip(90)
+    picture, truth = next(street)
+    assert picture.shape == (180, 320, 3) and picture.dtype == np.uint8
+    assert truth.classes == {"timeofday": timeofday, "weather": weather, "scene": scene}
+    count = len(truth.labels)
+    assert truth.boxes.shape == (count, 4) and truth.visible.shape == truth.ignore.shape == (count,)
+    assert set(truth.labels) <= set(DETECTION_LABELS) and truth.labelled is None
+    x1, y1, x2, y2 = truth.boxes.T
+    assert (x1 >= 0).all() and (y1 >= 0).all() and (x2 <= 320).all() and (y2 <= 180).all()
+    assert (x1 < x2).all() and (y1 < y2).all()
+    assert (truth.visible > 0).all() and (truth.visible <= 1).all()
+    must_ignore = (y2 - y1 < 12 * 180 / 720) | (truth.visible < 0.3)
+    assert truth.ignore[must_ignore].all()
+    if weather != "foggy":
+        assert (truth.ignore == must_ignore).all()
+
+
+def test_every_category_and_class_comes_up() -> None:
+    seen: dict[str, set[str]] = {"detection": set(), "timeofday": set(), "weather": set(), "scene": set()}
+    for seed in range(16):
+        street = Street(seed, SMALL)
+        for _ in range(3):
+            street.skip(60)
+            _, truth = next(street)
+            seen["detection"] |= {label for label, ignored in zip(truth.labels, truth.ignore, strict=True) if not ignored}
+        for task, label in truth.classes.items():
+            seen[task].add(label)
+    assert seen == {"detection": set(DETECTION_LABELS), "timeofday": set(TIMEOFDAY), "weather": set(WEATHER), "scene": set(SCENE)}
+
+
+def test_what_hides_behind_something_nearer_counts_as_less_visible() -> None:
+    rng = np.random.default_rng(1)
+    air = draw_air("daytime", "overcast", rng)
+    camera = Camera(focal=1000, centre=640, horizon=360, height=1.4, s=0, x=0, bend=0)
+    canvas = Canvas((1280, 720), air)
+    wall = scenery.block_shape((-2, 2), (0, 3), (-0.1, 0.1), (90, 90, 90))
+    box, whole = canvas.paint(Body(wall, 0.0, air).at(30.0, 0.0), camera, 1) or (np.zeros(4), 0)
+    assert box == pytest.approx((640 - 2000 / 29.9, 360 - 1600 / 29.9, 640 + 2000 / 29.9, 360 + 1400 / 29.9), abs=0.5)
+    assert whole == pytest.approx((box[2] - box[0]) * (box[3] - box[1]) / 4, rel=0.05)
+    canvas.paint(Body(wall, 0.0, air).at(15.0, 1.9), camera, 0)
+    half = canvas.count(box, 1)
+    assert 0.4 < half / whole < 0.6
+    canvas.paint(Body(wall, 0.0, air).at(15.0, 0.0), camera, 0)
+    assert canvas.count(box, 1) == 0
+
+
+def test_objects_persist_from_picture_to_picture() -> None:
+    street = Street(4, timeofday="daytime", weather="clear", scene="city street")
+    street.skip(30)
+    _, before = next(street)
+    followed = missed = 0
+    for _ in range(10):
+        _, after = next(street)
+        for box, label, ignored in zip(before.boxes, before.labels, before.ignore, strict=True):
+            if ignored or box[0] < 60 or box[2] > 1220:
+                continue
+            near = [b for b, other in zip(after.boxes, after.labels, strict=True) if other == label and np.abs(b - box).max() < 25]
+            followed, missed = followed + bool(near), missed + (not near)
+        before = after
+    assert followed > 50 and missed < 0.03 * followed
+
+
+def test_time_passes_in_the_picture() -> None:
+    street = Street(8, SMALL)
+    first, _ = next(street)
+    second, _ = next(street)
+    assert (first != second).mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"timeofday": "noon"}, {"weather": "snowy"}, {"scene": "tunnel"}, {"size": (10, 10)}, {"rate": 0.0}, {"rate": float("nan")}]
+)
+def test_bad_arguments_are_named(wrong: dict[str, object]) -> None:
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(ValueError, match=name) as caught:
+        Street(0, **wrong)  # type: ignore[arg-type]
+    assert str(value) in str(caught.value)
+
+
+if __name__ == "__main__":
+    print(drive(11), drive(12))
