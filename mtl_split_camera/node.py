@@ -1,4 +1,4 @@
-"""The camera node: a simulated street, a video or a folder of pictures at a steady pace, with the truth where it is known."""
+"""The camera node: shows a simulated street, a video or a folder of pictures at a steady pace."""
 
 import array
 from collections import Counter, deque

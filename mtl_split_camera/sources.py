@@ -58,7 +58,8 @@ def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callabl
 def _open_street(seed: str, rate: float, size: Size) -> Source:
     if not seed.isdecimal():
         raise InputError(f"source is 'sim:{seed}', expected a whole number as its seed")
-    return Source(rate, Street(int(seed), size, rate))
+    street = Street(int(seed), size, rate)
+    return Source(rate, street, street.focal_length)
 
 
 def _video_rate(path: Path) -> float:

@@ -68,6 +68,11 @@ class Street:
         self._furniture: dict[int, list[tuple[Prop, Body]]] = {}
         self._bodies: dict[int, dict[tuple[float, bool, int], list[tuple[str, Body]]]] = {}
 
+    @property
+    def focal_length(self) -> float:
+        """Of the simulated pinhole camera, in pixels."""
+        return self._focal
+
     def __iter__(self) -> Iterator[tuple[Image, Truth]]:
         return self
 

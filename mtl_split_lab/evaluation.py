@@ -74,7 +74,7 @@ def score_detections(truths: Sequence[Truth], detections: Sequence[Detections]) 
 
 
 def score_classification(truths: Sequence[str], answers: Sequence[str]) -> ClassificationScore:
-    """Compare one task's answers with the true labels, picture by picture in the same order; of none the accuracy is 0."""
+    """Compare one task's answers with the true labels, picture by picture in the same order; 0 of 0 is 0."""
     pairs = Counter(zip(truths, answers, strict=True))
     confusion: dict[str, dict[str, int]] = {}
     for (truth, answer), count in sorted(pairs.items()):
@@ -108,11 +108,12 @@ def _precision(
 
 def _index(images: int, category: dict[str, int], annotations: list[dict[str, Any]]) -> COCO:
     index = COCO()
-    index.dataset = {
+    dataset: Any = {
         "images": [{"id": image} for image in range(1, images + 1)],
         "categories": [{"id": number, "name": label} for label, number in category.items()],
         # pycocotools takes the number 0 for "no match".
         "annotations": [{"id": number, **annotation} for number, annotation in enumerate(annotations, 1)],
     }
+    index.dataset = dataset
     index.createIndex()
     return index

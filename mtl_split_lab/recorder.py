@@ -37,7 +37,10 @@ RECENT = 30
 
 @dataclass(frozen=True)
 class Live:
-    """A complete frame as it passed: when, in monotonic seconds, its latency in milliseconds, payload bytes, objects found."""
+    """A complete frame as it passed.
+
+    time: monotonic seconds; latency: milliseconds; payload_bytes; objects: how many were found.
+    """
 
     time: float
     latency: float
@@ -110,7 +113,10 @@ class Recorder(Node):
         return lines + [f"{status.name}: {status.message}" for status in self.statuses.values()]
 
     def _listen(self, kind: type[Any], topic: str, callback: Any, profile: QoSProfile) -> None:
-        subscribe(self, kind, topic, callback, profile, self.get_logger().warning)
+        subscribe(self, kind, topic, callback, profile, self._warn)
+
+    def _warn(self, problem: str) -> None:
+        self.get_logger().warning(problem)
 
     def _hear_image(self, message: CameraMessage) -> None:
         stamp = _nanoseconds(message.header)
@@ -138,8 +144,8 @@ class Recorder(Node):
         result = to_detections(message) if task.kind == "detection" else to_classification(message)
         frame.results[task.name] = result
         # When it arrived, not when this process had time for it.
-        clock = self.get_clock()
-        arrival = clock.now().nanoseconds if clock.ros_time_is_active else info["received_timestamp"]
+        simulated = self.get_parameter("use_sim_time").value
+        arrival = self.get_clock().now().nanoseconds if simulated else info["received_timestamp"]
         frame.arrivals[task.name] = (arrival - stamp) / 1e6
         self.heard_at = time.monotonic()
         if self.recording.is_complete(frame):

@@ -50,7 +50,7 @@ class PictureStore:
         self._pool = ThreadPoolExecutor(1, initializer=_give_way)
 
     def put(self, stamp: int, image: Image) -> None:
-        """Compress a picture, uint8 (height, width, 3), in the background; it is lost if too many are waiting already."""
+        """Compress a picture, uint8 (height, width, 3), in the background; it is lost if too many wait already."""
         if self._room.acquire(blocking=False):
             self._pool.submit(self._compress, stamp, image)
         else:

@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,23 @@ PICTURES_ON_SHEET = 12
 SPREAD = {"median": 50, "p95": 95, "max": 100}
 """Names of percentiles."""
 
-STAGES = "image_transport convert prepare prefix encode link decode suffix post publish".split()
+STAGES = (
+    "image_transport",
+    "convert",
+    "prepare",
+    "prefix",
+    "encode",
+    "link",
+    "decode",
+    "suffix",
+    "post",
+    "publish",
+)
 """A frame's way; stages that only other nodes report come after these."""
 
 
 def summarise(recording: Recording) -> dict[str, Any]:
-    """Return the figures of a recording, ready for JSON: all of them about the frames that count, see `Recording.counted`.
+    """Return the figures of a recording, ready for JSON, all about the frames that count: see `Recording.counted`.
 
     Milliseconds, bytes, frames per second and shares of 0 to 1; None where there is nothing to take a figure of.
     """
@@ -105,7 +116,7 @@ def write_pictures(recording: Recording, folder: Path) -> None:
 
 
 def _stages(recording: Recording, latencies: Sequence[float]) -> dict[str, float]:
-    """Each stage's milliseconds at the median, in the order of a frame's way, and as "other" what none of them explains."""
+    """Each stage's median milliseconds, in the order of a frame's way, and as "other" what none of them explains."""
     order = [*STAGES, *sorted(recording.stages.keys() - set(STAGES))]
     stages = {stage: statistics.median(recording.stages[stage]) for stage in order if stage in recording.stages}
     if stages and latencies:
@@ -189,7 +200,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], ""])
 
 
-def _annotated(recording: Recording, stamps: Sequence[int], labels: Sequence[str], size: Size) -> Iterator[Image]:
+def _annotated(recording: Recording, stamps: Iterable[int], labels: Sequence[str], size: Size) -> Iterator[Image]:
     for stamp in stamps:
         frame = recording.frames[stamp]
         caption = f"{frame.payload_bytes:,} bytes" if frame.payload_bytes is not None else "no bottleneck"

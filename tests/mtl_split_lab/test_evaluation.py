@@ -1,4 +1,4 @@
-"""Scores: what is right counts fully, what is ignored or unlabelled not at all, and figures computed by hand come out."""
+"""Scores: the right count fully, the ignored and the unlabelled not at all, and figures computed by hand come out."""
 
 from dataclasses import replace
 
