@@ -55,8 +55,8 @@ def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Te
     scores = scores.gather(1, objects.labels[..., None].expand(-1, -1, points.shape[0]))
     overlap = pairwise_overlap(boxes, candidates.boxes)
     alignment = (scores.sqrt() * overlap.pow(6) + 1e-9) * eligible
-    threshold = alignment.topk(BEST_POINTS, dim=-1).values[..., -1:]
-    chosen = eligible & (alignment >= threshold) & (alignment > 0)
+    best_points = alignment.topk(BEST_POINTS, dim=-1).indices
+    chosen = eligible & torch.zeros_like(eligible).scatter(-1, best_points, True)
     # A point wanted by several objects learns the one that it overlaps most.
     best = torch.where(chosen, overlap, -1.0).max(dim=1)
     wanted = chosen.any(dim=1)

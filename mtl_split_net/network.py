@@ -23,6 +23,9 @@ DEVIATION = (58.395, 57.12, 57.375)
 class Prefix(nn.Module):
     """The edge's half: pictures to latents."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, stages: nn.Sequential, encoder: Encoder) -> None:
         """Chain the backbone's stages before the split point and the bottleneck's encoder."""
         super().__init__()

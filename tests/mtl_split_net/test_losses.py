@@ -1,0 +1,117 @@
+"""The losses reward the truth, and only the truth that is known."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from mtl_split_net.heads import Candidates
+from mtl_split_net.losses import UNKNOWN, Objects, assign, classification_loss, detection_loss, pairwise_overlap
+
+STRIDE = 8
+COLUMNS, ROWS = 16, 9
+
+
+def points() -> Tensor:
+    y, x = torch.meshgrid(torch.arange(ROWS), torch.arange(COLUMNS), indexing="ij")
+    return (torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * STRIDE
+
+
+def proposals(boxes: Tensor | None = None, logits: Tensor | None = None) -> Candidates:
+    """Every point proposes a cell-sized box of its own and no label, unless told otherwise."""
+    centres = points()
+    own = torch.cat([centres - 4, centres + 4], -1)[None]
+    count = centres.shape[0]
+    return Candidates(
+        own if boxes is None else boxes,
+        torch.full((1, count, 3), -6.0) if logits is None else logits,
+        centres,
+        torch.full((count,), float(STRIDE)),
+    )
+
+
+def objects(*rows: tuple[list[float], int, bool], labelled: tuple[bool, ...] = (True, True, True)) -> Objects:
+    return Objects(
+        torch.tensor([[box for box, _, _ in rows]], dtype=torch.float32).reshape(1, -1, 4),
+        torch.tensor([[label for _, label, _ in rows]], dtype=torch.int64),
+        torch.ones(1, len(rows), dtype=torch.bool),
+        torch.tensor([[ignore for _, _, ignore in rows]], dtype=torch.bool),
+        torch.tensor([labelled]),
+    )
+
+
+CAR = ([16.0, 16.0, 48.0, 40.0], 1, False)
+
+
+def test_overlap_of_known_boxes() -> None:
+    one = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    others = torch.tensor([[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [20.0, 20.0, 30.0, 30.0]])
+    torch.testing.assert_close(pairwise_overlap(one, others), torch.tensor([[1.0, 1 / 3, 0.0]]))
+
+
+def test_points_in_the_object_learn_it() -> None:
+    index, wanted, score = assign(proposals(), objects(CAR))
+    learning = points()[wanted[0]]
+    assert 1 <= len(learning) <= 10
+    assert (learning > 8).all() and (learning < torch.tensor([56.0, 48.0])).all()
+    assert (index[wanted] == 0).all() and (score[~wanted] == 0).all()
+
+
+def test_an_object_smaller_than_a_cell_is_learnt() -> None:
+    _, wanted, _ = assign(proposals(), objects(([30.0, 30.0, 32.0, 33.0], 0, False)))
+    assert wanted.any()
+
+
+def test_each_point_learns_the_object_it_overlaps_most() -> None:
+    left, right = ([16.0, 16.0, 32.0, 32.0], 0, False), ([32.0, 16.0, 48.0, 32.0], 2, False)
+    index, wanted, _ = assign(proposals(), objects(left, right))
+    x = points()[:, 0]
+    assert (index[0][wanted[0] & (x < 32)] == 0).all() and (index[0][wanted[0] & (x > 32)] == 1).all()
+
+
+def test_padding_is_no_object() -> None:
+    padded = dataclasses.replace(objects(CAR), present=torch.zeros(1, 1, dtype=torch.bool))
+    assert not assign(proposals(), padded)[1].any()
+    assert detection_loss(proposals(), padded)["box"] == 0
+
+
+def test_the_right_answer_costs_less_than_a_wrong_one() -> None:
+    truth = objects(CAR)
+    count = points().shape[0]
+    right_boxes = torch.tensor(CAR[0]).expand(1, count, 4)
+    _, wanted, _ = assign(proposals(right_boxes), truth)
+    right = torch.full((1, count, 3), -6.0)
+    right[0, wanted[0], 1] = 6.0
+    wrong = right[..., [1, 0, 2]]
+    best = detection_loss(proposals(right_boxes, right), truth)
+    mistaken = detection_loss(proposals(right_boxes, wrong), truth)
+    misplaced = detection_loss(proposals(right_boxes + 6, right), truth)
+    assert best["box"] < 1e-5 < misplaced["box"]
+    assert best["score"] < 0.1 < mistaken["score"]
+
+
+def test_an_ignored_object_neither_rewards_nor_punishes() -> None:
+    logits = torch.full((1, points().shape[0], 3), -6.0, requires_grad=True)
+    detection_loss(proposals(logits=logits), objects((CAR[0], CAR[1], True)))["score"].backward()
+    assert logits.grad is not None
+    inside = ((points() > 16) & (points() < torch.tensor([48.0, 40.0]))).all(-1)
+    assert (logits.grad[0, inside] == 0).all() and (logits.grad[0, ~inside] > 0).any()
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_a_label_that_the_picture_does_not_label_is_not_learnt(label: int) -> None:
+    labelled = tuple(index != label for index in range(3))
+    logits = torch.zeros(1, points().shape[0], 3, requires_grad=True)
+    detection_loss(proposals(logits=logits), objects(CAR, labelled=labelled))["score"].backward()
+    assert logits.grad is not None
+    moved = [bool((logits.grad[..., index] != 0).any()) for index in range(3)]
+    assert moved == list(labelled)
+
+
+def test_unknown_classes_are_left_out() -> None:
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, UNKNOWN, 2, UNKNOWN])
+    expected = torch.nn.functional.cross_entropy(logits[[0, 2]], labels[[0, 2]])
+    torch.testing.assert_close(classification_loss(logits, labels), expected)
+    assert classification_loss(logits, torch.full((4,), UNKNOWN)) == 0
