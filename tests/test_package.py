@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import sys
 import tomllib
@@ -9,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
 
 ROOT = Path(__file__).parent.parent
 PACKAGE_XML = ElementTree.parse(ROOT / "package.xml").getroot()
@@ -80,8 +81,13 @@ def test_every_package_is_installed_by_colcon_and_by_pip() -> None:
     assert folders == set(PACKAGES) == {f"mtl_split_{name}" for name in installed[1].split()}
 
 
-@pytest.mark.parametrize("module", re.findall(r"set\(\S+_module (\S+)\)", (ROOT / "CMakeLists.txt").read_text()))
-def test_every_executable_has_a_main(module: str) -> None:
+@pytest.mark.parametrize(
+    ("executable", "module"), re.findall(r"set\((\S+)_module (\S+)\)", (ROOT / "CMakeLists.txt").read_text())
+)
+def test_every_executable_calls_the_main_of_a_module(executable: str, module: str) -> None:
+    installed = Path(get_package_prefix("mtl_split")) / "lib" / "mtl_split" / executable
+    assert os.access(installed, os.X_OK)
+    assert f"from {module} import main" in installed.read_text()
     source = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
     assert "main" in {node.name for node in source.body if isinstance(node, ast.FunctionDef)}
 
