@@ -20,7 +20,10 @@ _ONE = 1 << _SHIFT
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the camera is. focal, centre, horizon in pixels; height, s, x in metres; bend: curvature of the road ahead in 1/m."""
+    """Where the camera is.
+
+    focal, centre, horizon in pixels; height, s, x in metres; bend: curvature of the road ahead in 1/m.
+    """
 
     focal: float
     centre: float
@@ -30,7 +33,7 @@ class Camera:
     x: float
     bend: float
 
-    def project(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+    def project(self, x: Floats, y: Floats | np.float32, z: Floats) -> tuple[Floats, Floats, Floats]:
         """Columns, rows and pixels per metre of points at x across the road, y above it, z ahead of the camera."""
         scale = np.float32(self.focal) / z
         u = np.float32(self.centre) + (x - np.float32(self.x)) * scale + np.float32(0.5 * self.bend * self.focal) * z
@@ -53,8 +56,12 @@ class Body:
         self.low: list[float] = self.points.min(0).tolist()
         self.high: list[float] = self.points.max(0).tolist()
         self.open = ~self.normals.any(1)
-        towards = np.where(self.open, 0.55 * float(air.sun.any()), np.clip(self.normals @ air.sun, 0, 1))[:, None].astype(np.float32)
-        form = (0.82 + 0.18 * self.normals[:, 1] + 0.07 * np.abs(self.normals[:, 0]) + 0.08 * self.open)[:, None].astype(np.float32)
+        towards = np.where(self.open, 0.55 * float(air.sun.any()), np.clip(self.normals @ air.sun, 0, 1))[
+            :, None
+        ].astype(np.float32)
+        form = (0.82 + 0.18 * self.normals[:, 1] + 0.07 * np.abs(self.normals[:, 0]) + 0.08 * self.open)[
+            :, None
+        ].astype(np.float32)
         lit = shape.colours * (air.ambient * form + air.sunlight * towards)
         glow = shape.colours * shape.glow[:, None] * np.float32(min(1.0, air.dark * 1.3))
         self.lit = np.maximum(lit, glow).astype(np.float32)
@@ -78,8 +85,10 @@ class Canvas:
         self._sprites: dict[tuple[int, int, tuple[float, float, float]], Image] = {}
 
     def paint(self, body: Body, camera: Camera, name: int) -> tuple[Floats, int] | None:
-        """Paints a body over what is there. Where it has a name (not 0) and is in the picture, returns its box (x1, y1, x2, y2,
-        not clipped) and how many places bear its name now.
+        """Paints a body over what is there.
+
+        Where it has a name (not 0) and is in the picture, returns its box (x1, y1, x2, y2, not clipped) and how many
+        places bear its name now.
         """
         width, height = self.size
         shape, air = body.shape, self._air
@@ -98,7 +107,9 @@ class Canvas:
         cz = np.maximum(body.centres[:, 2] + np.float32(middle), NEAR)
         cx = body.centres[:, 0] + np.float32(body.x - camera.x) - np.float32(0.5 * camera.bend) * cz * cz
         n = body.normals
-        seen = body.open | (cx * n[:, 0] + (body.centres[:, 1] - np.float32(camera.height)) * n[:, 1] + cz * n[:, 2] < 0)
+        seen = body.open | (
+            cx * n[:, 0] + (body.centres[:, 1] - np.float32(camera.height)) * n[:, 1] + cz * n[:, 2] < 0
+        )
         fine = camera.focal / max(middle + body.low[2], 2.0)
         detail = 2 if fine > 26 else 1 if fine > 9 else 0
         from_behind = body.ahead[0] * (camera.x - body.x) - body.ahead[1] * middle < 0
@@ -107,7 +118,9 @@ class Canvas:
         colours = body.lit[order]
         if air.dark >= 1:
             aside = (body.x - camera.x) / max(middle, 1.0)
-            colours = colours + shape.colours[order] * np.float32(0.6 * math.exp(-middle / 26) * math.exp(-aside * aside * 5))
+            colours = colours + shape.colours[order] * np.float32(
+                0.6 * math.exp(-middle / 26) * math.exp(-aside * aside * 5)
+            )
         tints = (air.haze + (colours - air.haze) * air.left(cz[order])[:, None]).tolist()
         round_points = flat.tolist() if body.thick else []
         scales = scale.tolist() if body.thick else []
@@ -124,15 +137,39 @@ class Canvas:
                 cv2.fillPoly(picture, list(flat[first : part.last].reshape(-1, 4, 2)), tint, cv2.LINE_8, _SHIFT)
             elif kind == LIMB:
                 thick = min(400.0, part.radius * (scales[first] + scales[first + 1]))
-                cv2.line(picture, round_points[first], round_points[first + 1], tint, max(1, round(thick)), cv2.LINE_AA, _SHIFT)
-                cv2.line(names, round_points[first], round_points[first + 1], name, max(1, round(thick / 2)), cv2.LINE_8, _SHIFT + 1)
+                cv2.line(
+                    picture,
+                    round_points[first],
+                    round_points[first + 1],
+                    tint,
+                    max(1, round(thick)),
+                    cv2.LINE_AA,
+                    _SHIFT,
+                )
+                cv2.line(
+                    names,
+                    round_points[first],
+                    round_points[first + 1],
+                    name,
+                    max(1, round(thick / 2)),
+                    cv2.LINE_8,
+                    _SHIFT + 1,
+                )
             elif kind == BALL:
                 r = max(8, int(min(400.0, part.radius * scales[first]) * _ONE))
                 cv2.circle(picture, round_points[first], r, tint, -1, cv2.LINE_AA, _SHIFT)
                 cv2.circle(names, round_points[first], r, name, -1, cv2.LINE_8, _SHIFT + 1)
             elif kind == RING:
                 at = flat[first : part.last]
-                cv2.polylines(picture, [at], True, tint, max(1, min(200, round(2 * part.radius * scales[first]))), cv2.LINE_AA, _SHIFT)
+                cv2.polylines(
+                    picture,
+                    [at],
+                    True,
+                    tint,
+                    max(1, min(200, round(2 * part.radius * scales[first]))),
+                    cv2.LINE_AA,
+                    _SHIFT,
+                )
                 cv2.fillPoly(names, [at], name, cv2.LINE_8, _SHIFT + 1)
         if air.dark and body.lamps:
             for lamp, where, normal in body.lamps:
@@ -142,7 +179,9 @@ class Canvas:
     def count(self, box: Floats, name: int) -> int:
         """How many places inside a box bear a name."""
         x0, y0, x1, y1 = (int(edge / 2) for edge in box.tolist())
-        return int(np.count_nonzero(self.names[max(y0 - 1, 0) : max(y1 + 3, 0), max(x0 - 1, 0) : max(x1 + 3, 0)] == name))
+        return int(
+            np.count_nonzero(self.names[max(y0 - 1, 0) : max(y1 + 3, 0), max(x0 - 1, 0) : max(x1 + 3, 0)] == name)
+        )
 
     def shows(self, body: Body, camera: Camera, least: float) -> bool:
         """Whether a body may be in the picture, at least so many pixels high."""
@@ -153,7 +192,10 @@ class Canvas:
             return far > NEAR
         left, right = body.x - camera.x + body.low[0] - 1.0, body.x - camera.x + body.high[0] + 1.0
         bend = 0.5 * camera.bend
-        most, least_aside = max(right / near + bend * near, right / far + bend * far), min(left / near + bend * near, left / far + bend * far)
+        most, least_aside = (
+            max(right / near + bend * near, right / far + bend * far),
+            min(left / near + bend * near, left / far + bend * far),
+        )
         return camera.centre + camera.focal * most > 0 and camera.centre + camera.focal * least_aside < self.size[0]
 
     def tally(self) -> np.ndarray:
@@ -181,9 +223,18 @@ class Canvas:
         self._add_light(u, v, wide, wide, lamp.colour, strength)
         if air.wet and z < 70:
             low = camera.horizon + (camera.height + y) * scale
-            self._add_light(u, (low + camera.horizon + camera.height * scale) / 2, wide * 0.45, max(wide, (y + 0.6) * scale * 1.2), lamp.colour, strength * 0.45)
+            self._add_light(
+                u,
+                (low + camera.horizon + camera.height * scale) / 2,
+                wide * 0.45,
+                max(wide, (y + 0.6) * scale * 1.2),
+                lamp.colour,
+                strength * 0.45,
+            )
 
-    def _add_light(self, u: float, v: float, wide: float, tall: float, colour: tuple[float, float, float], strength: float) -> None:
+    def _add_light(
+        self, u: float, v: float, wide: float, tall: float, colour: tuple[float, float, float], strength: float
+    ) -> None:
         w, h = (min(18, max(4, round(2 * math.log2(max(d, 1.0))))) for d in (wide, tall))
         key = (w, h, (*colour[:2], colour[2] + 1000 * round(strength * 8)))
         sprite = self._sprites.get(key)
@@ -223,7 +274,11 @@ class Ground:
         rows = size[1]
         z = np.float32(1.4 * _focal(size)) / (np.arange(rows, dtype=np.float32) + 0.5)
         lost = 1 - air.left(z)[:, None] * np.ones(3, np.float32)
-        shine = air.haze * (0.10 + 0.38 * np.exp(-np.arange(rows, dtype=np.float32) / (0.13 * rows)))[:, None] if air.wet else 0.0
+        shine = (
+            air.haze * (0.10 + 0.38 * np.exp(-np.arange(rows, dtype=np.float32) / (0.13 * rows)))[:, None]
+            if air.wet
+            else 0.0
+        )
         veil = np.clip(air.haze * lost + shine * (1 - lost), 0, 255).astype(np.uint8)
         self._veil = np.ascontiguousarray(np.repeat(veil[:, None, :], size[0], 1))
         glow = np.linspace(-1, 1, 65, dtype=np.float32)
@@ -235,8 +290,10 @@ class Ground:
         self, picture: Image, camera: Camera, blocks: list[Block], lamps: list[tuple[float, float]],
         shadows: list[tuple[np.ndarray, bool]],
     ) -> None:  # fmt: skip
-        """Paints everything below the horizon. lamps: (s, x) of street lamps; shadows: outlines on the ground, (N, 2) as s and x,
-        and whether the sun throws them (or they lie under something).
+        """Paints everything below the horizon.
+
+        lamps: (s, x) of street lamps; shadows: outlines on the ground, (N, 2) as s and x, and whether the sun throws
+        them (or they lie under something).
         """
         road = self._road
         top = round(camera.horizon)
@@ -253,7 +310,7 @@ class Ground:
         self._markings(picture, camera, blocks)
         self._finish(picture[top:], camera, top, lamps, shadows)
 
-    def _tint(self, colour: Floats) -> list[float]:
+    def _tint(self, colour: np.ndarray) -> list[float]:
         return np.clip(colour * self._light, 0, 255).tolist()  # type: ignore[no-any-return]
 
     def _strips(self) -> list[tuple[float, float, Floats]]:
@@ -261,7 +318,13 @@ class Ground:
         kerb, strips = road.kerb, []
         if road.scene == "highway":
             strips.append((-kerb - 0.4, kerb + 0.4, asphalt))
-            strips.append((-road.median + 0.9, road.median - 0.9, self._grass * np.float32(0.9) if road.median > 3 else asphalt * np.float32(0.85)))
+            strips.append(
+                (
+                    -road.median + 0.9,
+                    road.median - 0.9,
+                    self._grass * np.float32(0.9) if road.median > 3 else asphalt * np.float32(0.85),
+                )
+            )
         else:
             walk = kerb + road.pavement
             for side in (-1, 1):
@@ -299,19 +362,36 @@ class Ground:
                 self._patches[block.number] = []
                 for _ in range(9):
                     s, x = float(rng.uniform(block.start, block.end)), float(rng.uniform(-kerb, kerb))
-                    wide, long = (0.35, 0.35) if rng.random() < 0.4 else (float(rng.uniform(0.5, 1.4)), float(rng.uniform(1, 9)))
-                    self._patches[block.number].append((s, min(s + long, block.end), max(x - wide, -kerb), min(x + wide, kerb), float(rng.choice([0.72, 0.84, 0.88, 1.1]))))
+                    wide, long = (
+                        (0.35, 0.35) if rng.random() < 0.4 else (float(rng.uniform(0.5, 1.4)), float(rng.uniform(1, 9)))
+                    )
+                    self._patches[block.number].append(
+                        (
+                            s,
+                            min(s + long, block.end),
+                            max(x - wide, -kerb),
+                            min(x + wide, kerb),
+                            float(rng.choice([0.72, 0.84, 0.88, 1.1])),
+                        )
+                    )
             for s0, s1, x0, x1, by in self._patches[block.number]:
                 if s1 - camera.s > 3 and s0 - camera.s < 70:
                     self._quads(picture, camera, np.array([(s0, s1, x0, x1)]), self._asphalt * np.float32(by))
             if block.half and block.end - camera.s > 3:
-                self._quads(picture, camera, np.array([(block.built_end, block.end, -150, 150)]), self._asphalt * np.float32(0.97))
-                walk = [(s - 2, s, side * kerb, side * 150) for s in (block.built_end, block.end + 2) for side in (-1, 1)]
+                self._quads(
+                    picture,
+                    camera,
+                    np.array([(block.built_end, block.end, -150, 150)]),
+                    self._asphalt * np.float32(0.97),
+                )
+                walk = [
+                    (s - 2, s, side * kerb, side * 150) for s in (block.built_end, block.end + 2) for side in (-1, 1)
+                ]
                 self._quads(picture, camera, np.array(walk), self._walk * np.float32(0.97))
 
     def _markings(self, picture: Image, camera: Camera, blocks: list[Block]) -> None:
         road = self._road
-        white, yellow = np.float32((205, 208, 208)), np.float32((60, 165, 205))
+        white, yellow = np.array((205, 208, 208), np.float32), np.array((60, 165, 205), np.float32)
         highway = road.scene == "highway"
         solid: list[tuple[float, float, float, float]] = []
         middle: list[tuple[float, float, float, float]] = []
@@ -344,23 +424,46 @@ class Ground:
                     stripes = np.arange(-road.kerb + 0.4, road.kerb - 0.5, 1.1).tolist()
                     for s in (block.built_end - 3.0, block.end + 0.5):
                         solid += [(s, s + 2.5, x, x + 0.55) for x in stripes]
-                solid += [(block.junction - 0.07, block.junction + 0.07, side * (road.kerb + 3 + 4.0 * k), side * (road.kerb + 5.2 + 4 * k)) for side in (-1, 1) for k in range(6)]
+                solid += [
+                    (
+                        block.junction - 0.07,
+                        block.junction + 0.07,
+                        side * (road.kerb + 3 + 4.0 * k),
+                        side * (road.kerb + 5.2 + 4 * k),
+                    )
+                    for side in (-1, 1)
+                    for k in range(6)
+                ]
         if road.scene != "residential":
             self._quads(picture, camera, np.array(solid), white)
             self._quads(picture, camera, np.array(middle), yellow if self._seed % 2 and not highway else white)
         else:
-            self._quads(picture, camera, np.array([q for q in solid if q[1] - q[0] < 4.5 and q[1] - q[0] > 0.3 and abs(q[3] - q[2]) > 0.3]), white)
+            self._quads(
+                picture,
+                camera,
+                np.array([q for q in solid if q[1] - q[0] < 4.5 and q[1] - q[0] > 0.3 and abs(q[3] - q[2]) > 0.3]),
+                white,
+            )
         self._quads(picture, camera, np.array(dashes), white)
 
-    def _finish(self, land: Image, camera: Camera, top: int, lamps: list[tuple[float, float]], shadows: list[tuple[np.ndarray, bool]]) -> None:
+    def _finish(
+        self,
+        land: Image,
+        camera: Camera,
+        top: int,
+        lamps: list[tuple[float, float]],
+        shadows: list[tuple[np.ndarray, bool]],
+    ) -> None:
         """Texture, shadows, lamps and haze, worked out at half size."""
         rows, cols = (land.shape[0] + 1) // 2, (land.shape[1] + 1) // 2
         row = np.maximum(np.arange(rows, dtype=np.float32) * 2 + 1 + top - np.float32(camera.horizon), 0.5)
         z = np.float32(camera.focal * camera.height) / row
         across = (np.arange(cols, dtype=np.float32) * 2 + 1 - np.float32(camera.centre)) / np.float32(camera.focal)
-        x = np.outer(z, across * np.float32(_GRAIN)) + ((camera.x - 0.5 * camera.bend * z * z) * _GRAIN)[:, None].astype(np.float32)
-        level = np.clip(1.25 * np.log2(z / 6.0), 0, 4).astype(np.float32)[:, None]
-        level = (level + self._dither[:rows, :cols]).astype(np.int32)  # mixed, so that no edge shows between two of them
+        x = np.outer(z, across * np.float32(_GRAIN)) + ((camera.x - 0.5 * camera.bend * z * z) * _GRAIN)[
+            :, None
+        ].astype(np.float32)
+        far = np.clip(1.25 * np.log2(z / 6.0), 0, 4).astype(np.float32)[:, None]
+        level = (far + self._dither[:rows, :cols]).astype(np.int32)  # mixed, so that no edge shows between two of them
         along = ((z + camera.s % 1024.0) * _GRAIN).astype(np.int32) & 511
         texture = self._tile.take((x.astype(np.int32) & 255) + ((level << 17) + (along << 8)[:, None]))
         close = int(np.searchsorted(-z, -9.0))

@@ -21,8 +21,10 @@ _BLACK: Colour = (22, 22, 22)
 
 @dataclass(frozen=True)
 class Prop:
-    """A shape in its place; label: its detection label, if it has one. shadow: half width, length and height of what throws its
-    shadow, in metres. light: the signal state it shows, if it is a lit signal.
+    """A shape in its place.
+
+    label: its detection label, if it has one; shadow: whether the sun throws its shadow; light: the signal
+    state it shows, if it is a lit signal.
     """
 
     shape: Shape
@@ -30,21 +32,24 @@ class Prop:
     x: float
     heading: float = 0.0
     label: str | None = None
-    shadow: tuple[float, float, float] | None = None
-    contact: tuple[float, float] | None = None
-    """Half width and half length of the dark place under it."""
+    shadow: bool = False
     light: str | None = None
 
 
-def _quads(xs: np.ndarray, ys: np.ndarray, wide: float, tall: float, plane: Callable[[float, float], Point]) -> np.ndarray:
-    return np.array([[plane(a, b), plane(a + wide, b), plane(a + wide, b + tall), plane(a, b + tall)] for a in xs for b in ys], float).reshape(-1, 4, 3)
+def _quads(
+    xs: np.ndarray, ys: np.ndarray, wide: float, tall: float, plane: Callable[[float, float], Point]
+) -> np.ndarray:
+    return np.array(
+        [[plane(a, b), plane(a + wide, b), plane(a + wide, b + tall), plane(a, b + tall)] for a in xs for b in ys],
+        float,
+    ).reshape(-1, 4, 3)
 
 
 def building(rng: np.random.Generator, side: int, length: float, height: float, lit: float) -> Shape:
     """A town house: its front stands at x = 0 towards the road, which lies to the left of side 1."""
     walls: tuple[Colour, ...] = (
-        (110, 130, 165), (80, 95, 150), (150, 165, 185), (175, 180, 185), (140, 140, 140), (95, 110, 125), (190, 205, 215),
-        (120, 150, 180), (70, 78, 120), (160, 150, 135), (105, 112, 118),
+        (110, 130, 165), (80, 95, 150), (150, 165, 185), (175, 180, 185), (140, 140, 140), (95, 110, 125),
+        (190, 205, 215), (120, 150, 180), (70, 78, 120), (160, 150, 135), (105, 112, 118),
     )  # fmt: skip
     wall = shapes._pick(rng, walls, 0.15)
     b = Builder(side)
@@ -52,13 +57,19 @@ def building(rng: np.random.Generator, side: int, length: float, height: float, 
     front, near = (-1, 0, 0), (0, 0, -1)
     b.face([(0, 0, -half), (0, 0, half), (0, height, half), (0, height, -half)], wall, front)
     b.face([(0, 0, -half), (deep, 0, -half), (deep, height, -half), (0, height, -half)], shapes._shade(wall, 0.9), near)
-    b.face([(0, 0, half), (deep, 0, half), (deep, height, half), (0, height, half)], shapes._shade(wall, 0.9), (0, 0, 1))
+    b.face(
+        [(0, 0, half), (deep, 0, half), (deep, height, half), (0, height, half)], shapes._shade(wall, 0.9), (0, 0, 1)
+    )
     floor = float(rng.uniform(3.0, 3.7))
     ground = 4.0
     floors = max(1, int((height - ground - 0.6) / floor))
     modern = rng.random() < 0.3
     pitch = float(rng.uniform(1.9, 3.2)) if not modern else float(rng.uniform(2.0, 2.8))
-    wide, tall = (pitch * 0.9, floor * 0.72) if modern else (pitch * float(rng.uniform(0.4, 0.6)), floor * float(rng.uniform(0.45, 0.62)))
+    wide, tall = (
+        (pitch * 0.9, floor * 0.72)
+        if modern
+        else (pitch * float(rng.uniform(0.4, 0.6)), floor * float(rng.uniform(0.45, 0.62)))
+    )
     glass = shapes._pick(rng, ((88, 74, 62), (70, 62, 56), (130, 110, 92)), 0.15)
 
     def on_front(a: float, y: float) -> Point:
@@ -70,8 +81,15 @@ def building(rng: np.random.Generator, side: int, length: float, height: float, 
     ys = ground + 0.9 + floor * np.arange(floors)
     stains = _quads(rng.uniform(-half, half - 1.5, 7), rng.uniform(0.5, height - 2, 1), 1.4, 1.1, on_front)
     b.grid(stains, shapes._shade(wall, 0.95), front, detail=2)
-    b.grid(_quads(np.array([-half]), ground + floor * np.arange(floors + 1) - 0.12, length, 0.2, on_front), shapes._shade(wall, 0.86 if rng.random() < 0.6 else 1.12), front)
-    for columns, plane, normal in ((np.arange(-half + 0.5, half - wide - 0.2, pitch), on_front, front), (np.arange(1.0, deep - wide, pitch * 1.6), on_near, near)):
+    b.grid(
+        _quads(np.array([-half]), ground + floor * np.arange(floors + 1) - 0.12, length, 0.2, on_front),
+        shapes._shade(wall, 0.86 if rng.random() < 0.6 else 1.12),
+        front,
+    )
+    for columns, plane, normal in (
+        (np.arange(-half + 0.5, half - wide - 0.2, pitch), on_front, front),
+        (np.arange(1.0, deep - wide, pitch * 1.6), on_near, near),
+    ):
         panes = _quads(columns, ys, wide, tall, plane)
         if not len(panes):
             continue
@@ -87,31 +105,98 @@ def building(rng: np.random.Generator, side: int, length: float, height: float, 
     while shop < half - 2.5:  # the ground floor: shops and doors
         w = min(float(rng.uniform(2.5, 5.5)), half - shop - 0.3)
         inside = rng.random() < lit * 1.6
-        b.mark([on_front(shop, 0.5), on_front(shop + w, 0.5), on_front(shop + w, 2.8), on_front(shop, 2.8)], (150, 205, 230) if inside else (58, 54, 52), front, glow=1.0 if inside else 0.0)
-        b.mark([on_front(shop, 2.9), on_front(shop + w, 2.9), on_front(shop + w, 3.6), on_front(shop, 3.6)], shapes._pick(rng, shapes.PAINT + shapes.CLOTHES), front, glow=0.35 * float(lit > 0))
-        b.mark([on_front(shop + w * 0.4, 0.1), on_front(shop + w * 0.4 + 0.9, 0.1), on_front(shop + w * 0.4 + 0.9, 2.4), on_front(shop + w * 0.4, 2.4)], (40, 40, 46), front, detail=2)
+        b.mark(
+            [on_front(shop, 0.5), on_front(shop + w, 0.5), on_front(shop + w, 2.8), on_front(shop, 2.8)],
+            (150, 205, 230) if inside else (58, 54, 52),
+            front,
+            glow=1.0 if inside else 0.0,
+        )
+        b.mark(
+            [on_front(shop, 2.9), on_front(shop + w, 2.9), on_front(shop + w, 3.6), on_front(shop, 3.6)],
+            shapes._pick(rng, shapes.PAINT + shapes.CLOTHES),
+            front,
+            glow=0.35 * float(lit > 0),
+        )
+        b.mark(
+            [
+                on_front(shop + w * 0.4, 0.1),
+                on_front(shop + w * 0.4 + 0.9, 0.1),
+                on_front(shop + w * 0.4 + 0.9, 2.4),
+                on_front(shop + w * 0.4, 2.4),
+            ],
+            (40, 40, 46),
+            front,
+            detail=2,
+        )
         if rng.random() < 0.4:
-            b.face([(-0.03, 2.9, shop), (-0.03, 2.9, shop + w), (-1.2, 2.4, shop + w), (-1.2, 2.4, shop)], shapes._pick(rng, shapes.PAINT + shapes.CLOTHES), detail=1)
+            b.face(
+                [(-0.03, 2.9, shop), (-0.03, 2.9, shop + w), (-1.2, 2.4, shop + w), (-1.2, 2.4, shop)],
+                shapes._pick(rng, shapes.PAINT + shapes.CLOTHES),
+                detail=1,
+            )
         shop += w + float(rng.uniform(0.4, 1.4))
-    b.face([(-0.3, height - 0.5, -half), (-0.3, height - 0.5, half), (-0.3, height, half), (-0.3, height, -half)], shapes._shade(wall, 0.75), front)
+    b.face(
+        [(-0.3, height - 0.5, -half), (-0.3, height - 0.5, half), (-0.3, height, half), (-0.3, height, -half)],
+        shapes._shade(wall, 0.75),
+        front,
+    )
     return b.build()
 
 
 def house(rng: np.random.Generator, side: int, lit: float) -> tuple[Shape, float]:
     """A house with a pitched roof and a garden fence or hedge, and its length along the road."""
-    length, deep, eaves, ridge = float(rng.uniform(9, 14)), 9.0, float(rng.uniform(3.0, 5.8)), float(rng.uniform(1.8, 3.0))
-    walls: tuple[Colour, ...] = ((200, 210, 220), (150, 175, 205), (90, 110, 165), (185, 190, 185), (170, 200, 215), (205, 195, 180), (120, 145, 175))
+    length, deep, eaves, ridge = (
+        float(rng.uniform(9, 14)),
+        9.0,
+        float(rng.uniform(3.0, 5.8)),
+        float(rng.uniform(1.8, 3.0)),
+    )
+    walls: tuple[Colour, ...] = (
+        (200, 210, 220),
+        (150, 175, 205),
+        (90, 110, 165),
+        (185, 190, 185),
+        (170, 200, 215),
+        (205, 195, 180),
+        (120, 145, 175),
+    )
     wall, roof = shapes._pick(rng, walls), shapes._pick(rng, ((70, 80, 140), (75, 75, 80), (60, 70, 95), (95, 95, 100)))
     half = length / 2
     front, near = (-1, 0, 0), (0, 0, -1)
     b = Builder(side)
     b.face([(0, 0, -half), (0, 0, half), (0, eaves, half), (0, eaves, -half)], wall, front)
     for z, n in ((-half, near), (half, (0, 0, 1))):
-        b.face([(0, 0, z), (0, eaves, z), (deep / 2, eaves + ridge, z), (deep, eaves, z), (deep, 0, z)], shapes._shade(wall, 0.92), n)
-    b.face([(-0.5, eaves - 0.2, -half - 0.4), (-0.5, eaves - 0.2, half + 0.4), (deep / 2, eaves + ridge, half + 0.4), (deep / 2, eaves + ridge, -half - 0.4)], roof, (-0.6, 0.8, 0))
-    tiles = np.array([[(-0.5 + (deep / 2 + 0.5) * t, eaves - 0.2 + (ridge + 0.2) * t, z) for z, t in ((-half - 0.4, u), (half + 0.4, u), (half + 0.4, u + 0.05), (-half - 0.4, u + 0.05))] for u in (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)])
+        b.face(
+            [(0, 0, z), (0, eaves, z), (deep / 2, eaves + ridge, z), (deep, eaves, z), (deep, 0, z)],
+            shapes._shade(wall, 0.92),
+            n,
+        )
+    b.face(
+        [
+            (-0.5, eaves - 0.2, -half - 0.4),
+            (-0.5, eaves - 0.2, half + 0.4),
+            (deep / 2, eaves + ridge, half + 0.4),
+            (deep / 2, eaves + ridge, -half - 0.4),
+        ],
+        roof,
+        (-0.6, 0.8, 0),
+    )
+    tiles = np.array(
+        [
+            [
+                (-0.5 + (deep / 2 + 0.5) * t, eaves - 0.2 + (ridge + 0.2) * t, z)
+                for z, t in ((-half - 0.4, u), (half + 0.4, u), (half + 0.4, u + 0.05), (-half - 0.4, u + 0.05))
+            ]
+            for u in (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)
+        ]
+    )
     b.grid(tiles, shapes._shade(roof, 0.85), (-0.6, 0.8, 0), detail=2)
-    b.box((deep * 0.5, deep * 0.62), (eaves + ridge * 0.5, eaves + ridge + 0.9), (half * 0.3, half * 0.3 + 0.7), shapes._shade(roof, 0.8))
+    b.box(
+        (deep * 0.5, deep * 0.62),
+        (eaves + ridge * 0.5, eaves + ridge + 0.9),
+        (half * 0.3, half * 0.3 + 0.7),
+        shapes._shade(roof, 0.8),
+    )
 
     def on_front(a: float, y: float) -> Point:
         return (-0.02, y, a)
@@ -126,9 +211,17 @@ def house(rng: np.random.Generator, side: int, lit: float) -> tuple[Shape, float
     b.grid(_quads(columns + 0.62, floors, 0.07, 1.25, on_front), (225, 228, 228), front, detail=2)
     b.grid(_quads(np.array([2.0, 5.2]), floors, 1.1, 1.2, lambda a, y: (a, y, -half - 0.02)), (78, 66, 58), near)
     door = float(columns[len(columns) // 2]) if len(columns) else 0.0
-    b.mark([on_front(door, 0.1), on_front(door + 1.0, 0.1), on_front(door + 1.0, 2.2), on_front(door, 2.2)], shapes._pick(rng, shapes.PAINT), front)
+    b.mark(
+        [on_front(door, 0.1), on_front(door + 1.0, 0.1), on_front(door + 1.0, 2.2), on_front(door, 2.2)],
+        shapes._pick(rng, shapes.PAINT),
+        front,
+    )
     if rng.random() < 0.5:
-        b.mark([on_front(half - 3.0, 0), on_front(half - 0.4, 0), on_front(half - 0.4, 2.3), on_front(half - 3.0, 2.3)], (200, 202, 205), front)
+        b.mark(
+            [on_front(half - 3.0, 0), on_front(half - 0.4, 0), on_front(half - 0.4, 2.3), on_front(half - 3.0, 2.3)],
+            (200, 202, 205),
+            front,
+        )
     return b.build(), length
 
 
@@ -158,7 +251,15 @@ def tree(rng: np.random.Generator, tall: float) -> Shape:
         if conical:
             x = x * np.clip(0.75 - (y - middle) / crown, 0.08, 1.2)
         r = radius * size * rng.uniform(0.7, 1.5, count)
-        quads = np.stack([np.stack([x - r, y, 0 * x], 1), np.stack([x, y - r * 0.8, 0 * x], 1), np.stack([x + r, y + r * 0.2, 0 * x], 1), np.stack([x, y + r, 0 * x], 1)], 1)
+        quads = np.stack(
+            [
+                np.stack([x - r, y, 0 * x], 1),
+                np.stack([x, y - r * 0.8, 0 * x], 1),
+                np.stack([x + r, y + r * 0.2, 0 * x], 1),
+                np.stack([x, y + r, 0 * x], 1),
+            ],
+            1,
+        )
         b.grid(quads, shapes._shade(leaf, by), (0, 0, 0))
     return b.build()
 
@@ -173,7 +274,11 @@ def lamp_post(side: int, tall: float, reach: float) -> Shape:
     return b.build()
 
 
-_LAMPS: dict[str, tuple[int, Colour, Colour]] = {"red": (0, (50, 40, 250), (60, 50, 255)), "yellow": (1, (40, 200, 255), (50, 200, 255)), "green": (2, (150, 235, 70), (150, 235, 80))}
+_LAMPS: dict[str, tuple[int, Colour, Colour]] = {
+    "red": (0, (50, 40, 250), (60, 50, 255)),
+    "yellow": (1, (40, 200, 255), (50, 200, 255)),
+    "green": (2, (150, 235, 70), (150, 235, 80)),
+}
 
 
 def traffic_light(light: str, middle: float) -> Shape:
@@ -187,7 +292,12 @@ def traffic_light(light: str, middle: float) -> Shape:
         turn = np.arange(10) * (2 * math.pi / 10)
         disc = [(0.15 * math.cos(t), y + 0.15 * math.sin(t), -0.02) for t in turn]
         b.mark(disc, colour if i == on else (44, 48, 46), (0, 0, -1), detail=0, glow=1.0 if i == on else 0.0)
-        b.mark([(-0.17, y + 0.1, -0.03), (0.17, y + 0.1, -0.03), (0.13, y + 0.19, -0.03), (-0.13, y + 0.19, -0.03)], (12, 12, 12), (0, 0, -1), detail=2)
+        b.mark(
+            [(-0.17, y + 0.1, -0.03), (0.17, y + 0.1, -0.03), (0.13, y + 0.19, -0.03), (-0.13, y + 0.19, -0.03)],
+            (12, 12, 12),
+            (0, 0, -1),
+            detail=2,
+        )
         if i == on:
             b.lamp((0, y, -0.05), (0, 0, -1), glare, 0.6)
     return b.build()
@@ -202,7 +312,18 @@ def pole(tall: float, radius: float = 0.05, arm: float = 0.0) -> Shape:
     return b.build()
 
 
-_SEGMENTS = {"3": "abgcd", "4": "fgbc", "5": "afgcd", "6": "afgedc", "7": "abc", "8": "abcdefg", "9": "abfgcd", "0": "abcdef", "1": "bc", "2": "abged"}
+_SEGMENTS = {
+    "3": "abgcd",
+    "4": "fgbc",
+    "5": "afgcd",
+    "6": "afgedc",
+    "7": "abc",
+    "8": "abcdefg",
+    "9": "abfgcd",
+    "0": "abcdef",
+    "1": "bc",
+    "2": "abged",
+}
 
 
 def _digits(b: Builder, text: str, y: float, size: float, colour: Colour) -> None:
@@ -213,24 +334,51 @@ def _digits(b: Builder, text: str, y: float, size: float, colour: Colour) -> Non
             across = {"a": size, "g": size / 2, "d": 0.0}
             if name in across:
                 x0, x1, y0 = x, x + w, y - size / 2 + across[name]
-                quad = [(x0, y0 - t / 2, -0.02), (x1, y0 - t / 2, -0.02), (x1, y0 + t / 2, -0.02), (x0, y0 + t / 2, -0.02)]
+                quad = [
+                    (x0, y0 - t / 2, -0.02),
+                    (x1, y0 - t / 2, -0.02),
+                    (x1, y0 + t / 2, -0.02),
+                    (x0, y0 + t / 2, -0.02),
+                ]
             else:
                 x0, y0 = (x + w if name in "bc" else x), (y if name in "bf" else y - size / 2)
-                quad = [(x0 - t / 2, y0, -0.02), (x0 + t / 2, y0, -0.02), (x0 + t / 2, y0 + size / 2, -0.02), (x0 - t / 2, y0 + size / 2, -0.02)]
+                quad = [
+                    (x0 - t / 2, y0, -0.02),
+                    (x0 + t / 2, y0, -0.02),
+                    (x0 + t / 2, y0 + size / 2, -0.02),
+                    (x0 - t / 2, y0 + size / 2, -0.02),
+                ]
             b.mark(quad, colour, (0, 0, -1), glow=0.5)
 
 
 def sign(rng: np.random.Generator, kind: str, middle: float) -> Shape:
-    """A traffic sign that faces the coming traffic: 'stop', 'limit', 'warning', 'order', 'diamond', 'parking', 'no entry', 'give way'."""
+    """A traffic sign that faces the coming traffic: one of SIGNS."""
     b = Builder()
     size = float(rng.uniform(0.40, 0.50))
 
     def plate(corners: int, by: float, turn: float, colour: Colour, z: float, dy: float = 0.0) -> None:
-        at = [(by * size * math.cos(turn + 2 * math.pi * i / corners), middle + dy + by * size * math.sin(turn + 2 * math.pi * i / corners), z) for i in range(corners)]
+        at = [
+            (
+                by * size * math.cos(turn + 2 * math.pi * i / corners),
+                middle + dy + by * size * math.sin(turn + 2 * math.pi * i / corners),
+                z,
+            )
+            for i in range(corners)
+        ]
         (b.face if z == 0 else b.mark)(at, colour, (0, 0, -1), glow=0.5)
 
     def bar(x0: float, x1: float, y0: float, y1: float, colour: Colour) -> None:
-        b.mark([(x0 * size, middle + y0 * size, -0.02), (x1 * size, middle + y0 * size, -0.02), (x1 * size, middle + y1 * size, -0.02), (x0 * size, middle + y1 * size, -0.02)], colour, (0, 0, -1), glow=0.5)
+        b.mark(
+            [
+                (x0 * size, middle + y0 * size, -0.02),
+                (x1 * size, middle + y0 * size, -0.02),
+                (x1 * size, middle + y1 * size, -0.02),
+                (x0 * size, middle + y1 * size, -0.02),
+            ],
+            colour,
+            (0, 0, -1),
+            glow=0.5,
+        )
 
     if kind == "stop":
         plate(8, 1.08, math.pi / 8, shapes.WHITE, 0)
@@ -286,7 +434,12 @@ def board(rng: np.random.Generator, wide: float, tall: float, bottom: float) -> 
     def rect(x0: float, x1: float, y0: float, y1: float) -> list[Point]:
         return [(x0, y0, -0.02), (x1, y0, -0.02), (x1, y1, -0.02), (x0, y1, -0.02)]
 
-    b.face([(-wide / 2, bottom, 0), (wide / 2, bottom, 0), (wide / 2, top, 0), (-wide / 2, top, 0)], shapes.WHITE, (0, 0, -1), glow=0.5)
+    b.face(
+        [(-wide / 2, bottom, 0), (wide / 2, bottom, 0), (wide / 2, top, 0), (-wide / 2, top, 0)],
+        shapes.WHITE,
+        (0, 0, -1),
+        glow=0.5,
+    )
     b.mark(rect(-wide / 2 + 0.07, wide / 2 - 0.07, bottom + 0.07, top - 0.07), colour, (0, 0, -1), detail=0, glow=0.5)
     rows = max(1, int(tall / 0.75))
     for i in range(rows):
@@ -360,7 +513,14 @@ def _town(rng: np.random.Generator, road: Road, block: Block, side: int, lit: fl
         gap = rng.random() < 0.06
         if not gap:
             shape = building(rng, side, length, tall, lit)
-            props.append(Prop(shape, s + length / 2, side * (road.houses + float(rng.uniform(0, 0.5))), shadow=(length / 2, 12.0, tall)))
+            props.append(
+                Prop(
+                    shape,
+                    s + length / 2,
+                    side * (road.houses + float(rng.uniform(0, 0.5))),
+                    shadow=True,
+                )
+            )
         s += length + (float(rng.uniform(0.0, 0.3)))
     trees = rng.random() < 0.5
     s = block.start + float(rng.uniform(4, 12))
@@ -368,11 +528,22 @@ def _town(rng: np.random.Generator, road: Road, block: Block, side: int, lit: fl
         x = side * (road.kerb + 0.7)
         if trees and rng.random() < 0.6:
             tall = float(rng.uniform(4.5, 7))
-            props.append(Prop(tree(rng, tall), s, x, shadow=(tall * 0.25, 0.0, tall), contact=(0.4, 0.4)))
+            props.append(Prop(tree(rng, tall), s, x, shadow=True))
         else:
             what = rng.random()
             if what < 0.4:
-                props.append(Prop(block_shape((-0.25, 0.25), (0, 0.95), (-0.25, 0.25), shapes._pick(rng, ((60, 80, 40), (70, 70, 72), (40, 130, 200)))), s, x, contact=(0.3, 0.3)))
+                props.append(
+                    Prop(
+                        block_shape(
+                            (-0.25, 0.25),
+                            (0, 0.95),
+                            (-0.25, 0.25),
+                            shapes._pick(rng, ((60, 80, 40), (70, 70, 72), (40, 130, 200))),
+                        ),
+                        s,
+                        x,
+                    )
+                )
             elif what < 0.6:
                 props.append(Prop(bollards(5), s, side * (road.kerb + 0.3)))
         s += float(rng.uniform(8, 14))
@@ -387,20 +558,48 @@ def _gardens(rng: np.random.Generator, road: Road, block: Block, side: int, lit:
         shape, length = house(rng, side, lit)
         x = road.houses + float(rng.uniform(-1, 1.5))
         if rng.random() < 0.9 and s + length < block.built_end + 1:
-            props.append(Prop(shape, s + length / 2, side * x, shadow=(length / 2, 9.0, 5.5)))
+            props.append(Prop(shape, s + length / 2, side * x, shadow=True))
         edge = road.kerb + road.pavement + 0.3
         what = rng.random()
         if what < 0.7:
             low = float(rng.uniform(0.6, 1.3))
-            colour: Colour = shapes._pick(rng, ((44, 84, 50), (38, 76, 60))) if what < 0.4 else shapes._pick(rng, ((205, 208, 210), (100, 120, 150), (120, 130, 135)))
+            colour: Colour = (
+                shapes._pick(rng, ((44, 84, 50), (38, 76, 60)))
+                if what < 0.4
+                else shapes._pick(rng, ((205, 208, 210), (100, 120, 150), (120, 130, 135)))
+            )
             wide = (0.0, 0.7) if what < 0.4 else (0.0, 0.15)
-            props.append(Prop(block_shape((wide[0] * side, wide[1] * side) if side > 0 else (wide[1] * side, wide[0]), (0, low), (-length / 2 + 1.6, length / 2 - 0.4), colour), s + length / 2, side * edge))
+            props.append(
+                Prop(
+                    block_shape(
+                        (wide[0] * side, wide[1] * side) if side > 0 else (wide[1] * side, wide[0]),
+                        (0, low),
+                        (-length / 2 + 1.6, length / 2 - 0.4),
+                        colour,
+                    ),
+                    s + length / 2,
+                    side * edge,
+                )
+            )
         for _ in range(int(rng.integers(0, 3))):
             tall = float(rng.uniform(3, 8))
-            props.append(Prop(tree(rng, tall), s + float(rng.uniform(0, length)), side * float(rng.uniform(edge + 1, road.houses - 1.5)), shadow=(tall * 0.25, 0.0, tall), contact=(0.5, 0.5)))
+            props.append(
+                Prop(
+                    tree(rng, tall),
+                    s + float(rng.uniform(0, length)),
+                    side * float(rng.uniform(edge + 1, road.houses - 1.5)),
+                    shadow=True,
+                )
+            )
         if rng.random() < 0.5:
             tall = float(rng.uniform(7, 12))
-            props.append(Prop(tree(rng, tall), s + float(rng.uniform(0, length)), side * (road.houses + float(rng.uniform(10, 16)))))
+            props.append(
+                Prop(
+                    tree(rng, tall),
+                    s + float(rng.uniform(0, length)),
+                    side * (road.houses + float(rng.uniform(10, 16))),
+                )
+            )
         s += length + float(rng.uniform(2.5, 7))
     for s in np.arange(block.start + 10, block.built_end, 38.0):
         props.append(Prop(lamp_post(side, 5.6, 1.2), float(s) + (9 if side > 0 else 0), side * (road.kerb + 0.4)))
@@ -429,19 +628,37 @@ def _parked(rng: np.random.Generator, road: Road, block: Block, side: int, props
             x = side * (road.kerb - 1.1 + float(rng.uniform(-0.15, 0.1)))
             what = rng.random()
             if what < fill * 0.93:
-                props.append(Prop(shapes.car(rng, False), s + 2.6, x, heading if rng.random() < 0.9 else math.pi - heading, "car", (0.9, 4.5, 1.4), (0.9, 2.2)))
+                props.append(
+                    Prop(
+                        shapes.car(rng, False),
+                        s + 2.6,
+                        x,
+                        heading if rng.random() < 0.9 else math.pi - heading,
+                        "car",
+                        True,
+                    )
+                )
             elif what < fill:
                 length = float(rng.uniform(6.5, 8))
-                props.append(Prop(shapes.truck(rng, False, length), s + length / 2, x, heading, "truck", (1.2, length, 3.2), (1.2, length / 2)))
+                props.append(Prop(shapes.truck(rng, False, length), s + length / 2, x, heading, "truck", True))
                 s += length - 5
             elif what < fill + 0.04:
-                props.append(Prop(shapes.motorcycle(rng, False), s + 1, side * (road.kerb - 0.8), heading + float(rng.uniform(-0.9, 0.9)), "motorcycle", None, (0.3, 0.9)))
+                props.append(
+                    Prop(
+                        shapes.motorcycle(rng, False),
+                        s + 1,
+                        side * (road.kerb - 0.8),
+                        heading + float(rng.uniform(-0.9, 0.9)),
+                        "motorcycle",
+                        True,
+                    )
+                )
             s += float(rng.uniform(5.6, 6.6))
     if rng.random() < 0.25:
         s = float(rng.uniform(block.start + 5, block.built_end - 6))
         for k in range(int(rng.integers(1, 4))):
             turn = float(rng.uniform(0.3, 1.2)) * (1 if rng.random() < 0.5 else -1)
-            props.append(Prop(shapes.bicycle(rng), s + k * 2.1, side * (road.kerb + 1.2), turn, "bicycle", None, (0.15, 0.8)))
+            props.append(Prop(shapes.bicycle(rng), s + k * 2.1, side * (road.kerb + 1.2), turn, "bicycle", True))
 
 
 def _junction(rng: np.random.Generator, road: Road, block: Block, props: list[Prop]) -> None:
@@ -469,14 +686,32 @@ def _highway(rng: np.random.Generator, road: Road, block: Block) -> list[Prop]:
     for s in np.arange(block.start + 10, block.end, 20.0):
         for x in (edge, -edge):
             props.append(Prop(rail(20.0), float(s), x))
-        props.append(Prop(rail(20.0) if road.median < 3 else block_shape((-0.25, 0.25), (0, 0.85), (-10, 10), (150, 152, 154)), float(s), 0.0))
+        props.append(
+            Prop(
+                rail(20.0) if road.median < 3 else block_shape((-0.25, 0.25), (0, 0.85), (-10, 10), (150, 152, 154)),
+                float(s),
+                0.0,
+            )
+        )
     wooded = float(rng.uniform(0.2, 1.0))
     for side in (-1, 1):
         for _ in range(int(14 * wooded)):
             tall = float(rng.uniform(4, 12))
-            props.append(Prop(tree(rng, tall), float(rng.uniform(block.start, block.end)), side * (edge + float(rng.uniform(4, 30))), shadow=(tall * 0.25, 0.0, tall)))
+            props.append(
+                Prop(
+                    tree(rng, tall),
+                    float(rng.uniform(block.start, block.end)),
+                    side * (edge + float(rng.uniform(4, 30))),
+                    shadow=True,
+                )
+            )
         if rng.random() < 0.25:
-            shape = block_shape((-8, 8), (0, float(rng.uniform(5, 9))), (-20, 20), shapes._pick(rng, ((170, 170, 168), (140, 150, 165), (190, 185, 175))))
+            shape = block_shape(
+                (-8, 8),
+                (0, float(rng.uniform(5, 9))),
+                (-20, 20),
+                shapes._pick(rng, ((170, 170, 168), (140, 150, 165), (190, 185, 175))),
+            )
             props.append(Prop(shape, (block.start + block.end) / 2, side * (edge + 42)))
     if rng.random() < 0.6:
         for s in np.arange(block.start + 20, block.end, 40.0):
@@ -486,7 +721,9 @@ def _highway(rng: np.random.Generator, road: Road, block: Block) -> list[Prop]:
         props.append(Prop(gantry(0.0, edge + 0.8), s + 0.3, 0.0))
         for i in range(int(rng.integers(1, road.lanes + 1))):
             wide = float(rng.uniform(2.6, 3.4))
-            props.append(Prop(board(rng, wide, float(rng.uniform(1.5, 2.4)), 5.6), s, road.lane(i), label="traffic sign"))
+            props.append(
+                Prop(board(rng, wide, float(rng.uniform(1.5, 2.4)), 5.6), s, road.lane(i), label="traffic sign")
+            )
     for side in (1, -1):
         for _ in range(int(rng.poisson(2.2 if side > 0 else 0.8))):
             s, x = float(rng.uniform(block.start + 2, block.end - 2)), edge + 0.9 if side > 0 else 0.0

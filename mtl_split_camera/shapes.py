@@ -61,8 +61,10 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Shape:
-    """points: (P, 3); reach: (P,), the radius round each point; normals, centres, colours: (F, 3), one row for each part;
-    glow: (F,), how far the part shines by itself in the dark; two-sided parts have a zero normal.
+    """What a body looks like.
+
+    points: (P, 3); reach: (P,), the radius round each point; normals, centres, colours: (F, 3), one row for each
+    part; glow: (F,), how far the part shines by itself in the dark; two-sided parts have a zero normal.
     """
 
     points: Floats
@@ -92,21 +94,35 @@ class Builder:
         self._lamps: list[Lamp] = []
         self.group = 0
 
-    def _add(self, kind: int, points: np.ndarray, colour: Colour, normal: Point, radius: float, detail: int, glow: float, solid: bool) -> None:
+    def _add(
+        self,
+        kind: int,
+        points: np.ndarray,
+        colour: Colour,
+        normal: Point,
+        radius: float,
+        detail: int,
+        glow: float,
+        solid: bool,
+    ) -> None:
         flat = points.reshape(-1, 3) * (self._side, 1, 1)
         first = len(self._points)
         self._points += flat.tolist()
         self._reach += [radius] * len(flat)
         self._parts.append(Part(kind, first, len(self._points), radius, detail, solid))
-        direction = np.asarray(normal, np.float32) * np.float32((self._side, 1, 1))
+        direction = np.asarray(normal, np.float32) * np.array((self._side, 1, 1), np.float32)
         self._rows.append((direction, flat.mean(0).astype(np.float32), colour, glow))
         self._groups.append(self.group)
 
-    def face(self, points: Sequence[Point], colour: Colour, normal: Point = (0, 0, 0), *, detail: int = 0, glow: float = 0.0) -> None:
+    def face(
+        self, points: Sequence[Point], colour: Colour, normal: Point = (0, 0, 0), *, detail: int = 0, glow: float = 0.0
+    ) -> None:
         """A flat polygon that shows where its normal points to; a zero normal shows it from both sides."""
         self._add(FACE, np.array(points, float), colour, normal, 0, detail, glow, True)
 
-    def mark(self, points: Sequence[Point], colour: Colour, normal: Point, *, detail: int = 1, glow: float = 0.0) -> None:
+    def mark(
+        self, points: Sequence[Point], colour: Colour, normal: Point, *, detail: int = 1, glow: float = 0.0
+    ) -> None:
         """A polygon painted on a face."""
         self._add(FACE, np.array(points, float), colour, normal, 0, detail, glow, False)
 
@@ -119,7 +135,9 @@ class Builder:
         """A round bar between two points."""
         self._add(LIMB, np.array([a, b], float), colour, (0, 0, 0), radius, detail, glow, True)
 
-    def ball(self, at: Point, radius: float, colour: Colour, normal: Point = (0, 0, 0), *, detail: int = 0, glow: float = 0.0) -> None:
+    def ball(
+        self, at: Point, radius: float, colour: Colour, normal: Point = (0, 0, 0), *, detail: int = 0, glow: float = 0.0
+    ) -> None:
         """A ball; with a normal, it is seen only from where that points to."""
         self._add(BALL, np.array([at], float), colour, normal, radius, detail, glow, True)
 
@@ -129,13 +147,18 @@ class Builder:
 
     def lamp(self, at: Point, normal: Point, colour: Colour, size: float) -> None:
         """Glare round a point; size in metres."""
-        flip = np.float32((self._side, 1, 1))
-        self._lamps.append(Lamp(np.float32(at) * flip, np.float32(normal) * flip, colour, size))
+        flip = np.array((self._side, 1, 1), np.float32)
+        self._lamps.append(Lamp(np.asarray(at, np.float32) * flip, np.asarray(normal, np.float32) * flip, colour, size))
 
     def box(self, x: Point, y: Point, z: Point, colour: Colour, *, detail: int = 0) -> None:
         """A block without its underside."""
         (x0, x1), (y0, y1), (z0, z1) = x, y, z
-        for c, n in (((x0, z0, x0, z1), (-1, 0, 0)), ((x1, z0, x1, z1), (1, 0, 0)), ((x0, z0, x1, z0), (0, 0, -1)), ((x0, z1, x1, z1), (0, 0, 1))):
+        for c, n in (
+            ((x0, z0, x0, z1), (-1, 0, 0)),
+            ((x1, z0, x1, z1), (1, 0, 0)),
+            ((x0, z0, x1, z0), (0, 0, -1)),
+            ((x0, z1, x1, z1), (0, 0, 1)),
+        ):
             a, b, d, e = c
             self.face([(a, y0, b), (d, y0, e), (d, y1, e), (a, y1, b)], colour, n, detail=detail)
         self.face([(x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1)], colour, (0, 1, 0), detail=detail)
@@ -152,7 +175,8 @@ class Builder:
         return Shape(
             np.array(self._points, np.float32), np.array(self._reach, np.float32), tuple(self._parts),
             np.array([r[0] for r in self._rows], np.float32), np.array([r[1] for r in self._rows], np.float32),
-            np.array([r[2] for r in self._rows], np.float32), np.array([r[3] for r in self._rows], np.float32), tuple(self._lamps),
+            np.array([r[2] for r in self._rows], np.float32), np.array([r[3] for r in self._rows], np.float32),
+            tuple(self._lamps),
             orders(groups), orders(-groups),
         )  # fmt: skip
 
@@ -175,7 +199,12 @@ def _wheels(b: Builder, where: Sequence[float], radius: float, half: float) -> N
         for end in (-1, 1):  # the treads, seen below the bumpers
             for side in (-1, 1):
                 x0, x1, ze = side * half * 0.72, side * half * 0.98, z + end * radius * 0.8
-                b.face([(x0, 0, ze), (x1, 0, ze), (x1, radius * 1.5, ze), (x0, radius * 1.5, ze)], TYRE, (0, 0, end), detail=1)
+                b.face(
+                    [(x0, 0, ze), (x1, 0, ze), (x1, radius * 1.5, ze), (x0, radius * 1.5, ze)],
+                    TYRE,
+                    (0, 0, end),
+                    detail=1,
+                )
 
 
 def _hubs(b: Builder, where: Sequence[float], radius: float, half: float, hub: Colour) -> None:
@@ -190,11 +219,66 @@ def _hubs(b: Builder, where: Sequence[float], radius: float, half: float, hub: C
 
 # side outlines from the rear bumper over the roof to the front bumper: z in half lengths, y in metres
 _OUTLINES: dict[str, tuple[tuple[float, float], ...]] = {
-    "saloon": ((-1, 0.28), (-1, 0.7), (-0.97, 0.96), (-0.64, 1.0), (-0.34, 1.42), (0.1, 1.44), (0.42, 1.0), (0.9, 0.82), (1, 0.66), (1, 0.28)),
-    "hatch": ((-1, 0.28), (-1, 0.7), (-0.97, 0.96), (-0.95, 1.0), (-0.72, 1.46), (0.08, 1.5), (0.45, 1.02), (0.88, 0.86), (1, 0.68), (1, 0.28)),
-    "suv": ((-1, 0.36), (-1, 0.82), (-0.98, 1.1), (-0.97, 1.14), (-0.86, 1.68), (0.08, 1.74), (0.4, 1.16), (0.9, 1.02), (1, 0.8), (1, 0.36)),
-    "van": ((-1, 0.34), (-1, 0.85), (-1, 1.12), (-1, 1.18), (-0.97, 2.0), (0.48, 2.05), (0.74, 1.22), (0.94, 1.05), (1, 0.8), (1, 0.34)),
-    "pickup": ((-1, 0.4), (-1, 0.76), (-1, 1.06), (-0.2, 1.08), (-0.12, 1.62), (0.2, 1.66), (0.46, 1.14), (0.92, 1.02), (1, 0.8), (1, 0.4)),
+    "saloon": (
+        (-1, 0.28),
+        (-1, 0.7),
+        (-0.97, 0.96),
+        (-0.64, 1.0),
+        (-0.34, 1.42),
+        (0.1, 1.44),
+        (0.42, 1.0),
+        (0.9, 0.82),
+        (1, 0.66),
+        (1, 0.28),
+    ),
+    "hatch": (
+        (-1, 0.28),
+        (-1, 0.7),
+        (-0.97, 0.96),
+        (-0.95, 1.0),
+        (-0.72, 1.46),
+        (0.08, 1.5),
+        (0.45, 1.02),
+        (0.88, 0.86),
+        (1, 0.68),
+        (1, 0.28),
+    ),
+    "suv": (
+        (-1, 0.36),
+        (-1, 0.82),
+        (-0.98, 1.1),
+        (-0.97, 1.14),
+        (-0.86, 1.68),
+        (0.08, 1.74),
+        (0.4, 1.16),
+        (0.9, 1.02),
+        (1, 0.8),
+        (1, 0.36),
+    ),
+    "van": (
+        (-1, 0.34),
+        (-1, 0.85),
+        (-1, 1.12),
+        (-1, 1.18),
+        (-0.97, 2.0),
+        (0.48, 2.05),
+        (0.74, 1.22),
+        (0.94, 1.05),
+        (1, 0.8),
+        (1, 0.34),
+    ),
+    "pickup": (
+        (-1, 0.4),
+        (-1, 0.76),
+        (-1, 1.06),
+        (-0.2, 1.08),
+        (-0.12, 1.62),
+        (0.2, 1.66),
+        (0.46, 1.14),
+        (0.92, 1.02),
+        (1, 0.8),
+        (1, 0.4),
+    ),
 }
 _LENGTHS = {"saloon": 4.6, "hatch": 4.0, "suv": 4.6, "van": 5.2, "pickup": 5.3}
 
@@ -219,13 +303,36 @@ def car(rng: np.random.Generator, braking: bool) -> Shape:
         b.face(_quad_z(z[i] * 0.9, -half * 0.85, half * 0.85, 0.18, y[i] + 0.02), TRIM, (0, 0, end))
     for side in (-1.0, 1.0):
         b.face([(side * half * 0.97, y[i], z[i]) for i in (0, 1, 2, 3, 6, 7, 8, 9)], paint, (side, 0, 0))
-        b.mark([(side * half * 0.98, y[0], z[0]), (side * half * 0.98, y[0] + 0.3, z[0]), (side * half * 0.98, y[9] + 0.26, z[9]), (side * half * 0.98, y[9], z[9])], _shade(paint, 0.78), (side, 0, 0))
-        b.mark([(side * half * 0.985, y[0], z[0] * 0.9), (side * half * 0.985, y[0] + 0.09, z[0] * 0.9), (side * half * 0.985, y[9] + 0.09, z[9] * 0.9), (side * half * 0.985, y[9], z[9] * 0.9)], TRIM, (side, 0, 0))
+        b.mark(
+            [
+                (side * half * 0.98, y[0], z[0]),
+                (side * half * 0.98, y[0] + 0.3, z[0]),
+                (side * half * 0.98, y[9] + 0.26, z[9]),
+                (side * half * 0.98, y[9], z[9]),
+            ],
+            _shade(paint, 0.78),
+            (side, 0, 0),
+        )
+        b.mark(
+            [
+                (side * half * 0.985, y[0], z[0] * 0.9),
+                (side * half * 0.985, y[0] + 0.09, z[0] * 0.9),
+                (side * half * 0.985, y[9] + 0.09, z[9] * 0.9),
+                (side * half * 0.985, y[9], z[9] * 0.9),
+            ],
+            TRIM,
+            (side, 0, 0),
+        )
     for i in range(9):
         dz, dy = z[i + 1] - z[i], y[i + 1] - y[i]
         normal = (0, dz / math.hypot(dz, dy), -dy / math.hypot(dz, dy))
-        b.face([(-w[i], y[i], z[i]), (w[i], y[i], z[i]), (w[i + 1], y[i + 1], z[i + 1]), (-w[i + 1], y[i + 1], z[i + 1])], paint, normal)
+        b.face(
+            [(-w[i], y[i], z[i]), (w[i], y[i], z[i]), (w[i + 1], y[i + 1], z[i + 1]), (-w[i + 1], y[i + 1], z[i + 1])],
+            paint,
+            normal,
+        )
         if (i == 3 and (kind != "van" or rng.random() < 0.5)) or i == 5:
+
             def on(across: float, up: float, i: int = i) -> Point:
                 wide = w[i] + (w[i + 1] - w[i]) * up
                 return (wide * across, y[i] + dy * up, z[i] + dz * up)  # noqa: B023  (used at once)
@@ -242,12 +349,32 @@ def car(rng: np.random.Generator, braking: bool) -> Shape:
         b.face([at(0, 0), at(0, 1), at(1, 1), at(1, 0)], paint, (side * 0.95, 0.3, 0))
         panes = ((0.72, 0.97),) if kind == "van" else ((0.06, 0.48), (0.54, 0.95))
         for a0, a1 in panes:
-            b.mark([at(a0, 0.08), at(a0 + 0.03, 0.86), at(a1 - 0.03, 0.86), at(a1, 0.08)], GLASS, (side * 0.95, 0.3, 0), detail=0)
-            b.mark([at(a0 + 0.06, 0.5), at(a0 + 0.1, 0.82), at(a1 - 0.06, 0.82), at(a1 - 0.04, 0.5)], (96, 86, 76), (side * 0.95, 0.3, 0), detail=2)
+            b.mark(
+                [at(a0, 0.08), at(a0 + 0.03, 0.86), at(a1 - 0.03, 0.86), at(a1, 0.08)],
+                GLASS,
+                (side * 0.95, 0.3, 0),
+                detail=0,
+            )
+            b.mark(
+                [at(a0 + 0.06, 0.5), at(a0 + 0.1, 0.82), at(a1 - 0.06, 0.82), at(a1 - 0.04, 0.5)],
+                (96, 86, 76),
+                (side * 0.95, 0.3, 0),
+                detail=2,
+            )
         x = side * half * 0.99
         for zl in (z[3] * 0.55, 0.05 * half_length, z[6] * 0.95):
-            b.mark([(x, y[0] + 0.05, zl), (x, y[3], zl), (x, y[3], zl + 0.03), (x, y[0] + 0.05, zl + 0.03)], _shade(paint, 0.5), (side, 0, 0), detail=2)
-        b.mark([(x, y[3] * 0.86, 0.15), (x, y[3] * 0.9, 0.15), (x, y[3] * 0.9, 0.4), (x, y[3] * 0.86, 0.4)], _shade(paint, 0.55), (side, 0, 0), detail=2)
+            b.mark(
+                [(x, y[0] + 0.05, zl), (x, y[3], zl), (x, y[3], zl + 0.03), (x, y[0] + 0.05, zl + 0.03)],
+                _shade(paint, 0.5),
+                (side, 0, 0),
+                detail=2,
+            )
+        b.mark(
+            [(x, y[3] * 0.86, 0.15), (x, y[3] * 0.9, 0.15), (x, y[3] * 0.9, 0.4), (x, y[3] * 0.86, 0.4)],
+            _shade(paint, 0.55),
+            (side, 0, 0),
+            detail=2,
+        )
     _hubs(b, axles, radius, half * 0.985, _shade(STEEL, float(rng.uniform(0.6, 1.4))))
     _car_ends(b, y, z, half, braking, paint)
     return b.build()
@@ -264,14 +391,47 @@ def _car_ends(b: Builder, y: list[float], z: list[float], half: float, braking: 
     b.mark(rect(-0.27, 0.27, y[1] - 0.17, y[1] - 0.05, rear), WHITE, back, glow=0.25)
     red = (40, 40, 250) if braking else TAIL_LAMP
     for side in (-1, 1):
-        b.mark(rect(side * half * 0.55, side * half * 0.97, y[1] + 0.02, y[2] - 0.05, rear), red, back, detail=0, glow=1.0 if braking else 0.75)
-        b.mark(rect(side * half * 0.57, side * half * 0.7, y[1] + 0.04, y[1] + 0.1, rear), (200, 205, 220), back, detail=2)
+        b.mark(
+            rect(side * half * 0.55, side * half * 0.97, y[1] + 0.02, y[2] - 0.05, rear),
+            red,
+            back,
+            detail=0,
+            glow=1.0 if braking else 0.75,
+        )
+        b.mark(
+            rect(side * half * 0.57, side * half * 0.7, y[1] + 0.04, y[1] + 0.1, rear), (200, 205, 220), back, detail=2
+        )
         b.lamp((side * half * 0.78, (y[1] + y[2]) / 2, rear), back, (40, 40, 255), 0.85 if braking else 0.5)
-        b.mark([(side * half * 0.5, y[8] + 0.02, z[8]), (side * half * 0.92, y[8] + 0.02, z[8]), (side * half * 0.94, y[7] - 0.03, z[7] * 1.01), (side * half * 0.58, y[7] - 0.03, z[7] * 1.01)], HEAD_LAMP, (0, 0.3, 0.95), detail=0, glow=1.0)
+        b.mark(
+            [
+                (side * half * 0.5, y[8] + 0.02, z[8]),
+                (side * half * 0.92, y[8] + 0.02, z[8]),
+                (side * half * 0.94, y[7] - 0.03, z[7] * 1.01),
+                (side * half * 0.58, y[7] - 0.03, z[7] * 1.01),
+            ],
+            HEAD_LAMP,
+            (0, 0.3, 0.95),
+            detail=0,
+            glow=1.0,
+        )
         b.lamp((side * half * 0.74, (y[7] + y[8]) / 2, nose), front, (225, 240, 255), 1.3)
-        b.mark(rect(side * half * 0.62, side * half * 0.85, y[9] + 0.08, y[9] + 0.16, nose), (170, 170, 165), front, detail=2)
+        b.mark(
+            rect(side * half * 0.62, side * half * 0.85, y[9] + 0.08, y[9] + 0.16, nose),
+            (170, 170, 165),
+            front,
+            detail=2,
+        )
         mirror = side * half
-        b.face([(mirror, y[6] - 0.02, z[6] * 0.8), (mirror + side * 0.17, y[6], z[6] * 0.8), (mirror + side * 0.17, y[6] + 0.13, z[6] * 0.8), (mirror, y[6] + 0.12, z[6] * 0.8)], TRIM, detail=1)
+        b.face(
+            [
+                (mirror, y[6] - 0.02, z[6] * 0.8),
+                (mirror + side * 0.17, y[6], z[6] * 0.8),
+                (mirror + side * 0.17, y[6] + 0.13, z[6] * 0.8),
+                (mirror, y[6] + 0.12, z[6] * 0.8),
+            ],
+            TRIM,
+            detail=1,
+        )
     b.mark(rect(-half * 0.46, half * 0.46, y[8] - 0.16, y[8] - 0.01, nose), (24, 24, 24), front)
     b.mark(rect(-half * 0.9, half * 0.9, y[9], y[9] + 0.14, nose), TRIM, front)
     b.mark(rect(-0.26, 0.26, y[9] + 0.12, y[9] + 0.23, nose), WHITE, front, glow=0.2)
@@ -287,13 +447,21 @@ def _quad_z(z: float, x0: float, x1: float, y0: float, y1: float) -> list[Point]
 
 def _rear_lamps(b: Builder, rear: float, half: float, y: float, braking: bool) -> None:
     for side in (-1, 1):
-        b.mark(_quad_z(rear, side * half * 0.72, side * half * 0.96, y, y + 0.18), (40, 40, 250) if braking else TAIL_LAMP, (0, 0, -1), detail=0, glow=1.0 if braking else 0.75)
+        b.mark(
+            _quad_z(rear, side * half * 0.72, side * half * 0.96, y, y + 0.18),
+            (40, 40, 250) if braking else TAIL_LAMP,
+            (0, 0, -1),
+            detail=0,
+            glow=1.0 if braking else 0.75,
+        )
         b.lamp((side * half * 0.84, y + 0.09, rear), (0, 0, -1), (40, 40, 255), 0.9 if braking else 0.55)
 
 
 def _front_lamps(b: Builder, nose: float, half: float, y: float) -> None:
     for side in (-1, 1):
-        b.mark(_quad_z(nose, side * half * 0.62, side * half * 0.94, y, y + 0.22), HEAD_LAMP, (0, 0, 1), detail=0, glow=1.0)
+        b.mark(
+            _quad_z(nose, side * half * 0.62, side * half * 0.94, y, y + 0.22), HEAD_LAMP, (0, 0, 1), detail=0, glow=1.0
+        )
         b.lamp((side * half * 0.78, y + 0.11, nose), (0, 0, 1), (225, 240, 255), 1.4)
 
 
@@ -303,7 +471,10 @@ def truck(rng: np.random.Generator, braking: bool, length: float) -> Shape:
     tail, nose = -length / 2, length / 2
     cab = nose - float(rng.uniform(1.8, 2.3))
     cab_top, top = float(rng.uniform(2.5, 3.0)), float(rng.uniform(3.1, 3.8))
-    paint, load = _pick(rng, PAINT), _shade(WHITE, float(rng.uniform(0.75, 1))) if rng.random() < 0.6 else _pick(rng, PAINT)
+    paint, load = (
+        _pick(rng, PAINT),
+        _shade(WHITE, float(rng.uniform(0.75, 1))) if rng.random() < 0.6 else _pick(rng, PAINT),
+    )
     axles = (tail + 1.1, tail + 2.2, nose - 1.0) if length > 8.5 else (tail + 1.6, nose - 1.0)
     b = Builder()
     _wheels(b, axles, radius, half)
@@ -329,8 +500,15 @@ def truck(rng: np.random.Generator, braking: bool, length: float) -> Shape:
             b.mark(_quad_z(tail - 0.01, x * half, x * half + 0.05, 1.1, top - 0.1), _shade(load, 0.7), back, detail=2)
         stripe = _pick(rng, PAINT)
         for side in (-1, 1):
-            b.mark(_quad_x(side * half * 1.005, 1.5, 1.5 + (top - 1) * 0.35, tail + 0.4, z1 - 0.4), stripe, (side, 0, 0))
-            quads = np.array([_quad_x(side * half * 1.008, 1.0, top, float(z), float(z) + 0.05) for z in np.arange(tail + 0.6, z1, 1.2)])
+            b.mark(
+                _quad_x(side * half * 1.005, 1.5, 1.5 + (top - 1) * 0.35, tail + 0.4, z1 - 0.4), stripe, (side, 0, 0)
+            )
+            quads = np.array(
+                [
+                    _quad_x(side * half * 1.008, 1.0, top, float(z), float(z) + 0.05)
+                    for z in np.arange(tail + 0.6, z1, 1.2)
+                ]
+            )
             b.grid(quads, _shade(load, 0.8), (side, 0, 0), detail=2)
     elif kind < 0.82:
         turn = np.arange(11) * (2 * math.pi / 10) + math.pi / 10
@@ -338,15 +516,32 @@ def truck(rng: np.random.Generator, braking: bool, length: float) -> Shape:
         steel = _shade((205, 205, 200), float(rng.uniform(0.8, 1.1)))
         for i in range(10):
             mid = turn[i] + math.pi / 10
-            b.face([(xs[i], ys[i], tail), (xs[i + 1], ys[i + 1], tail), (xs[i + 1], ys[i + 1], z1), (xs[i], ys[i], z1)], steel, (math.cos(mid), math.sin(mid), 0))
+            b.face(
+                [(xs[i], ys[i], tail), (xs[i + 1], ys[i + 1], tail), (xs[i + 1], ys[i + 1], z1), (xs[i], ys[i], z1)],
+                steel,
+                (math.cos(mid), math.sin(mid), 0),
+            )
         for z, n in ((tail, back), (z1, front)):
             b.face([(xs[i], ys[i], z) for i in range(10)], _shade(steel, 0.9), n)
         b.mark(_quad_z(tail - 0.02, -0.35, 0.35, 1.8, 2.2), (40, 140, 240), back)
     else:
         b.box((-half, half), (1.0, 2.1), (tail, z1), load)
-        b.face([(-half * 0.85, 2.1, tail + 0.4), (half * 0.8, 2.1, tail + 0.4), (half * 0.3, 2.75, tail + 1.5), (-half * 0.5, 2.6, tail + 1.4)], (60, 85, 110))
+        b.face(
+            [
+                (-half * 0.85, 2.1, tail + 0.4),
+                (half * 0.8, 2.1, tail + 0.4),
+                (half * 0.3, 2.75, tail + 1.5),
+                (-half * 0.5, 2.6, tail + 1.4),
+            ],
+            (60, 85, 110),
+        )
         for side in (-1, 1):
-            quads = np.array([_quad_x(side * half * 1.005, 1.05, 2.1, float(z), float(z) + 0.1) for z in np.arange(tail + 0.5, z1, 0.9)])
+            quads = np.array(
+                [
+                    _quad_x(side * half * 1.005, 1.05, 2.1, float(z), float(z) + 0.1)
+                    for z in np.arange(tail + 0.5, z1, 0.9)
+                ]
+            )
             b.grid(quads, _shade(load, 0.7), (side, 0, 0))
     b.face(_quad_z(tail - 0.01, -half * 0.95, half * 0.95, 0.5, 0.66), (60, 60, 200), back)
     for x in (-0.6, -0.2, 0.2, 0.6):
@@ -361,7 +556,10 @@ def bus(rng: np.random.Generator, braking: bool, length: float) -> Shape:
     """A city bus or coach."""
     half, radius, top = 1.26, 0.48, float(rng.uniform(2.95, 3.35))
     tail, nose = -length / 2, length / 2
-    paint = _pick(rng, ((40, 40, 190), (215, 215, 212), (60, 175, 225), (150, 90, 30), (80, 140, 60), (190, 140, 60), (50, 120, 220)))
+    paint = _pick(
+        rng,
+        ((40, 40, 190), (215, 215, 212), (60, 175, 225), (150, 90, 30), (80, 140, 60), (190, 140, 60), (50, 120, 220)),
+    )
     band = _pick(rng, PAINT)
     axles = (tail + 2.6, nose - 2.5)
     b = Builder()
@@ -371,7 +569,12 @@ def bus(rng: np.random.Generator, braking: bool, length: float) -> Shape:
         x, n = side * half * 1.004, (side, 0, 0)
         b.mark(_quad_x(x, 0.35, 0.75, tail, nose), band, n)
         b.mark(_quad_x(x, 1.35, top - 0.55, tail + 0.5, nose - 0.3), (40, 36, 32), n, detail=0)
-        panes = np.array([_quad_x(x * 1.002, 1.42, top - 0.62, float(z), float(z) + 1.28) for z in np.arange(tail + 0.6, nose - 1.5, 1.4)])
+        panes = np.array(
+            [
+                _quad_x(x * 1.002, 1.42, top - 0.62, float(z), float(z) + 1.28)
+                for z in np.arange(tail + 0.6, nose - 1.5, 1.4)
+            ]
+        )
         b.grid(panes, (84, 76, 68), n, glow=0.55)
         doors = (nose - 1.6, -0.6) if side > 0 else ()
         for z in doors:
@@ -380,9 +583,13 @@ def bus(rng: np.random.Generator, braking: bool, length: float) -> Shape:
     for ze, end in ((nose + 0.01, 1), (tail - 0.01, -1)):
         n = (0, 0, end)
         b.mark(_quad_z(ze, -half, half, 0.35, 0.75), band, n)
-        b.mark(_quad_z(ze, -half * 0.92, half * 0.92, 1.1 if end > 0 else 1.7, top - 0.55), GLASS, n, detail=0, glow=0.15)
+        b.mark(
+            _quad_z(ze, -half * 0.92, half * 0.92, 1.1 if end > 0 else 1.7, top - 0.55), GLASS, n, detail=0, glow=0.15
+        )
         b.mark(_quad_z(ze, -half * 0.7, half * 0.7, top - 0.45, top - 0.15), (20, 20, 20), n)
-        b.mark(_quad_z(ze * 1.001, -half * 0.5, half * 0.35, top - 0.38, top - 0.22), (40, 170, 250), n, detail=1, glow=1.0)
+        b.mark(
+            _quad_z(ze * 1.001, -half * 0.5, half * 0.35, top - 0.38, top - 0.22), (40, 170, 250), n, detail=1, glow=1.0
+        )
         b.mark(_quad_z(ze, -0.27, 0.27, 0.5, 0.62), WHITE, n, detail=2)
     b.mark(_quad_z(tail - 0.015, -half * 0.6, half * 0.6, 0.85, 1.45), _shade(paint, 0.75), (0, 0, -1))
     _rear_lamps(b, tail - 0.02, half, 1.0, braking)
@@ -406,8 +613,15 @@ def _legs_walking(b: Builder, swing: float, trousers: Colour, shoe: Colour) -> N
 def person(rng: np.random.Generator, phase: float) -> Shape:
     """Somebody on foot. phase: of the walk, in radians; standing still is NaN."""
     swing = 0.0 if math.isnan(phase) else 0.52 * math.sin(phase)
-    top, trousers, shoe = _pick(rng, CLOTHES), _pick(rng, CLOTHES[:7]), _pick(rng, ((30, 30, 30), (200, 200, 200), (40, 60, 90)))
-    skin, hair = SKIN[int(rng.integers(len(SKIN)))], _pick(rng, ((25, 25, 28), (40, 55, 80), (80, 130, 170), (150, 150, 150)))
+    top, trousers, shoe = (
+        _pick(rng, CLOTHES),
+        _pick(rng, CLOTHES[:7]),
+        _pick(rng, ((30, 30, 30), (200, 200, 200), (40, 60, 90))),
+    )
+    skin, hair = (
+        SKIN[int(rng.integers(len(SKIN)))],
+        _pick(rng, ((25, 25, 28), (40, 55, 80), (80, 130, 170), (150, 150, 150))),
+    )
     coat, bag, wide = rng.random() < 0.35, rng.random() < 0.35, float(rng.uniform(0.9, 1.15))
     b = Builder()
     _legs_walking(b, swing, trousers, shoe)
@@ -429,7 +643,18 @@ def person(rng: np.random.Generator, phase: float) -> Shape:
 
 
 def _scaled(shape: Shape, by: float) -> Shape:
-    return Shape(shape.points * np.float32(by), shape.reach, shape.parts, shape.normals, shape.centres * np.float32(by), shape.colours, shape.glow, shape.lamps, shape.behind, shape.ahead)
+    return Shape(
+        shape.points * np.float32(by),
+        shape.reach,
+        shape.parts,
+        shape.normals,
+        shape.centres * np.float32(by),
+        shape.colours,
+        shape.glow,
+        shape.lamps,
+        shape.behind,
+        shape.ahead,
+    )
 
 
 def rider(rng: np.random.Generator, phase: float, motor: bool) -> Shape:
@@ -468,7 +693,14 @@ def bicycle(rng: np.random.Generator) -> Shape:
     b = Builder()
     for z in (-0.52, 0.54):
         b.ring((0, 0.34, z), 0.31, 0.03, TYRE)
-    for a, c in (((0, 0.34, -0.52), (0, 0.32, 0)), ((0, 0.34, -0.52), (0, 0.84, -0.2)), ((0, 0.32, 0), (0, 0.84, -0.2)), ((0, 0.32, 0), (0, 0.8, 0.4)), ((0, 0.78, -0.18), (0, 0.82, 0.38)), ((0, 0.34, 0.54), (0, 0.98, 0.38))):
+    for a, c in (
+        ((0, 0.34, -0.52), (0, 0.32, 0)),
+        ((0, 0.34, -0.52), (0, 0.84, -0.2)),
+        ((0, 0.32, 0), (0, 0.84, -0.2)),
+        ((0, 0.32, 0), (0, 0.8, 0.4)),
+        ((0, 0.78, -0.18), (0, 0.82, 0.38)),
+        ((0, 0.34, 0.54), (0, 0.98, 0.38)),
+    ):
         b.limb(a, c, 0.024, paint)
     b.limb((-0.28, 1.02, 0.38), (0.28, 1.02, 0.38), 0.022, TRIM)
     b.limb((0, 0.9, -0.3), (0, 0.92, -0.12), 0.05, TRIM)

@@ -16,7 +16,17 @@ from mtl_split_camera.weather import Lens, draw_air, draw_sky
 from mtl_split_camera.world import SIGHT, Block, Mover, World, draw_road
 from mtl_split_core.scene import Floats, Image, Size, Truth
 
-DETECTION_LABELS = ("pedestrian", "rider", "car", "truck", "bus", "motorcycle", "bicycle", "traffic light", "traffic sign")
+DETECTION_LABELS = (
+    "pedestrian",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "motorcycle",
+    "bicycle",
+    "traffic light",
+    "traffic sign",
+)
 TIMEOFDAY = ("daytime", "dawn/dusk", "night")
 WEATHER = ("clear", "rainy", "foggy", "overcast")
 SCENE = ("city street", "residential", "highway")
@@ -29,13 +39,14 @@ LEAST_CONTRAST = 0.12
 """Objects of whose colour the haze leaves less count as hidden."""
 
 _Outline = tuple[np.ndarray, bool]
+_Thing = tuple[str | None, Body, Prop | None]
 
 
 class Street:
     """Endless, seeded, deterministic simulated street: iterate over it for (picture, truth).
 
-    size: width and height in pixels; rate: pictures per second of simulated time; timeofday, weather, scene: one of the constants
-    of this module, or None to have it drawn from the seed. Raises ValueError for anything else.
+    size: width and height in pixels; rate: pictures per second of simulated time; timeofday, weather, scene: one of the
+    constants of this module, or None to have it drawn from the seed. Raises ValueError for anything else.
     """
 
     def __init__(
@@ -109,11 +120,16 @@ class Street:
     def _camera(self) -> Camera:
         world, shake = self._world, self._shake
         t, v = world.time, world.ego_v
-        bounce = 0.0014 * min(1.0, v / 8) * (math.sin(t * 9.1 + shake[0]) + 0.6 * math.sin(t * 14.7 + shake[1]) + 0.5 * math.sin(t * 2.3 + shake[2]))
+        bounce = (
+            0.0014
+            * min(1.0, v / 8)
+            * (math.sin(t * 9.1 + shake[0]) + 0.6 * math.sin(t * 14.7 + shake[1]) + 0.5 * math.sin(t * 2.3 + shake[2]))
+        )
         yaw = 0.012 * math.sin(t * 0.4 + shake[3]) + 0.004 * math.sin(t * 1.7 + shake[4])
         width, height = self._size
         return Camera(
-            self._focal, width / 2 - yaw * self._focal, height * 0.5 + (self._pitch + bounce) * self._focal, self._height,
+            self._focal, width / 2 - yaw * self._focal, height * 0.5 + (self._pitch + bounce) * self._focal,
+            self._height,
             world.ego_s, world.ego_x, world.bend(),
         )  # fmt: skip
 
@@ -130,8 +146,8 @@ class Street:
 
     # what is on the street
 
-    def _things(self, camera: Camera, blocks: list[Block]) -> list[tuple[str | None, Body, tuple[Prop | None, Mover | None]]]:
-        things: list[tuple[str | None, Body, tuple[Prop | None, Mover | None]]] = []
+    def _things(self, camera: Camera, blocks: list[Block]) -> list[_Thing]:
+        things: list[_Thing] = []
         self._furniture = {n: f for n, f in self._furniture.items() if n >= blocks[0].number}
         for block in blocks:
             if block.number not in self._furniture:
@@ -140,12 +156,12 @@ class Street:
             light = block.light(self._world.time)
             for prop, body in self._furniture[block.number]:
                 if body.s + body.high[2] - camera.s > 0.8 and body.s - camera.s < SIGHT and prop.light in (None, light):
-                    things.append((prop.label, body, (prop, None)))
+                    things.append((prop.label, body, prop))
         alive = {m.name for m in self._world.movers}
         self._bodies = {n: b for n, b in self._bodies.items() if n in alive}
         for mover in self._world.movers:
             if 0.8 - mover.length < mover.s - camera.s < SIGHT:
-                things += [(label, body, (None, mover)) for label, body in self._mover_bodies(mover)]
+                things += [(label, body, None) for label, body in self._mover_bodies(mover)]
         return things
 
     def _mover_bodies(self, mover: Mover) -> list[tuple[str, Body]]:
@@ -160,39 +176,27 @@ class Street:
             body.at(mover.s, mover.x)
         return known[state]
 
-    def _lamps(self, camera: Camera, things: list[tuple[str | None, Body, tuple[Prop | None, Mover | None]]]) -> list[tuple[float, float]]:
+    def _lamps(self, camera: Camera, things: list[_Thing]) -> list[tuple[float, float]]:
         if self._air.dark < 1:
             return []
-        return [(b.s, b.x + float(b.lamps[0][1][0])) for label, b, _ in things if label is None and b.lamps and b.s - camera.s < 90]
+        return [
+            (b.s, b.x + float(b.lamps[0][1][0]))
+            for label, b, _ in things
+            if label is None and b.lamps and b.s - camera.s < 90
+        ]
 
-    def _shadows(self, camera: Camera, things: list[tuple[str | None, Body, tuple[Prop | None, Mover | None]]]) -> list[_Outline]:
+    def _shadows(self, camera: Camera, things: list[_Thing]) -> list[_Outline]:
         found: list[_Outline] = []
         sun = self._air.sun
-        for _, body, (prop, mover) in things:
+        for _, body, prop in things:
             if body.s - camera.s > 110:
                 continue
-            if prop is not None:
-                contact, throws = prop.contact, prop.shadow
-                heading = prop.heading
-            else:
-                assert mover is not None
-                half = {"pedestrian": 0.25, "bicycle": 0.2, "motorcycle": 0.3, "car": 0.88}.get(mover.label, 1.2)
-                heading = mover.heading
-                contact = (half, mover.length / 2)
-                throws = (half, mover.length, body.high[1] * 0.85)
-            c, s = abs(math.cos(heading)), abs(math.sin(heading))
-            if contact is not None:
-                across, along = contact[0] * c + contact[1] * s, contact[0] * s + contact[1] * c
-                found.append((_rectangle(body.s, body.x, across, along), False))
-            if throws is not None and sun[1] > 0:
-                if prop is not None and prop.label is None:
-                    inside = throws[1] / 2
-                    foot = _rectangle(body.s, body.x + math.copysign(inside, body.x) if inside else body.x, max(inside, throws[0] * (not inside)), throws[0])
-                elif contact is not None:
-                    foot = found[-1][0]
-                else:
-                    continue
-                reach = min(throws[2] / float(sun[1]), 3.0 * throws[2] + 4)
+            foot = _footprint(body)
+            on_ground = prop is None or prop.label in ("car", "truck", "motorcycle", "bicycle")
+            if on_ground:
+                found.append((foot, False))
+            if sun[1] > 0 and (prop is None or prop.shadow):
+                reach = min(body.high[1] / float(sun[1]), 3.0 * body.high[1] + 4)
                 shifted = foot - reach * np.array((float(sun[2]), float(sun[0])))
                 both = np.concatenate([foot, shifted]).astype(np.float32)
                 found.append((cv2.convexHull(both).reshape(-1, 2), True))
@@ -216,7 +220,8 @@ class Street:
             low = float(clipped[3] - clipped[1]) < LEAST_HEIGHT * height / 720
             ignore.append(low or seen < LEAST_VISIBLE or float(self._air.left(distance)) < LEAST_CONTRAST)
         return Truth(
-            np.array(boxes, np.float32).reshape(-1, 4), tuple(labels), np.array(visible, np.float32), np.array(ignore, np.bool_),
+            np.array(boxes, np.float32).reshape(-1, 4), tuple(labels), np.array(visible, np.float32),
+            np.array(ignore, np.bool_),
             dict(self._classes),
         )  # fmt: skip
 
@@ -233,16 +238,22 @@ def _shapes(mover: Mover, phase: float) -> list[tuple[str, shapes.Shape]]:
         case "motorcycle":
             return [("motorcycle", shapes.motorcycle(rng, mover.braking)), ("rider", shapes.rider(rng, 0.0, True))]
         case "bicycle":
-            return [("bicycle", shapes.bicycle(rng)), ("rider", shapes.rider(rng, 0.0 if math.isnan(phase) else phase, False))]
+            return [
+                ("bicycle", shapes.bicycle(rng)),
+                ("rider", shapes.rider(rng, 0.0 if math.isnan(phase) else phase, False)),
+            ]
         case _:
             return [("pedestrian", shapes.person(rng, phase))]
 
 
-def _rectangle(s: float, x: float, across: float, along: float) -> np.ndarray:
-    return np.array(((s - along, x - across), (s - along, x + across), (s + along, x + across), (s + along, x - across)))
+def _footprint(body: Body) -> np.ndarray:
+    """The ground that a body stands on, (4, 2): s and x of the corners."""
+    near, far = body.s + body.low[2], body.s + body.high[2]
+    left, right = body.x + body.low[0], body.x + body.high[0]
+    return np.array(((near, left), (near, right), (far, right), (far, left)))
 
 
-def _farther(camera: Camera, a: tuple[str | None, Body, object], b: tuple[str | None, Body, object]) -> int:
+def _farther(camera: Camera, a: _Thing, b: _Thing) -> int:
     """Negative where a lies behind b: farther ahead, or, side by side, farther from the line of sight."""
     one, two = a[1], b[1]
     near_one, far_one = one.s + one.low[2], one.s + one.high[2]

@@ -12,7 +12,7 @@ from mtl_split_core.scene import Floats, Image, Size
 
 _RGB = tuple[float, float, float]
 
-# ambient light, direct sun, haze, sky at the zenith (blue, green, red) and the distance in metres at which haze leaves 37 %
+# ambient light, direct sun, haze, sky at the zenith (blue, green, red), and at what distance in metres haze leaves 37 %
 _AIR: dict[tuple[str, str], tuple[_RGB, _RGB, _RGB, _RGB, float]] = {
     ("daytime", "clear"): ((0.62, 0.58, 0.55), (0.42, 0.50, 0.55), (232, 214, 196), (205, 138, 72), 900),
     ("daytime", "overcast"): ((0.76, 0.74, 0.73), (0, 0, 0), (196, 192, 188), (172, 166, 162), 420),
@@ -31,7 +31,10 @@ _AIR: dict[tuple[str, str], tuple[_RGB, _RGB, _RGB, _RGB, float]] = {
 
 @dataclass(frozen=True)
 class Air:
-    """The light of one street. Colours are blue, green, red; sun points to the sun (x, y, z), zero where there are no shadows."""
+    """The light of one street.
+
+    Colours are blue, green, red; sun points to the sun (x, y, z) and is zero where there are no shadows.
+    """
 
     timeofday: str
     weather: str
@@ -49,7 +52,7 @@ class Air:
     gain: float
     blur: float
 
-    def left(self, distance: float | Floats) -> Floats:
+    def left(self, distance: float | np.ndarray) -> Floats:
         """The share of a colour that the haze leaves at a distance in metres."""
         return np.exp(np.asarray(distance, np.float32) * np.float32(-1.0 / self.reach))
 
@@ -70,7 +73,7 @@ def draw_air(timeofday: str, weather: str, rng: np.random.Generator) -> Air:
         haze * balance * (0.5 + 0.5 * light), zenith * balance, float(reach) * float(rng.uniform(0.8, 1.25)),
         1.0 if night else 0.55 if dusk else 0.25 if weather in ("rainy", "foggy") else 0.0,
         float(rng.uniform(0.25, 0.45)) if night else float(rng.uniform(0.1, 0.25)) if dusk else 0.0, weather == "rainy",
-        float(rng.uniform(2.5, 4.5)) if night else float(rng.uniform(1.5, 2.8)) if dusk else float(rng.uniform(0.8, 2.0)),
+        float(rng.uniform(*((2.5, 4.5) if night else (1.5, 2.8) if dusk else (0.8, 2.0)))),
         float(rng.uniform(0.93, 1.07)), float(rng.uniform(0.35, 0.85)),
     )  # fmt: skip
 
@@ -92,7 +95,7 @@ def clouds(rng: np.random.Generator, rows: int, columns: int, octaves: tuple[tup
 
 
 def draw_sky(air: Air, scene: str, rng: np.random.Generator, size: Size) -> Image:
-    """The sky all round, uint8 (rows, 3 widths, 3): its bottom row is the horizon, with the skyline of the scene on it."""
+    """The sky all round, uint8 (rows, 3 widths, 3): its bottom row is the horizon, with the scene's skyline on it."""
     width, rows = size[0] * 3, int(size[1] * 0.66)
     small = 2  # drawn at half size: skies are smooth
     w, h = width // small, rows // small
@@ -118,7 +121,9 @@ def draw_sky(air: Air, scene: str, rng: np.random.Generator, size: Size) -> Imag
         sky += (np.array(tint, np.float32) * (0.82 + 0.3 * soft[:, :, None]) - sky) * alpha
         if air.timeofday == "night":
             n = 420
-            sky[rng.integers(0, int(h * 0.85), n), rng.integers(0, w, n)] += rng.uniform(40, 190, (n, 1)).astype(np.float32)
+            sky[rng.integers(0, int(h * 0.85), n), rng.integers(0, w, n)] += rng.uniform(40, 190, (n, 1)).astype(
+                np.float32
+            )
             cv2.circle(sky, (int(rng.integers(w)), int(h * 0.3)), max(2, h // 32), (205, 222, 228), -1, cv2.LINE_AA)
     elif air.weather in ("overcast", "rainy"):
         deep = 0.62 if air.weather == "overcast" else 0.4
@@ -144,7 +149,7 @@ def _skyline(sky: Floats, air: Air, scene: str, rng: np.random.Generator, h: int
                 sky[h - tall :, x : x + wide] = colour * float(rng.uniform(0.92, 1.08))
                 if air.lit_windows and layer and keep > 0.2:
                     ys, xs = rng.integers(h - tall, h, 14), rng.integers(x, x + wide, 14) % w
-                    sky[ys, xs] = air.haze + (np.float32((90, 170, 215)) - air.haze) * keep * 0.8
+                    sky[ys, xs] = air.haze + (np.array((90, 170, 215), np.float32) - air.haze) * keep * 0.8
                 x += wide + int(rng.uniform(0, 0.02) * w)
         else:
             rough = clouds(rng, 2, w, ((2, 10), (2, 40), (2, 160), (2, 640)))[0]
@@ -165,7 +170,9 @@ class Lens:
         tile = (cv2.GaussianBlur(tile, (0, 0), 0.6) * 1.3 * 0.7 + grey * 0.7) * air.noise
         tile = np.clip(tile + 32, 0, 64).astype(np.uint8)
         self._noise = np.tile(tile, (height // 256 + 2, width // 256 + 2, 1))
-        self._rain = _streaks(rng, (width + 256, height + 256), 0.35 + 0.65 * float(air.ambient.mean())) if air.wet else None
+        self._rain = (
+            _streaks(rng, (width + 256, height + 256), 0.35 + 0.65 * float(air.ambient.mean())) if air.wet else None
+        )
         self._wind = float(rng.uniform(0.15, 0.4))
         self._breath = float(rng.uniform(0, 6.3))
 
@@ -179,12 +186,19 @@ class Lens:
         if speed > 4:  # the sides stream past
             far, near = width // 14, int(width / 14 * 2.2)
             k = 3 + 2 * int(speed > 18)
-            for x0, x1, kernel in ((0, far, k + 2), (far, near, k), (width - near, width - far, k), (width - far, width, k + 2)):
+            for x0, x1, kernel in (
+                (0, far, k + 2),
+                (far, near, k),
+                (width - near, width - far, k),
+                (width - far, width, k + 2),
+            ):
                 cv2.blur(picture[:, x0:x1], (kernel, 1), dst=picture[:, x0:x1])
         cv2.GaussianBlur(picture, (3, 3), self._air.blur, dst=picture)
         gain = self._air.gain * (1 + 0.03 * math.sin(time * 0.7 + self._breath))
         y, x = int(rng.integers(256)), int(rng.integers(256))
-        return cv2.addWeighted(picture, gain, self._noise[y : y + height, x : x + width], 1.0, -32.0)  # type: ignore[return-value]
+        taken = np.empty_like(picture)
+        cv2.addWeighted(picture, gain, self._noise[y : y + height, x : x + width], 1.0, -32.0, dst=taken)
+        return taken
 
 
 def _streaks(rng: np.random.Generator, size: Size, light: float) -> Image:
@@ -195,5 +209,12 @@ def _streaks(rng: np.random.Generator, size: Size, light: float) -> Image:
     for _ in range(int(width * height / 1900 / scale**2)):
         x, y = float(rng.uniform(0, width)), float(rng.uniform(-20, height))
         long = float(rng.uniform(14, 46)) * scale
-        cv2.line(layer, (int(x), int(y)), (int(x + slant * long), int(y + long)), int(rng.uniform(22, 75) * light), 1, cv2.LINE_AA)
-    return cv2.cvtColor(cv2.blur(layer, (1, 3)), cv2.COLOR_GRAY2BGR)
+        cv2.line(
+            layer,
+            (int(x), int(y)),
+            (int(x + slant * long), int(y + long)),
+            int(rng.uniform(22, 75) * light),
+            1,
+            cv2.LINE_AA,
+        )
+    return np.repeat(cv2.blur(layer, (1, 3))[:, :, None], 3, 2).astype(np.uint8)

@@ -16,7 +16,7 @@ LENGTH = {"car": 4.6, "truck": 8.5, "bus": 11.5, "motorcycle": 2.1, "bicycle": 1
 
 @dataclass(frozen=True)
 class Road:
-    """The cross-section, in metres from the middle of the road; the two halves mirror each other, traffic keeps right."""
+    """The cross-section, in metres from the middle of the road; its halves mirror each other, traffic keeps right."""
 
     scene: str
     lanes: int
@@ -57,7 +57,9 @@ def draw_road(scene: str, rng: np.random.Generator) -> Road:
         lanes = int(rng.integers(1, 3))
         return Road(scene, lanes, 3.1 + 0.3 * wide, 0.0, 1.4, 2.3 if rng.random() < 0.8 else 0.0, 3.2 + 1.6 * wide, 0.4)
     if scene == "residential":
-        return Road(scene, 1, 2.8 + 0.3 * wide, 0.0, 1.0, 2.2 if rng.random() < 0.7 else 0.0, 1.6 + 0.8 * wide, 4.0 + 5 * wide)
+        return Road(
+            scene, 1, 2.8 + 0.3 * wide, 0.0, 1.0, 2.2 if rng.random() < 0.7 else 0.0, 1.6 + 0.8 * wide, 4.0 + 5 * wide
+        )
     if scene == "highway":
         return Road(scene, int(rng.integers(2, 5)), 3.6, 1.4 + 1.2 * wide + 1.0, 2.8, 0.0, 0.0, 14.0)
     raise ValueError(f"scene is {scene!r}, expected one of 'city street', 'residential', 'highway'")
@@ -98,7 +100,10 @@ class Block:
 
 @dataclass(slots=True)
 class Mover:
-    """Something that moves. s, x: where it is along and across the road; heading: 0 ahead, pi/2 to the right, in radians."""
+    """Something that moves.
+
+    s, x: where it is along and across the road, in metres; heading: 0 ahead, pi/2 to the right, in radians.
+    """
 
     name: int
     label: str
@@ -145,7 +150,9 @@ class World:
         self.ego_v = self.ego_wish * float(rng.uniform(0.5, 1.0))
         self.busy = float(rng.uniform(0.5, 1.1))
         self._wander = [(float(rng.uniform(0.02, 0.2)), float(rng.uniform(0, 6.3))) for _ in range(3)]
-        self._bend = {"city street": 0.0006, "residential": 0.0018, "highway": 0.0009}[scene] * float(rng.uniform(0.0, 1.3))
+        self._bend = {"city street": 0.0006, "residential": 0.0018, "highway": 0.0009}[scene] * float(
+            rng.uniform(0.0, 1.3)
+        )
         self._names = 0
         self._due: dict[tuple[str, int], float] = {}
         while not self.blocks or self.blocks[-1].end < SIGHT + 40:
@@ -168,18 +175,29 @@ class World:
         else:
             city = self.road.scene == "city street"
             half = float(rng.uniform(5.0, 7.5)) if city else float(rng.uniform(3.8, 4.8))
-            block = Block(number, start, start + float(rng.uniform(55, 95)) + 2 * half, half, city and rng.random() < 0.85, float(rng.uniform(0, 20)))
+            block = Block(
+                number,
+                start,
+                start + float(rng.uniform(55, 95)) + 2 * half,
+                half,
+                city and rng.random() < 0.85,
+                float(rng.uniform(0, 20)),
+            )
         self.blocks.append(block)
         self._people(block)
 
     _dropped = 0
 
-    def _add(self, label: str, lane: tuple[str, int], s: float, x: float, v: float, heading: float, block: int = -1) -> Mover:
+    def _add(
+        self, label: str, lane: tuple[str, int], s: float, x: float, v: float, heading: float, block: int = -1
+    ) -> Mover:
         rng = self._rng
         self._names += 1
         look = int(rng.integers(2**31))
         length = LENGTH[label] * (1.0 + (look % 100) / 250.0 if label == "truck" else 1.0)
-        mover = Mover(self._names, label, look, lane, s, x, v, v, heading, length, phase=float(rng.uniform(0, 6.28)), block=block)
+        mover = Mover(
+            self._names, label, look, lane, s, x, v, v, heading, length, phase=float(rng.uniform(0, 6.28)), block=block
+        )
         self.movers.append(mover)
         return mover
 
@@ -196,13 +214,28 @@ class World:
                 ahead = rng.random() < 0.5
                 x = side * float(rng.uniform(road.kerb + 0.6, road.kerb + max(road.pavement - 0.5, 0.7)))
                 heading = (0.0 if ahead else math.pi) if walk else float(rng.uniform(0, 6.28))
-                self._add("pedestrian", ("pavement", side), float(rng.uniform(block.start + 2, block.built_end)), x, walk, heading)
+                self._add(
+                    "pedestrian",
+                    ("pavement", side),
+                    float(rng.uniform(block.start + 2, block.built_end)),
+                    x,
+                    walk,
+                    heading,
+                )
         if block.half:
             for _ in range(int(rng.poisson((1.5 if city else 0.6) * self.busy))):
                 side = 1 if rng.random() < 0.5 else -1
                 far = rng.random() < 0.35
                 s = (block.end + 1.6 if far else block.built_end - 1.8) + float(rng.uniform(-0.9, 0.9))
-                mover = self._add("pedestrian", ("zebra", -side), s, side * (road.kerb + float(rng.uniform(0.5, 1.4))), float(rng.uniform(1.1, 1.6)), -side * math.pi / 2, block.number)
+                mover = self._add(
+                    "pedestrian",
+                    ("zebra", -side),
+                    s,
+                    side * (road.kerb + float(rng.uniform(0.5, 1.4))),
+                    float(rng.uniform(1.1, 1.6)),
+                    -side * math.pi / 2,
+                    block.number,
+                )
                 mover.v = 0.0
 
     # traffic
@@ -237,7 +270,9 @@ class World:
         sign = 1 if lane[0] == "ahead" else -1
         heading = 0.0 if sign > 0 else math.pi
         if lane[1] < 0:
-            mover = self._add("bicycle", lane, s, sign * (road.lane_edge + road.shoulder * 0.5), float(rng.uniform(3.5, 6.0)), heading)
+            mover = self._add(
+                "bicycle", lane, s, sign * (road.lane_edge + road.shoulder * 0.5), float(rng.uniform(3.5, 6.0)), heading
+            )
         else:
             label = self._kind()
             speed = self.ego_wish * float(rng.uniform(0.75, 1.15)) * (0.88 if label in ("truck", "bus") else 1.0)
@@ -285,7 +320,15 @@ class World:
                         label = self._kind() if self._rng.random() < 0.85 else "bicycle"
                         keep = 3.2 if label == "bicycle" and block.half > 4.5 else 1.7
                         speed = float(self._rng.uniform(6, 10)) * (0.55 if label == "bicycle" else 1)
-                        self._add(label, lane, block.junction - side * keep, -side * 48.0, speed, side * math.pi / 2, block.number)
+                        self._add(
+                            label,
+                            lane,
+                            block.junction - side * keep,
+                            -side * 48.0,
+                            speed,
+                            side * math.pi / 2,
+                            block.number,
+                        )
 
     def step(self, dt: float) -> None:
         """Let dt seconds pass."""
@@ -310,11 +353,17 @@ class World:
             m.s += m.v * math.cos(m.heading) * dt
             m.phase += m.v * 4.2 * dt
         for m in by_lane.get(("zebra", -1), []) + by_lane.get(("zebra", 1), []):
-            self._walk_across(m, blocks[m.block] if m.block in blocks else None, dt)
+            self._walk_across(m, blocks.get(m.block), dt)
         self.ego_s += self.ego_v * dt
         self.turned += self.bend() * self.ego_v * dt
-        self.ego_x = self._home + sum(a * math.sin(self.time * (0.23 + 0.19 * i) + p) for i, (a, p) in enumerate(self._wander))
-        self.movers = [m for m in self.movers if -18 < m.s - self.ego_s < SIGHT + 70 and not (m.lane[0] == "crossing" and abs(m.x) > 50)]
+        self.ego_x = self._home + sum(
+            a * math.sin(self.time * (0.23 + 0.19 * i) + p) for i, (a, p) in enumerate(self._wander)
+        )
+        self.movers = [
+            m
+            for m in self.movers
+            if -18 < m.s - self.ego_s < SIGHT + 70 and not (m.lane[0] == "crossing" and abs(m.x) > 50)
+        ]
         while self.blocks[0].end < self.ego_s - 25:
             self.blocks.pop(0)
             self._dropped += 1
@@ -374,7 +423,10 @@ class World:
         for m in sorted(row, key=lambda m: -m.x * side):
             block = blocks.get(m.block)
             nose = m.x * side + m.length / 2
-            lead = min((o.x * side - o.length / 2 - nose for o in row if o.block == m.block and o.x * side > m.x * side), default=math.inf)
+            lead = min(
+                (o.x * side - o.length / 2 - nose for o in row if o.block == m.block and o.x * side > m.x * side),
+                default=math.inf,
+            )
             if not m.crossing and nose > -edge - 0.5 and block is not None and self._may_cross(block):
                 m.crossing = True
             stop = math.inf if m.crossing or nose > -edge + 1 else -edge - nose
