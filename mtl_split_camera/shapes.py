@@ -666,7 +666,7 @@ def rider(rng: np.random.Generator, phase: float, motor: bool) -> Shape:
     b = Builder()
     for side in (-1, 1):
         if motor:
-            knee, foot = (side * 0.2, 0.68, 0.18), (side * 0.2, 0.28, -0.05)
+            knee, foot = (side * 0.3, 0.68, 0.18), (side * 0.29, 0.28, -0.05)
         else:
             turn = phase + (math.pi if side > 0 else 0)
             foot = (side * 0.12, 0.3 + 0.16 * math.sin(turn), 0.03 + 0.16 * math.cos(turn))
@@ -725,7 +725,7 @@ def motorcycle(rng: np.random.Generator, braking: bool) -> Shape:
     b.limb((0, 0.34, -0.66), (0, 0.5, -0.1), 0.06, STEEL)
     b.limb((0.16, 0.34, -0.75), (0.16, 0.36, 0.0), 0.06, STEEL)
     b.limb((0, 0.74, -0.74), (0, 0.72, -0.1), 0.12, TRIM)
-    b.limb((0, 0.64, -0.6), (0, 0.66, -0.2), 0.13, paint)
+    b.limb((0, 0.64, -0.6), (0, 0.66, -0.2), 0.18, paint)
     b.limb((0, 0.78, 0.02), (0, 0.82, 0.3), 0.17, paint)
     b.limb((-0.07, 0.32, 0.7), (-0.07, 0.95, 0.42), 0.035, STEEL)
     b.limb((0.07, 0.32, 0.7), (0.07, 0.95, 0.42), 0.035, STEEL)
@@ -733,7 +733,7 @@ def motorcycle(rng: np.random.Generator, braking: bool) -> Shape:
     if rng.random() < 0.5:
         b.limb((0, 0.5, 0.55), (0, 1.05, 0.46), 0.2, paint)
         b.limb((0, 1.1, 0.44), (0, 1.28, 0.36), 0.14, (150, 140, 130))
-    b.limb((0, 0.6, -0.84), (0, 0.42, -0.88), 0.1, TRIM)
+    b.limb((0, 0.62, -0.84), (0, 0.44, -0.88), 0.15, TRIM)
     b.mark(_quad_z(-0.99, -0.11, 0.11, 0.4, 0.55), WHITE, (0, 0, -1), glow=0.3)
     b.ball((0, 0.7, -0.84), 0.075, (40, 40, 250) if braking else TAIL_LAMP, (0, 0, -1), glow=1.0)
     b.ball((0, 0.92, 0.56), 0.1, HEAD_LAMP, (0, 0, 1), glow=1.0)

@@ -77,7 +77,7 @@ def test_the_truth_of_every_condition_fits_the_picture(timeofday: str, weather: 
 
 def test_every_category_and_class_comes_up() -> None:
     seen: dict[str, set[str]] = {"detection": set(), "timeofday": set(), "weather": set(), "scene": set()}
-    for seed in range(10):
+    for seed in range(16):
         street = Street(seed, SMALL)
         for _ in range(3):
             street.skip(60)
