@@ -155,7 +155,8 @@ def _score_detection(task: Task, frames: Sequence[Frame]) -> DetectionScore | No
             answers.append(answer)
             # What the network was never taught is not asked of it.
             truths.append(replace(frame.objects, labelled=frozenset(task.labels)))
-    return score_detections(truths, answers) if truths else None
+    score = score_detections(truths, answers)
+    return score if score.ap50 else None
 
 
 def _score_classification(task: Task, frames: Sequence[Frame]) -> ClassificationScore | None:

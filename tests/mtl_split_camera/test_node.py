@@ -1,0 +1,156 @@
+"""The camera node as its neighbours see it: what it publishes, at which stamps, and how it ends."""
+
+import signal
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import UInt64
+from vision_msgs.msg import Classification, Detection2DArray
+
+from mtl_split_camera.street import Street
+from mtl_split_ros.images import to_picture
+from mtl_split_ros.messages import to_classification, to_detections
+from mtl_split_ros.qos import LATCHED
+
+from ..conftest import Start
+from ..processes import Probe
+
+EVERY_MESSAGE = QoSProfile(depth=100)
+STREET = ("-p", "width:=320", "-p", "height:=180")
+
+
+def nanoseconds(stamp: Time) -> int:
+    return int(stamp.sec * 10**9 + stamp.nanosec)
+
+
+def stamp_of_last(messages: list[Any]) -> int | None:
+    return nanoseconds(messages[-1].header.stamp) if messages else None
+
+
+def test_a_short_street_with_everything_that_is_known_of_it(probe: Probe, start: Start) -> None:
+    images = probe.listen(Image, "/car1/image_raw", EVERY_MESSAGE)
+    infos = probe.listen(CameraInfo, "/car1/camera_info", EVERY_MESSAGE)
+    objects = probe.listen(Detection2DArray, "/car1/ground_truth/detections", EVERY_MESSAGE)
+    weathers = probe.listen(Classification, "/car1/ground_truth/classification/weather", EVERY_MESSAGE)
+    options = ("source:=sim:3", "rate:=5.0", "frames:=10", "frame_id:=front", "wait_for_subscribers:=1")
+    camera = start("camera", *STREET, *(word for option in options for word in ("-p", option)), "-r", "__ns:=/car1")
+    street = Street(3, (320, 180), 5.0)
+    expected = list(islice(street, 10))
+
+    def last_arrived() -> bool:
+        return bool(images) and np.array_equal(to_picture(images[-1]), expected[-1][0])
+
+    probe.wait_for("the last image", last_arrived)
+    # Those published before the probe knew the camera as well as the camera the probe are lost.
+    expected = expected[-len(images) :]
+    stamps = [nanoseconds(image.header.stamp) for image in images]
+    assert stamps == sorted(set(stamps))
+    for image, (picture, _) in zip(images, expected, strict=True):
+        assert np.array_equal(to_picture(image), picture)
+        assert image.header.frame_id == "front"
+
+    truths = {stamp: truth for stamp, (_, truth) in zip(stamps, expected, strict=True)}
+    for messages in (objects, weathers, infos):
+        probe.wait_for("the last of everything", lambda messages=messages: stamp_of_last(messages) == stamps[-1])
+        messages[:] = [message for message in messages if nanoseconds(message.header.stamp) in truths]
+    for message in objects:
+        truth = truths[nanoseconds(message.header.stamp)]
+        found = to_detections(message)
+        assert found.labels == truth.labels
+        np.testing.assert_allclose(found.boxes, truth.boxes, atol=1e-3)
+        assert [detection.id for detection in message.detections] == ["ignore" if i else "" for i in truth.ignore]
+    for message in weathers:
+        assert to_classification(message).best == truths[nanoseconds(message.header.stamp)].classes["weather"]
+    for info in infos:
+        assert (info.width, info.height, info.k[2], info.k[5]) == (320, 180, 160.0, 90.0)
+        assert info.k[0] == street.focal_length
+
+    late = probe.listen(UInt64, "/car1/end_of_stream", LATCHED)
+    probe.wait_for("the end of the stream, for a late subscriber", lambda: late)
+    assert late[0].data == 10
+    assert camera.runs
+    assert camera.end(signal.SIGINT) == 0
+
+
+def test_pictures_compressed_then_a_clean_end(probe: Probe, start: Start, tmp_path: Path) -> None:
+    for name, grey in (("a.png", 50), ("c.png", 200)):
+        cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), grey, np.uint8))
+    (tmp_path / "b.png").write_bytes(b"damaged")
+    compressed = probe.listen(CompressedImage, "/image_raw/compressed", EVERY_MESSAGE)
+    infos = probe.listen(CameraInfo, "/camera_info", EVERY_MESSAGE)
+    ends = probe.listen(UInt64, "/end_of_stream", LATCHED)
+    options = (f"source:=images:{tmp_path}", "compressed:=true", "loop:=true", "frames:=20", "exit_at_end:=true")
+    camera = start("camera", *(word for option in options for word in ("-p", option)), "-p", "wait_for_subscribers:=1")
+    probe.wait_for("the end of the stream", lambda: ends)
+    assert ends[0].data == 20
+    assert camera.end() == 0
+    greys = [round(float(to_picture(message).mean())) for message in compressed]
+    assert set(greys) == {50, 200}
+    assert all(grey != following for grey, following in pairwise(greys))
+    assert all(info.k[0] == 0 for info in infos), "a camera of which nothing is known is uncalibrated"
+    assert str(tmp_path / "b.png") in camera.log
+
+
+def test_the_pace_is_that_of_the_nodes_clock_and_a_gap_is_not_caught_up(probe: Probe, start: Start) -> None:
+    images = probe.listen(Image, "/image_raw", EVERY_MESSAGE)
+    clock = probe.node.create_publisher(Clock, "/clock", 10)
+    start("camera", *STREET, "-p", "rate:=10.0", "-p", "use_sim_time:=true", "-p", "diagnostics_period:=0.1")
+
+    def advance_until(count: int, milliseconds: int, step: int) -> int:
+        """Let the clock run until `count` images are there; returns its time."""
+
+        def there() -> bool:
+            nonlocal milliseconds
+            milliseconds += step
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = milliseconds // 1000, milliseconds % 1000 * 1_000_000
+            clock.publish(message)
+            return len(images) >= count
+
+        probe.wait_for(f"{count} images", there)
+        return milliseconds
+
+    now = advance_until(3, 5_000, 10)
+    before = len(images)
+    now = advance_until(before + 2, now + 60_000, 10)
+    stamps = [nanoseconds(image.header.stamp) / 1e6 for image in images]
+    assert all(5_000 < stamp <= now for stamp in stamps)
+    after_the_gap = [stamp for stamp in stamps if stamp > 60_000]
+    assert after_the_gap[1] - after_the_gap[0] >= 30, "a burst would follow at once"
+    missed = probe.status("/camera: /image_raw", lambda status, values: int(values["missed"]) > 0)["missed"]
+    assert int(missed) >= 590
+    assert len(images) < 100
+
+
+def test_the_first_frame_waits_for_its_audience(probe: Probe, start: Start) -> None:
+    camera = start("camera", *STREET, "-p", "wait_for_subscribers:=1", "-p", "diagnostics_period:=0.1")
+    status = probe.status("/camera: /image_raw", lambda status, values: "waiting" in status.message)
+    assert status["published"] == "0"
+    assert probe.statuses["/camera: /image_raw"].level == DiagnosticStatus.OK
+    images = probe.listen(Image, "/image_raw", EVERY_MESSAGE)
+    probe.wait_for("the first frames", lambda: len(images) > 2)
+    assert camera.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("parameter", "named"),
+    [
+        ("source:=video:/no/such/video.mp4", "/no/such/video.mp4"),
+        ("source:=images:/no/such/folder", "/no/such/folder"),
+        ("rate:=-1.0", "-1.0"),
+    ],
+)
+def test_what_cannot_be_shown_is_named_in_one_line(parameter: str, named: str, start: Start) -> None:
+    camera = start("camera", "-p", parameter)
+    assert camera.end() == 1
+    assert named in camera.log
+    assert len(camera.log.splitlines()) == 1
