@@ -104,8 +104,8 @@ def _caption_bar(width: int, results: Results, caption: str, unit: float) -> Ima
         if isinstance(result, Classification):
             texts += [(f"{task} ", GREY), (f"{result.best} {result.scores.max():.2f}     ", PALE)]
     margin = round(12 * unit)
-    needed = _width("".join(text for text, _ in texts) + caption, 0.5 * unit)
-    scale = 0.5 * unit * min(1, (width - 2 * margin) / needed)
+    needed = _width("".join(text for text, _ in texts) + caption, 0.5 * unit) + 2 * margin
+    scale = 0.5 * unit * min(1, width / needed)
     baseline, x = round(bar.shape[0] * 0.66), margin
     for text, colour in texts:
         cv2.putText(bar, text, (x, baseline), FONT, scale, colour, 1, cv2.LINE_AA)

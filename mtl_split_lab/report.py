@@ -1,5 +1,6 @@
 """A recording in figures, tables and pictures."""
 
+import math
 import os
 import platform
 import statistics
@@ -49,9 +50,10 @@ def summarise(recording: Recording) -> dict[str, Any]:
     results = {task.name: sum(task.name in frame.results for frame in frames) for task in recording.tasks}
     latencies = [max(frame.arrivals.values()) for frame in frames if recording.is_complete(frame)]
     jpeg = recording.pictures.bytes_of
+    earlier = [stamp for stamp in recording.frames if stamp < min(counted, default=math.inf)]
     return {
         "frames_sent": len(counted),
-        "frames_sent_before_discovery": sum(frame.sent for frame in recording.frames.values()) - len(counted),
+        "frames_sent_before_discovery": sum(recording.frames[stamp].sent for stamp in earlier),
         "results": results,
         "results_ratio": min(results.values()) / len(counted) if counted else 0.0,
         "latency_ms": _percentiles(latencies, p50=50, p95=95, p99=99),

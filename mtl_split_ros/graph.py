@@ -42,7 +42,7 @@ class Process:
         if self.params_file:
             line += ["--params-file", self.params_file]
         for name, value in self.parameters.items():
-            line += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML
+            line += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]  # JSON is YAML
         if self.log_level:
             line += ["--log-level", self.log_level]
         return line
