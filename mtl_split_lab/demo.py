@@ -200,7 +200,7 @@ class LiveLine:
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
-        self._interval = CHECK_INTERVAL if self._terminal else 5.0
+        self._interval = CHECK_INTERVAL if self._terminal else 2.0
         self._next = time.monotonic() + self._interval
 
     def show(self, recorder: Recorder) -> None:
