@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import Any
 
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -40,12 +43,15 @@ def subscribe(
         offers = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
         warn(_mismatch(node, topic, "requests", own, "offers", offers, event.last_policy_kind))
 
+    def mismatch_found(event: Any) -> None:
+        _later(node, partial(mismatch, event))
+
     return node.create_subscription(
         kind,
         topic,
         callback,
         own,
-        event_callbacks=SubscriptionEventCallbacks(incompatible_qos=mismatch),
+        event_callbacks=SubscriptionEventCallbacks(incompatible_qos=mismatch_found),
         qos_overriding_options=_overridable(),
     )
 
@@ -58,13 +64,26 @@ def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile) -> P
         requests = node.get_subscriptions_info_by_topic(node.resolve_topic_name(topic))
         node.get_logger().warning(_mismatch(node, topic, "offers", own, "requests", requests, event.last_policy_kind))
 
+    def mismatch_found(event: Any) -> None:
+        _later(node, partial(mismatch, event))
+
     return node.create_publisher(
         kind,
         topic,
         own,
-        event_callbacks=PublisherEventCallbacks(incompatible_qos=mismatch),
+        event_callbacks=PublisherEventCallbacks(incompatible_qos=mismatch_found),
         qos_overriding_options=_overridable(),
     )
+
+
+def _later(node: Node, callback: Callable[[], None]) -> None:
+    """Call back once, when the other node's name is known too: DDS finds its topics first."""
+
+    def call() -> None:
+        node.destroy_timer(timer)
+        callback()
+
+    timer = node.create_timer(1.0, call, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 def _overridable() -> QoSOverridingOptions:

@@ -1,0 +1,44 @@
+"""Fixtures of the tests over DDS. Every module has a domain and a bundle of its own, and starts its nodes in it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mtl_split_core.bundle import Bundle
+
+from .processes import NodeProcess, Probe, new_domain
+from .tiny_bundle import write_tiny_bundle
+
+Start = Callable[..., NodeProcess]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture
+def domain() -> int:
+    return new_domain()
+
+
+@pytest.fixture
+def probe(domain: int) -> Iterator[Probe]:
+    probe = Probe(domain)
+    yield probe
+    probe.close()
+
+
+@pytest.fixture
+def start(domain: int, tmp_path: Path) -> Iterator[Start]:
+    """Starts nodes: `start("edge", "-p", "threads:=1")`. Whatever still runs after the test is killed."""
+    processes = []
+
+    def start(name: str, *arguments: str) -> NodeProcess:
+        processes.append(NodeProcess(f"mtl_split_{name}.node", tmp_path, domain, *arguments))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()

@@ -1,0 +1,186 @@
+"""The edge node as its neighbours see it: a process, its topics, services, diagnostics, log and exit code."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from mtl_split.msg import Bottleneck
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.halves import EdgeHalf
+from mtl_split_ros.qos import NEWEST
+
+from ..conftest import Start
+from ..processes import Probe, header, image_message, plain
+
+RED = (0, 0, 255)
+CAMERA = QoSProfile(depth=1)
+"""What most camera drivers offer: reliable, and so is the probe, so that its images arrive."""
+
+
+def change_state(probe: Probe, node: str, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(probe.call(ChangeState, f"{node}/change_state", request).success)
+
+
+def test_bottleneck_carries_the_header_the_size_and_the_payload(bundle: Bundle, probe: Probe, start: Start) -> None:
+    edge = start("edge", "-p", f"bundle:={bundle.folder}", "-p", "operating_point:=coarse", "-r", "__ns:=/car1")
+    bottlenecks = probe.listen(Bottleneck, "/car1/bottleneck", NEWEST)
+    camera = probe.publisher(Image, "/car1/image_raw", CAMERA)
+    picture = plain((10, 200, 30))
+    first = probe.exchange(camera, image_message(picture, 1), bottlenecks)
+    assert first.header == header(1)
+    assert (first.image_width, first.image_height, first.bundle) == (128, 64, bundle.fingerprint)
+    assert first.payload.tobytes() == EdgeHalf(bundle).encode(picture, 1)
+    second = probe.exchange(camera, image_message(picture[:, ::-1], 2, "rgb8"), bottlenecks)
+    assert second.sequence > first.sequence
+    assert edge.end(signal.SIGTERM) == 0
+
+
+def test_compressed_images(bundle: Bundle, probe: Probe, start: Start) -> None:
+    edge = start("edge", "-p", f"bundle:={bundle.folder}", "-p", "transport:=compressed")
+    bottlenecks = probe.listen(Bottleneck, "/bottleneck", NEWEST)
+    camera = probe.publisher(CompressedImage, "/image_raw/compressed", CAMERA)
+    picture = plain(RED)
+    message = CompressedImage(header=header(1), format="png", data=cv2.imencode(".png", picture)[1].tobytes())
+    assert probe.exchange(camera, message, bottlenecks).payload.tobytes() == EdgeHalf(bundle).encode(picture)
+    assert edge.end(signal.SIGINT) == 0
+
+
+def test_a_bad_image_is_refused_once_in_words_and_the_next_good_one_answered(
+    bundle: Bundle, probe: Probe, start: Start
+) -> None:
+    name = "/edge: /image_raw"
+    edge = start("edge", "-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1")
+    waiting = probe.status(name, lambda status, _: status.level == DiagnosticStatus.WARN)
+    assert probe.statuses[name].message == "waiting for /image_raw"
+    assert waiting["age_ms"] == waiting["bytes_per_frame"] == waiting["stage_ms/prefix"] == "n/a"
+    bottlenecks = probe.listen(Bottleneck, "/bottleneck", NEWEST)
+    camera = probe.publisher(Image, "/image_raw", CAMERA)
+    probe.exchange(camera, image_message(plain(RED), 0), bottlenecks)
+
+    unknown_encoding = image_message(plain(RED), 1, "32FC1")
+    for times in range(1, 4):
+        camera.publish(unknown_encoding)
+        probe.value(name, "refused/ImageError", str(times))
+    assert edge.log.count("32FC1") == 1
+    zero_size, wrong_length = image_message(plain(RED), 2), image_message(plain(RED), 3)
+    zero_size.width = 0
+    wrong_length.data = wrong_length.data[:-1]
+    for times, message in enumerate([zero_size, wrong_length], 4):
+        camera.publish(message)
+        probe.value(name, "refused/ImageError", str(times))
+    assert not [bottleneck for bottleneck in bottlenecks if bottleneck.header.stamp.sec]
+    probe.exchange(camera, image_message(plain(RED), 4), bottlenecks)
+    values = probe.status(name, lambda status, _: status.level == DiagnosticStatus.OK)
+    assert values["refused/ImageError"] == "5"
+    assert edge.end(signal.SIGTERM) == 0
+
+
+def remove_prefix(bundle: Path) -> None:
+    (bundle / "prefix.onnx").unlink()
+
+
+def damage_prefix(bundle: Path) -> None:
+    (bundle / "prefix.onnx").write_bytes(b"no network")
+
+
+@pytest.mark.parametrize("harm", [remove_prefix, damage_prefix])
+def test_an_unusable_bundle_is_told_and_a_good_one_then_taken(
+    harm: Callable[[Path], None], bundle: Bundle, probe: Probe, start: Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for path in bundle.folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    harm(folder)
+    edge = start("edge", "-p", f"bundle:={folder}", "-p", "diagnostics_period:=0.1")
+    probe.status("/edge", lambda status, _: status.level == DiagnosticStatus.ERROR)
+    assert "unconfigured" in probe.statuses["/edge"].message and "prefix.onnx" in probe.statuses["/edge"].message
+    assert edge.log.count("prefix.onnx") == 1
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(bundle.folder))
+    request = SetParameters.Request(parameters=[Parameter(name="bundle", value=value)])
+    assert probe.call(SetParameters, "/edge/set_parameters", request).results[0].successful
+    assert change_state(probe, "/edge", Transition.TRANSITION_CONFIGURE)
+    assert change_state(probe, "/edge", Transition.TRANSITION_ACTIVATE)
+    refusal = probe.call(SetParameters, "/edge/set_parameters", request).results[0]
+    assert not refusal.successful and "bundle" in refusal.reason
+    probe.exchange(
+        probe.publisher(Image, "/image_raw", CAMERA),
+        image_message(plain(RED), 1),
+        probe.listen(Bottleneck, "/bottleneck", NEWEST),
+    )
+    assert edge.end(signal.SIGTERM) == 0
+
+
+def test_a_lifecycle_manager_takes_it_up_and_down_again_and_again(bundle: Bundle, probe: Probe, start: Start) -> None:
+    edge = start("edge", "-p", f"bundle:={bundle.folder}", "-p", "autostart:=false")
+    bottlenecks = probe.listen(Bottleneck, "/bottleneck", NEWEST)
+    for second in range(2):
+        assert change_state(probe, "/edge", Transition.TRANSITION_CONFIGURE)
+        assert not change_state(probe, "/edge", Transition.TRANSITION_CONFIGURE)
+        assert not probe.node.count_subscribers("/image_raw")
+        assert change_state(probe, "/edge", Transition.TRANSITION_ACTIVATE)
+        camera = probe.publisher(Image, "/image_raw", CAMERA)
+        assert probe.exchange(camera, image_message(plain(RED), second), bottlenecks).sequence == 0
+        assert change_state(probe, "/edge", Transition.TRANSITION_DEACTIVATE)
+        probe.wait_for("the edge to unsubscribe", lambda: not probe.node.count_subscribers("/image_raw"))
+        assert change_state(probe, "/edge", Transition.TRANSITION_CLEANUP)
+        probe.node.destroy_publisher(camera)
+    assert change_state(probe, "/edge", Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert edge.end(signal.SIGTERM) == 0
+
+
+def test_mismatched_quality_of_service_names_both_sides(bundle: Bundle, probe: Probe, start: Start) -> None:
+    edge = start(
+        *("edge", "-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1"),
+        *("-p", "qos_overrides./image_raw.subscription.reliability:=reliable"),
+    )
+    probe.node.create_publisher(Image, "/image_raw", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+    probe.status("/edge: /image_raw", lambda status, _: "reliability" in status.message)
+    told = (
+        "/image_raw: reliability does not match, so nothing passes: /edge requests reliable, /probe offers best_effort"
+    )
+    assert probe.statuses["/edge: /image_raw"].message == told
+    assert edge.log.count(told) == 1
+    assert edge.end(signal.SIGINT) == 0
+
+
+def test_it_lives_through_a_clock_that_jumps_back(bundle: Bundle, probe: Probe, start: Start) -> None:
+    edge = start(
+        *("edge", "-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1", "-p", "use_sim_time:=true")
+    )
+    bottlenecks = probe.listen(Bottleneck, "/bottleneck", NEWEST)
+    clock = probe.publisher(Clock, "/clock", CAMERA)
+    camera = probe.publisher(Image, "/image_raw", CAMERA)
+    for second in (100, 50, 60):
+        clock.publish(Clock(clock=Time(sec=second)))
+        probe.exchange(camera, image_message(plain(RED), second), bottlenecks)
+    values = probe.status("/edge: /image_raw", lambda _, values: values["stamps_back"] == "1")
+    assert int(values["published"]) >= 3
+    assert edge.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("threads:=0", "threads"),
+        ("transport:=carrier_pigeon", "expected one of raw, compressed"),
+        ("bundle:=5", "bundle"),
+    ],
+)
+def test_a_parameter_that_cannot_be_ends_the_start(argument: str, words: str, start: Start) -> None:
+    edge = start("edge", "-p", argument)
+    assert edge.end() == 1
+    assert words in edge.log and "Traceback" not in edge.log

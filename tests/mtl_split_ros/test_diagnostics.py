@@ -1,0 +1,112 @@
+"""The account of a stream of frames: what is counted, what is logged, and how it is judged."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import Clock
+
+from mtl_split_core.errors import ImageError, InputError, PayloadError
+from mtl_split_ros import diagnostics
+from mtl_split_ros.diagnostics import Stream
+
+
+@dataclass
+class Log:
+    """Keeps what is logged."""
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def error(self, message: str) -> bool:
+        self.errors.append(message)
+        return True
+
+    def warning(self, message: str) -> bool:
+        self.warnings.append(message)
+        return True
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def stream(log: Log) -> Stream:
+    return Stream("/bottleneck", ("link", "decode"), (PayloadError,), ("dropped",), Clock(), log)
+
+
+def report(stream: Stream) -> tuple[DiagnosticStatus, dict[str, str]]:
+    status = stream.report("/server")
+    return status, {value.key: value.value for value in status.values}
+
+
+def test_before_the_first_frame_it_says_what_it_waits_for(stream: Stream) -> None:
+    status, values = report(stream)
+    assert (status.level, status.message) == (DiagnosticStatus.WARN, "waiting for /bottleneck")
+    assert (
+        values["age_ms"] == values["bytes_per_frame"] == values["stage_ms/link"] == values["stage_ms/decode"] == "n/a"
+    )
+    assert values["refused/PayloadError"] == values["dropped"] == "0"
+
+
+def test_medians_are_of_the_frames_since_the_last_report(stream: Stream) -> None:
+    for link, size in [(1.0, 100), (9.0, 300), (2.0, 200)]:
+        stream.received(Time(sec=1))
+        stream.published({"link": link}, size)
+    status, values = report(stream)
+    assert status.level == DiagnosticStatus.OK
+    assert (values["stage_ms/link"], values["bytes_per_frame"], values["published"]) == ("2.00", "200.00", "3")
+    status, values = report(stream)
+    assert (status.level, status.message) == (DiagnosticStatus.WARN, "no new frame on /bottleneck")
+    assert (values["stage_ms/link"], values["bytes_per_frame"], values["published"]) == ("n/a", "n/a", "3")
+
+
+@pytest.mark.parametrize(("answered", "level"), [(0, DiagnosticStatus.ERROR), (1, DiagnosticStatus.WARN)])
+def test_refused_frames_are_told(stream: Stream, answered: int, level: bytes) -> None:
+    for _ in range(answered):
+        stream.received(Time(sec=1))
+        stream.published({}, 1)
+    stream.received(Time(sec=1))
+    stream.refuse(PayloadError("payload is damaged"))
+    status, values = report(stream)
+    assert status.level == level and "payload is damaged" in status.message
+    assert values["refused/PayloadError"] == "1"
+
+
+def test_an_error_is_logged_once_and_a_flood_of_different_ones_is_held_back(
+    stream: Stream, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(error: InputError) -> None:
+        for _ in range(3):
+            stream.refuse(error)
+
+    for number in range(5):
+        refuse(PayloadError(f"payload {number}"))
+    refuse(ImageError("no pixels"))
+    assert log.errors == ["/bottleneck: payload 0", "/bottleneck: no pixels"]
+    monkeypatch.setattr(diagnostics, "REPORT_INTERVAL", 0.0)
+    later = Stream("/bottleneck", (), (), (), Clock(), log)
+    for number in (0, 1, 0, 1):
+        later.refuse(PayloadError(f"payload {number}"))
+    assert log.errors[2:] == ["/bottleneck: payload 0", "/bottleneck: payload 1"]
+
+
+def test_stamps_that_go_back_are_counted_and_nothing_else(stream: Stream) -> None:
+    for second in (5, 6, 2, 3):
+        stream.received(Time(sec=second))
+        stream.published({}, 1)
+    status, values = report(stream)
+    assert (status.level, values["stamps_back"], values["published"]) == (DiagnosticStatus.OK, "1", "4")
+
+
+def test_what_keeps_frames_away_is_told_until_some_arrive(stream: Stream, log: Log) -> None:
+    stream.warn("reliability does not match")
+    assert log.warnings == ["reliability does not match"]
+    assert report(stream)[0].message == report(stream)[0].message == "reliability does not match"
+    stream.received(Time(sec=1))
+    stream.published({}, 1)
+    assert report(stream)[0].level == DiagnosticStatus.OK
+    assert report(stream)[0].message == "no new frame on /bottleneck"

@@ -1,0 +1,57 @@
+"""Results survive the way through their messages."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Header
+from vision_msgs.msg import Classification as ClassificationMessage
+from vision_msgs.msg import Detection2DArray
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.scene import Classification, Detections
+from mtl_split_ros.messages import label_info, result_topic, to_classification, to_detections, to_message
+
+from ..processes import header
+
+LABELS = ("car", "traffic light", "dawn/dusk")
+
+
+@st.composite
+def detections(draw: st.DrawFn) -> Detections:
+    labels = draw(st.lists(st.sampled_from(LABELS), max_size=5).map(tuple))
+    pixels = st.integers(0, 8192).map(lambda eighths: eighths / 8)
+    corners = np.sort(draw(arrays(np.float32, (len(labels), 2, 2), elements=pixels)), axis=1)
+    scores = draw(arrays(np.float32, len(labels), elements=st.floats(0, 1, width=32)))
+    return Detections(corners.reshape(-1, 4), labels, scores)
+
+
+@given(found=detections())
+def test_detections(found: Detections) -> None:
+    message = deserialize_message(serialize_message(to_message(found, header(1))), Detection2DArray)
+    assert message.header == header(1)
+    read = to_detections(message)
+    assert read.labels == found.labels
+    np.testing.assert_array_equal(read.boxes, found.boxes)
+    np.testing.assert_array_equal(read.scores, found.scores)
+
+
+def test_a_classification_comes_best_first() -> None:
+    message = to_message(Classification(LABELS, np.array([0.25, 0.125, 0.625], np.float32)), header(2))
+    read = to_classification(deserialize_message(serialize_message(message), ClassificationMessage))
+    assert message.header == header(2)
+    assert read.labels == ("dawn/dusk", "car", "traffic light") and read.best == "dawn/dusk"
+    assert read.scores.tolist() == [0.625, 0.25, 0.125]
+
+
+def test_labels_are_numbered_in_order() -> None:
+    info = label_info(Task("weather", "classification", LABELS), Header(), 0.25)
+    assert [(entry.class_id, entry.class_name) for entry in info.class_map] == list(enumerate(LABELS))
+    assert info.threshold == 0.25
+
+
+def test_every_task_has_a_topic_of_its_own() -> None:
+    tasks = [Task("detection", "detection", LABELS), Task("lights", "detection", LABELS)]
+    tasks.append(Task("weather", "classification", LABELS))
+    assert list(map(result_topic, tasks)) == ["detections", "detections/lights", "classification/weather"]

@@ -1,0 +1,52 @@
+"""The end of a node's process on a fault: loud, with an exit code, and with nothing left running."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ..processes import PATIENCE, new_domain
+
+FAULTY_NODE = """
+from concurrent.futures import Future
+from rclpy.node import Node
+from mtl_split_ros.mailbox import Mailbox
+from mtl_split_ros.process import run
+
+class Faulty(Node):
+    def __init__(self):
+        super().__init__("faulty")
+        self.ended = Future()
+        self.mailbox = Mailbox(lambda sender, item: 1 / item, lambda sender, error: None)
+        self.mailbox.ended.add_done_callback(lambda ended: self.ended.set_exception(ended.exception()))
+        FAULT
+
+    def fail(self):
+        raise KeyError("in a callback")
+
+    def destroy_node(self):
+        self.mailbox.close()
+        super().destroy_node()
+
+raise SystemExit(run(Faulty))
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ('self.mailbox.put("car", 0)', "ZeroDivisionError"),
+        ("self.create_timer(0.01, self.fail)", "KeyError: 'in a callback'"),
+    ],
+)
+def test_a_fault_ends_the_process_with_its_exception(fault: str, words: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FAULTY_NODE.replace("FAULT", fault)],
+        env={**os.environ, "ROS_DOMAIN_ID": str(new_domain())},
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+        text=True,
+    )
+    assert ended.returncode == 1 and words in ended.stderr

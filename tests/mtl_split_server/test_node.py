@@ -1,0 +1,156 @@
+"""The server node as its neighbours see it: results per task and vehicle, what it refuses, labels, lifecycle, exit code."""
+
+import itertools
+import signal
+from array import array
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from mtl_split.msg import Bottleneck
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.halves import EdgeHalf
+from mtl_split_core.scene import Image as Picture
+from mtl_split_ros.messages import to_classification, to_detections
+from mtl_split_ros.qos import LATCHED, NEWEST, RESULT
+
+from ..conftest import Start
+from ..processes import Probe, header, image_message, plain
+from ..tiny_bundle import COLOURS, THING
+
+RED, GREEN, BLACK = (0, 0, 255), (0, 255, 0), (0, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def edge_half(bundle: Bundle) -> EdgeHalf:
+    return EdgeHalf(bundle)
+
+
+def bottleneck(edge: EdgeHalf, picture: Picture, second: int, sequence: int = 0) -> Bottleneck:
+    """What an edge node would send of a picture."""
+    return Bottleneck(
+        header=header(second),
+        sequence=sequence,
+        bundle=edge.bundle.fingerprint,
+        image_width=picture.shape[1],
+        image_height=picture.shape[0],
+        payload=array("B", edge.encode(picture)),
+    )
+
+
+def test_every_task_is_answered_with_the_header_also_where_nothing_is_found(
+    edge_half: EdgeHalf, probe: Probe, start: Start
+) -> None:
+    server = start("server", "-p", f"bundle:={edge_half.bundle.folder}")
+    detections = probe.listen(Detection2DArray, "/detections", RESULT)
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    edge = probe.publisher(Bottleneck, "/bottleneck", NEWEST)
+    red = bottleneck(edge_half, plain(RED, 640, 480), 1)
+    found = to_detections(probe.exchange(edge, red, detections))
+    # 640 x 480 is scaled by 1 / 15 into 64 x 32, where it leaves bars of 10.67 pixels left and right.
+    left, top, right, bottom = THING
+    expected = [(left - 10.5) * 15, top * 15, (right - 10.5) * 15, bottom * 15]
+    np.testing.assert_allclose(found.boxes, [expected], atol=10)
+    assert found.labels == ("thing",)
+    colour = to_classification(probe.exchange(edge, red, colours))
+    assert colour.labels[0] == "red" and set(colour.labels) == set(COLOURS)
+    assert all(better >= worse for better, worse in pairwise(colour.scores))
+    nothing = probe.exchange(edge, bottleneck(edge_half, plain(BLACK), 2, 1), detections)
+    assert not nothing.detections
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_refusals_are_told_once_and_counted_and_good_ones_still_answered(
+    edge_half: EdgeHalf, probe: Probe, start: Start
+) -> None:
+    name = "/server: /bottleneck"
+    server = start("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "diagnostics_period:=0.1")
+    probe.status(name, lambda status, _: status.message == "waiting for /bottleneck")
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
+    probe.exchange(edge, bottleneck(edge_half, plain(RED), 1), colours)
+    foreign = bottleneck(edge_half, plain(RED), 2)
+    foreign.bundle = "0123456789abcdef"
+    for times in range(1, 4):
+        edge.publish(foreign)
+        probe.value(name, "refused/OtherBundleError", str(times))
+    assert server.log.count("0123456789abcdef") == server.log.count(edge_half.bundle.fingerprint) == 1
+    mutated = bottleneck(edge_half, plain(RED), 3)
+    mutated.payload[-8] ^= 1
+    edge.publish(mutated)
+    probe.value(name, "refused/PayloadError", "1")
+    zero_size = bottleneck(edge_half, plain(RED), 4)
+    zero_size.image_width = 0
+    edge.publish(zero_size)
+    probe.value(name, "refused/PayloadError", "2")
+    assert probe.statuses[name].level == DiagnosticStatus.ERROR
+    assert {colour.header.stamp.sec for colour in colours} == {1}
+    probe.exchange(edge, bottleneck(edge_half, plain(GREEN), 5), colours)
+    probe.status(name, lambda status, _: status.level == DiagnosticStatus.OK)
+    assert server.end(signal.SIGINT) == 0
+
+
+def test_gaps_in_the_sequence_are_counted_and_a_new_edge_is_no_gap(
+    edge_half: EdgeHalf, probe: Probe, start: Start
+) -> None:
+    server = start("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "diagnostics_period:=0.1")
+    edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    probe.exchange(edge, bottleneck(edge_half, plain(RED), 1, 7), colours)
+    received = itertools.count(2)
+    for sequence, lost in [(8, "0"), (11, "2"), (0, "2"), (1, "2"), (3, "3")]:
+        edge.publish(bottleneck(edge_half, plain(RED), 1, sequence))
+        probe.value("/server: /bottleneck", "received", str(next(received)))
+        probe.value("/server: /bottleneck", "lost", lost)
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_two_vehicles_with_one_server(edge_half: EdgeHalf, probe: Probe, start: Start) -> None:
+    vehicles = {"/car1": (RED, "red"), "/fleet/car2": (GREEN, "green")}
+    server = start(
+        *("server", "-p", f"bundle:={edge_half.bundle.folder}", "-r", "__ns:=/fleet"),
+        *("-p", "vehicles:=['/car1', 'car2']", "-p", "diagnostics_period:=0.1"),
+    )
+    for second, (vehicle, (colour, word)) in enumerate(vehicles.items()):
+        edge = probe.publisher(Bottleneck, f"{vehicle}/bottleneck", NEWEST)
+        colours = probe.listen(Classification, f"{vehicle}/classification/colour", RESULT)
+        message = bottleneck(edge_half, plain(colour), second)
+        assert to_classification(probe.exchange(edge, message, colours)).best == word
+        assert all(answer.header == header(second) for answer in colours)
+        probe.status(f"/fleet/server: {vehicle}/bottleneck", lambda _, values: int(values["published"]) > 0)
+        # Somebody who comes late still gets the labels.
+        labels = probe.listen(LabelInfo, f"{vehicle}/label_info/colour", LATCHED)
+        assert [entry.class_name for entry in probe.first(labels).class_map] == list(COLOURS)
+    assert server.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("vehicles", ["['car 1']", "['car1', 'car1']"])
+def test_vehicles_that_are_no_namespaces(vehicles: str, probe: Probe, start: Start) -> None:
+    server = start("server", "-p", f"vehicles:={vehicles}", "-p", "diagnostics_period:=0.1")
+    probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
+    assert "vehicles" in probe.statuses["/server"].message
+    assert server.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("victim", ["edge", "server"])
+def test_one_of_the_pair_is_killed_and_started_again(victim: str, bundle: Bundle, probe: Probe, start: Start) -> None:
+    arguments = ("-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1")
+    pair = {name: start(name, *arguments) for name in ("edge", "server")}
+    bottlenecks = probe.listen(Bottleneck, "/bottleneck", NEWEST)
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    camera = probe.publisher(Image, "/image_raw", QoSProfile(depth=1))
+    probe.exchange(camera, image_message(plain(RED), 1), colours)
+    pair[victim].kill()
+    if victim == "server":
+        probe.exchange(camera, image_message(plain(RED), 2), bottlenecks)
+    pair[victim] = start(victim, *arguments)
+    probe.exchange(camera, image_message(plain(GREEN), 3), colours)
+    if victim == "server":
+        assert all(later.sequence > earlier.sequence for earlier, later in pairwise(bottlenecks))
+    for process, number in zip(pair.values(), (signal.SIGINT, signal.SIGTERM), strict=True):
+        assert process.end(number) == 0

@@ -1,0 +1,79 @@
+"""A bundle that loads in milliseconds and whose answers are plain to see.
+
+`colour` is the strongest of the picture's three colours; `detection` finds one thing in the middle of the picture, with
+the picture's brightness as its score, so nothing in a dark picture.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto, TensorProto, checker, helper, numpy_helper, save
+
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, write_manifest
+
+WIDTH, HEIGHT = 64, 32
+COLOURS = ("blue", "green", "red")
+THING = (16.0, 8.0, 48.0, 24.0)
+"""The thing's box, x1, y1, x2, y2 in pixels of the input."""
+
+
+def write_tiny_bundle(folder: Path, name: str = "tiny") -> Bundle:
+    """Write the bundle; another name gives it another fingerprint."""
+    folder.mkdir(parents=True)
+    save(_prefix(), folder / PREFIX)
+    save(_suffix(), folder / SUFFIX)
+    manifest = {
+        "name": name,
+        "tasks": [
+            {"name": "detection", "kind": "detection", "labels": ["thing"]},
+            {"name": "colour", "kind": "classification", "labels": COLOURS},
+        ],
+        "input": {"width": WIDTH, "height": HEIGHT},
+        "split_point": "pool",
+        "bottleneck": {"channels": 3, "height": 2, "width": 4},
+        "operating_points": [{"name": "fine", "step": 2.0}, {"name": "coarse", "step": 8.0}],
+    }
+    return write_manifest(folder, manifest)
+
+
+def _prefix() -> ModelProto:
+    nodes = [
+        helper.make_node("Cast", ["image"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["numbers"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["latents"], kernel_shape=[16, 16], strides=[16, 16]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, HEIGHT, WIDTH, 3])
+    return _model("prefix", nodes, [image], {"latents": [1, 3, 2, 4]}, {})
+
+
+def _suffix() -> ModelProto:
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["latents"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["colours"]),
+        helper.make_node("Softmax", ["colours"], ["colour"]),
+        helper.make_node("ReduceMean", ["colours"], ["brightness"], keepdims=1),
+        helper.make_node("Div", ["brightness", "white"], ["score"]),
+        helper.make_node("Unsqueeze", ["score", "axis"], ["detection.scores"]),
+        helper.make_node("Identity", ["box"], ["detection.boxes"]),
+    ]
+    latents = helper.make_tensor_value_info("latents", TensorProto.FLOAT, [1, 3, 2, 4])
+    outputs = {"colour": [1, 3], "detection.scores": [1, 1, 1], "detection.boxes": [1, 1, 4]}
+    constants = {
+        "white": np.array([255], np.float32),
+        "axis": np.array([2], np.int64),
+        "box": np.array([[THING]], np.float32),
+    }
+    return _model("suffix", nodes, [latents], outputs, constants)
+
+
+def _model(name: str, nodes: list, inputs: list, outputs: dict[str, list[int]], constants: dict) -> ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        name,
+        inputs,
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape) for output, shape in outputs.items()],
+        [numpy_helper.from_array(value, constant) for constant, value in constants.items()],
+    )
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
+    checker.check_model(model)
+    return model
