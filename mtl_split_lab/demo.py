@@ -158,7 +158,7 @@ def _record(
             continue
         if now < check_at and not stop.is_set():
             continue
-        check_at = ended_at = now
+        check_at, ended_at = now + CHECK_INTERVAL, now
         recording.last = _last_frame(recorder, frames, stop.is_set())
         if stop.is_set() and recording.last is None:
             break
