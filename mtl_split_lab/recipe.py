@@ -18,6 +18,7 @@ class Recipe:
     input_size: width and height of the network's input in pixels; bottleneck_channels: channels that cross the link;
     quantisation_step: the latents, of unit variance, are sent as multiples of it; simulated_pictures: how many pictures
     of the simulated street are drawn for training; batch: pictures per step; epochs: how often each picture is seen;
+    crop, crop_epochs: for so many epochs only windows of this width and height are seen, around the objects;
     learning_rate: the highest of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
     """
 
@@ -30,6 +31,8 @@ class Recipe:
     quantisation_step: float
     simulated_pictures: int
     batch: int
+    crop: Size
+    crop_epochs: int
     epochs: int
     learning_rate: float
     weight_decay: float
@@ -52,5 +55,12 @@ def load_recipe(path: Path) -> Recipe:
         tasks = tuple(Task(task["name"], task["kind"], tuple(task["labels"])) for task in values.pop("tasks"))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: tasks need name, kind and labels ({error!r})") from error
-    width, height = values.pop("input_size")
-    return Recipe(tasks=tasks, input_size=(width, height), **values)
+    sizes = {name: _size(path, name, values.pop(name)) for name in ("input_size", "crop")}
+    return Recipe(tasks=tasks, **sizes, **values)
+
+
+def _size(path: Path, name: str, value: object) -> Size:
+    match value:
+        case [int(width), int(height)]:
+            return width, height
+    raise ValueError(f"{path}: {name} is {value!r}, expected [width, height] in pixels")

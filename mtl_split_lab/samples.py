@@ -1,7 +1,7 @@
 """Training samples: labelled pictures as padded tensors for all tasks at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from mtl_split_core.scene import Floats, Image, Size, Truth
 from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_net.losses import UNKNOWN, Objects
 
+LEAST_VISIBLE = 0.3
+"""Objects of which less is to be seen are to be ignored, as in the simulated street."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -25,13 +28,19 @@ class Sample:
 
 
 class Samples(Dataset[Sample]):
-    """Labelled pictures, letterboxed to the input's size; mirrored by chance where `augment` is set."""
+    """Labelled pictures, letterboxed to the input's size; mirrored by chance where `augment` is set.
 
-    def __init__(self, pictures: Sequence[LabelledPicture], input_size: Size, augment: bool) -> None:
+    Where `crop` is a size (width, height), only that much of the input around one of its objects is served.
+    """
+
+    def __init__(
+        self, pictures: Sequence[LabelledPicture], input_size: Size, augment: bool = False, crop: Size | None = None
+    ) -> None:
         """Serve `pictures` for a network with inputs of `input_size`."""
         self._pictures = pictures
         self._input_size = input_size
         self._augment = augment
+        self._crop = crop
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -45,8 +54,8 @@ class Samples(Dataset[Sample]):
         image, boxes = letterbox.apply(image), letterbox.to_input(picture.truth.boxes)
         if self._augment and torch.rand(()) < 0.5:
             image, boxes = _mirror(image, boxes)
-        truth = picture.truth
-        return Sample(image, Truth(boxes, truth.labels, truth.visible, truth.ignore, truth.classes, truth.labelled))
+        sample = Sample(image, replace(picture.truth, boxes=boxes))
+        return sample if self._crop is None else _crop(sample, self._crop)
 
 
 def _mirror(image: Image, boxes: Floats) -> tuple[Image, Floats]:
@@ -56,7 +65,35 @@ def _mirror(image: Image, boxes: Floats) -> tuple[Image, Floats]:
     return np.ascontiguousarray(image[:, ::-1]), mirrored
 
 
-@dataclass(frozen=True)
+def _crop(sample: Sample, size: Size) -> Sample:
+    """Cut a window out of a sample, at random around a random object; what is mostly outside of it is to be ignored."""
+    truth = sample.truth
+    room = np.array(sample.image.shape[1::-1]) - size
+    middles = (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2
+    chance = torch.rand(3).numpy()
+    middle = middles[int(chance[0] * len(middles))] if len(middles) else np.array(sample.image.shape[1::-1]) / 2
+    left, top = np.clip(middle - chance[1:] * size, 0, room).astype(int)
+    window = np.array([left, top, left + size[0], top + size[1]], np.float32)
+    boxes = np.clip(truth.boxes, np.tile(window[:2], 2), np.tile(window[2:], 2))
+    inside = _areas(boxes) / np.maximum(_areas(truth.boxes), 1e-6)
+    kept = inside > 0
+    cut = Truth(
+        boxes[kept] - np.tile(window[:2], 2),
+        tuple(label for label, keep in zip(truth.labels, kept, strict=True) if keep),
+        truth.visible[kept],
+        truth.ignore[kept] | (inside[kept] * truth.visible[kept] < LEAST_VISIBLE),
+        truth.classes,
+        truth.labelled,
+    )
+    return Sample(np.ascontiguousarray(sample.image[top : top + size[1], left : left + size[0]]), cut)
+
+
+def _areas(boxes: Floats) -> Floats:
+    areas: Floats = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return areas
+
+
+@dataclass  # not frozen: Lightning moves batches to the processor's or the GPU's memory in place
 class Batch:
     """N pictures, uint8 (N, height, width, 3), and per task its objects or its label indices (N,)."""
 

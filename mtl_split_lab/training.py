@@ -40,13 +40,29 @@ def build_network(recipe: Recipe) -> MultiTaskNetwork:
 class Training(lightning.LightningModule):
     """One step of training: the tasks' losses, added up."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        """Train the network of a recipe."""
+    def __init__(self, recipe: Recipe, pictures: list[LabelledPicture], held_out: list[LabelledPicture]) -> None:
+        """Train the network of a recipe on `pictures`, and watch its losses on those `held_out`."""
         super().__init__()
         self.recipe = recipe
+        self._pictures = pictures
+        self._held_out = held_out
         self.network = build_network(recipe)
         # Half of the time on a processor, and never more.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
+        crop = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
+        samples = Samples(self._pictures, self.recipe.input_size, augment=True, crop=crop)
+        return self._loader(samples, shuffle=True, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Whole pictures that are not trained on."""
+        return self._loader(Samples(self._held_out, self.recipe.input_size))
+
+    def _loader(self, samples: Samples, **options: bool) -> DataLoader[Sample]:
+        collate_fn = partial(collate, tasks=self.recipe.tasks)
+        return DataLoader(samples, self.recipe.batch, num_workers=1, collate_fn=collate_fn, **options)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of one batch."""
@@ -85,45 +101,35 @@ class Training(lightning.LightningModule):
 def train(recipe_path: Path, run: Path, processes: int) -> None:
     """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
 
-    `processes` draw the simulated pictures. Leaves the recipe, the checkpoints and the losses in the folder.
+    `processes` draw the simulated pictures. Leaves the recipe, the checkpoints and the losses in the folder. Raises
+    ValueError for a recipe that cannot be, or a folder with a training of another one.
     """
     recipe = load_recipe(recipe_path)
     lightning.seed_everything(recipe.seed, workers=True)
     run.mkdir(parents=True, exist_ok=True)
-    if recipe_path.resolve() != (run / RECIPE).resolve():
+    if not (run / RECIPE).exists():
         shutil.copyfile(recipe_path, run / RECIPE)
+    elif load_recipe(run / RECIPE) != recipe:
+        raise ValueError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
     size = recipe.input_size
     drawn = draw_pictures(run / "training", recipe.simulated_pictures, TRAINING_SEEDS, size, processes)
     held_out = draw_pictures(run / "validation", recipe.simulated_pictures // 20, VALIDATION_SEEDS, size, processes)
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
         default_root_dir=run,
-        logger=CSVLogger(run, name="", version="losses"),
+        logger=CSVLogger(run, name="losses"),
         callbacks=[
             ModelCheckpoint(run, filename="epoch-{epoch}", auto_insert_metric_name=False, save_last=True),
             EMAWeightAveraging(decay=0.998),
             LearningRateMonitor(),
         ],
+        reload_dataloaders_every_n_epochs=1,
         gradient_clip_val=10.0,
         num_sanity_val_steps=0,
     )
     checkpoint = run / CHECKPOINT
     trainer.fit(
-        Training(recipe),
-        _loader(recipe, read_pictures(drawn), augment=True),
-        _loader(recipe, read_pictures(held_out), augment=False),
+        Training(recipe, read_pictures(drawn), read_pictures(held_out)),
         ckpt_path=checkpoint if checkpoint.exists() else None,
         weights_only=True,
-    )
-
-
-def _loader(recipe: Recipe, pictures: list[LabelledPicture], augment: bool) -> DataLoader[Sample]:
-    return DataLoader(
-        Samples(pictures, recipe.input_size, augment),
-        recipe.batch,
-        shuffle=augment,
-        drop_last=augment,
-        num_workers=1,
-        persistent_workers=True,
-        collate_fn=partial(collate, tasks=recipe.tasks),
     )

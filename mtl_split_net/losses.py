@@ -13,7 +13,7 @@ BEST_POINTS = 10
 """How many points learn each object."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Objects:
     """The true objects of N pictures, padded to M.
 
