@@ -38,7 +38,9 @@ IGNORE = "ignore"
 PARAMETERS = Parameters(
     "camera",
     Parameter(
-        "source", "`sim`, `sim:SEED`, `video:PATH` or `images:FOLDER` (with its subfolders; JPEG and PNG by name)."
+        "source",
+        "`sim` (a new simulated street every 2 s), `sim:SEED` (one street), `video:PATH` or `images:FOLDER` (JPEG and PNG"
+        " by name, with subfolders).",
     ),
     Parameter("rate", "Frames per second; 0: a video's own, 15 for other sources.", range=(0.0, RATES[1])),
     Parameter("frames", "Frames after which the stream ends; 0: all there are.", range=(0, 2**53)),
@@ -129,7 +131,7 @@ class CameraNode(Node):
             header=header,
             image=raw,
             compressed=self._compress(image, header) if self._compressed else None,
-            info=_camera_info(header, width, height, self._focal_length),
+            info=_camera_info(header, width, height, self._focal_length()),
             truth={} if truth is None else _truth_messages(truth, header),
         )
 

@@ -19,6 +19,9 @@ DEFAULT_RATE = 15.0
 RATES = (0.1, 240.0)
 """The lowest and the highest number of frames per second."""
 
+SECONDS_PER_STREET = 2.0
+"""How long the source "sim" stays on one simulated street."""
+
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -26,25 +29,55 @@ PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 class Source:
     """An opened source.
 
-    rate: frames per second at which it is to be shown; frames: its pictures, in order; focal_length: in pixels, None if
-    unknown.
+    rate: frames per second at which it is to be shown; frames: its pictures, in order; focal_length: tells that of the
+    latest picture's camera in pixels, None if unknown.
     """
 
     rate: float
     frames: Iterator[Frame]
-    focal_length: float | None = None
+    focal_length: Callable[[], float | None] = lambda: None
+
+
+class Streets:
+    """One simulated street after another, so that every kind of street, weather and time of day comes by."""
+
+    def __init__(self, size: Size, rate: float) -> None:
+        """Draw pictures of `size` (width, height), `rate` per second of simulated time."""
+        self._size = size
+        self._rate = rate
+        self._shown = 0
+        self._street = Street(0, size, rate)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> Frame:
+        """Return the next picture; after SECONDS_PER_STREET it is one of the next street."""
+        street, frame = divmod(self._shown, max(1, round(SECONDS_PER_STREET * self._rate)))
+        if self._shown and frame == 0:
+            self._street = Street(street, self._size, self._rate)
+        self._shown += 1
+        return next(self._street)
+
+    def focal_length(self) -> float:
+        """Return the focal length of the present street's camera in pixels."""
+        return self._street.focal_length
 
 
 def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callable[[str], None]) -> Source:
-    """Open "sim", "sim:SEED", "video:PATH" or "images:FOLDER".
+    """Open "sim" (one simulated street after another), "sim:SEED" (one street), "video:PATH" or "images:FOLDER".
 
     rate: frames per second, 0 for the source's own; size: (width, height) of simulated pictures; loop: begin again at
     the end; skipped: told in words about every picture that cannot be read. Raises InputError for an unknown source,
     and for a missing, unreadable or empty one, at the latest with its first frame.
     """
     kind, _, argument = name.partition(":")
+    if name == "sim":
+        streets = Streets(size, rate or DEFAULT_RATE)
+        return Source(rate or DEFAULT_RATE, streets, streets.focal_length)
     if kind == "sim":
-        return _open_street(argument or "0", rate or DEFAULT_RATE, size)
+        return _open_street(argument, rate or DEFAULT_RATE, size)
     if kind == "video" and argument:
         path = Path(argument).expanduser()
         return Source(rate or _video_rate(path), _repeat(lambda: _video_frames(path), loop, path))
@@ -59,7 +92,7 @@ def _open_street(seed: str, rate: float, size: Size) -> Source:
     if not seed.isdecimal():
         raise InputError(f"source is 'sim:{seed}', expected a whole number as its seed")
     street = Street(int(seed), size, rate)
-    return Source(rate, street, street.focal_length)
+    return Source(rate, street, lambda: street.focal_length)
 
 
 def _video_rate(path: Path) -> float:

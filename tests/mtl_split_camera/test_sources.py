@@ -104,6 +104,18 @@ def test_the_street_comes_with_its_truth_and_with_the_seed_that_was_asked_for() 
     assert not np.array_equal(image, next(opened("sim").frames)[0])
 
 
+def test_a_new_street_comes_every_two_seconds() -> None:
+    source = opened("sim", rate=2.0)
+    pictures, lengths = [], []
+    for _ in range(5):
+        pictures.append(next(source.frames)[0])
+        lengths.append(source.focal_length())
+    first, second = Street(0, (160, 96), 2.0), Street(1, (160, 96), 2.0)
+    np.testing.assert_array_equal(pictures[0], next(first)[0])
+    np.testing.assert_array_equal(pictures[4], next(second)[0])
+    assert lengths == [first.focal_length] * 4 + [second.focal_length]
+
+
 @pytest.mark.parametrize("name", ["", "camera", "sim:x", "sim:-1", "video:", "images", "webcam:0"])
 def test_an_unknown_source_is_named(name: str) -> None:
     with pytest.raises(InputError, match=f"'{name}'"):
