@@ -39,8 +39,8 @@ PARAMETERS = Parameters(
     "camera",
     Parameter(
         "source",
-        "`sim` (a new simulated street every 2 s), `sim:SEED` (one street), `video:PATH` or `images:FOLDER` (JPEG and PNG"
-        " by name, with subfolders).",
+        "`sim` (a new simulated street every 2 s), `sim:SEED` (one street), `video:PATH` or `images:FOLDER` (JPEG and"
+        " PNG by name, with subfolders).",
     ),
     Parameter("rate", "Frames per second; 0: a video's own, 15 for other sources.", range=(0.0, RATES[1])),
     Parameter("frames", "Frames after which the stream ends; 0: all there are.", range=(0, 2**53)),
