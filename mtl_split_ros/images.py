@@ -1,5 +1,6 @@
-"""Camera messages to pictures: checked first, then converted with as little copying as the encoding allows."""
+"""Camera messages to pictures: checked first, then converted by cv_bridge, or by rosbags-image where that is missing."""
 
+from types import SimpleNamespace
 from typing import TypeAlias
 
 import cv2
@@ -11,28 +12,42 @@ from mtl_split_core.errors import ImageError
 from mtl_split_core.halves import LARGEST_SIDE
 from mtl_split_core.scene import Image
 
+try:
+    from cv_bridge import CvBridge, CvBridgeError
+except ImportError:  # it comes with ROS 2 distributions only
+    from rosbags.image import ImageError as CvBridgeError
+    from rosbags.image import image_to_cvimage
+
+    def _to_bgr(message: RawImage) -> np.ndarray:
+        # rosbags-image takes rows without padding between them.
+        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+        pixels = np.ascontiguousarray(rows[:, : message.width * _BYTES_PER_PIXEL[message.encoding]])
+        size = {"height": message.height, "width": message.width}
+        bare = SimpleNamespace(**size, encoding=message.encoding, is_bigendian=message.is_bigendian, data=pixels)
+        return np.asarray(image_to_cvimage(bare, "bgr8"))
+else:
+
+    def _to_bgr(message: RawImage) -> np.ndarray:
+        return np.asarray(CvBridge().imgmsg_to_cv2(message, "bgr8"))
+
+
 CameraMessage: TypeAlias = RawImage | CompressedImage
 
-# Bytes per pixel, and OpenCV's conversion to blue-green-red (None: it already is).
-# OpenCV names a Bayer pattern by its second row, from the second column.
-_ENCODINGS: dict[str, tuple[int, int | None]] = {
-    "bgr8": (3, None),
-    "8UC3": (3, None),
-    "rgb8": (3, cv2.COLOR_RGB2BGR),
-    "bgra8": (4, cv2.COLOR_BGRA2BGR),
-    "rgba8": (4, cv2.COLOR_RGBA2BGR),
-    "mono8": (1, cv2.COLOR_GRAY2BGR),
-    "bayer_rggb8": (1, cv2.COLOR_BayerBG2BGR),
-    "bayer_bggr8": (1, cv2.COLOR_BayerRG2BGR),
-    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2BGR),
-    "bayer_grbg8": (1, cv2.COLOR_BayerGB2BGR),
-    "uyvy": (2, cv2.COLOR_YUV2BGR_UYVY),
-    "yuv422": (2, cv2.COLOR_YUV2BGR_UYVY),
-    "yuyv": (2, cv2.COLOR_YUV2BGR_YUY2),
-    "yuv422_yuy2": (2, cv2.COLOR_YUV2BGR_YUY2),
+_BYTES_PER_PIXEL = {
+    "bgr8": 3,
+    "rgb8": 3,
+    "bgra8": 4,
+    "rgba8": 4,
+    "mono8": 1,
+    "bayer_rggb8": 1,
+    "bayer_bggr8": 1,
+    "bayer_gbrg8": 1,
+    "bayer_grbg8": 1,
+    "yuv422": 2,
+    "yuv422_yuy2": 2,
 }
 
-ENCODINGS = tuple(_ENCODINGS)
+ENCODINGS = tuple(_BYTES_PER_PIXEL)
 """The encodings of sensor_msgs/Image that can be converted."""
 
 
@@ -45,20 +60,21 @@ def to_picture(message: CameraMessage) -> Image:
 
 
 def _convert(message: RawImage) -> Image:
-    if message.encoding not in _ENCODINGS:
+    if message.encoding not in _BYTES_PER_PIXEL:
         raise ImageError(f"encoding is {message.encoding[:80]!r}, expected one of {', '.join(ENCODINGS)}")
-    channels, conversion = _ENCODINGS[message.encoding]
+    pixel = _BYTES_PER_PIXEL[message.encoding]
     width, height, step = message.width, message.height, message.step
     _check_size(width, height)
-    if channels == 2 and width % 2:
+    if pixel == 2 and width % 2:
         raise ImageError(f"width is {width}, expected an even number for encoding {message.encoding}")
-    if step < width * channels:
-        raise ImageError(f"step is {step} bytes, expected at least {width} pixels * {channels} for {message.encoding}")
+    if step < width * pixel:
+        raise ImageError(f"step is {step} bytes, expected at least {width} pixels * {pixel} for {message.encoding}")
     if len(message.data) != step * height:
         raise ImageError(f"data has {len(message.data)} bytes, expected {height} rows * {step} = {step * height}")
-    shape, strides = (height, width, channels), (step, channels, 1)
-    pixels: Image = np.ndarray(shape, np.uint8, message.data, strides=strides)
-    return pixels if conversion is None else _picture(cv2.cvtColor(pixels, conversion))
+    try:
+        return _picture(_to_bgr(message))
+    except (CvBridgeError, cv2.error) as error:
+        raise ImageError(f"{width} * {height} pixels of {message.encoding} cannot be converted: {error}") from error
 
 
 def _decompress(message: CompressedImage) -> Image:

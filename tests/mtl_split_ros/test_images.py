@@ -11,8 +11,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from mtl_split_core.errors import ImageError
 from mtl_split_ros.images import ENCODINGS, to_picture
 
-BYTES_PER_PIXEL = {"8UC3": 3, "bgr8": 3, "rgb8": 3, "bgra8": 4, "rgba8": 4}
-TWO_BYTES = {"uyvy", "yuv422", "yuyv", "yuv422_yuy2"}
+BYTES_PER_PIXEL = {"bgr8": 3, "rgb8": 3, "bgra8": 4, "rgba8": 4}
+TWO_BYTES = {"yuv422", "yuv422_yuy2"}
 
 
 def raw(encoding: str, width: int, height: int, padding: int = 0) -> Image:
