@@ -15,6 +15,7 @@
 The type of a parameter is the type of its default. `PARAMETERS.markdown()` is the table in the README.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,7 @@ class Parameters:
         for name, default in self.defaults().items():
             row = self._rows[name]
             kind = RosParameter.Type.from_parameter_value(default).name.lower()
-            lines.append(f"| `{name}` | {kind} | `{default!r}` | {row.expected} | {row.description} |")
+            lines.append(f"| `{name}` | {kind} | `{json.dumps(default)}` | {row.expected} | {row.description} |")
         return "\n".join(lines) + "\n"
 
 
