@@ -1,6 +1,8 @@
 """The camera node: shows a simulated street, a video or a folder of pictures at a steady pace."""
 
 import array
+import math
+import time
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +33,9 @@ IMAGE = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 
 FRAMES_AHEAD = 2
 """Frames that are drawn or read before their time."""
+
+DISCOVERY = 1.0
+"""Seconds within which a subscriber that is known here comes to know this node."""
 
 IGNORE = "ignore"
 """The `id` of an object in ground_truth/detections that is to be ignored in scoring."""
@@ -91,6 +96,7 @@ class CameraNode(Node):
         self._counts = Counter(published=0, missed=0, skipped=0)
         self._reported = 0
         self._last: int | None = None
+        self._audience_since = math.inf
         self._state = f"waiting for subscribers of {self.resolve_topic_name('image_raw')}"
         self._image = advertise(self, RawImage, "image_raw", IMAGE)
         self._compressed = (
@@ -140,7 +146,7 @@ class CameraNode(Node):
         return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=_bytes(jpeg))
 
     def _publish_next(self) -> None:
-        if self._last is None and self._subscribers() < self._values["wait_for_subscribers"]:
+        if self._last is None and not self._has_audience():
             return
         if not self._ahead[0].done():
             return
@@ -151,9 +157,15 @@ class CameraNode(Node):
         self._ahead.append(self._pool.submit(self._prepare_next))
         self._publish(prepared)
 
-    def _subscribers(self) -> int:
+    def _has_audience(self) -> bool:
+        """Whether as many subscribers as are to be waited for know this camera too."""
+        wanted = self._values["wait_for_subscribers"]
         publishers = [self._image, self._compressed] if self._compressed else [self._image]
-        return sum(publisher.get_subscription_count() for publisher in publishers)
+        if sum(publisher.get_subscription_count() for publisher in publishers) < wanted:
+            self._audience_since = math.inf
+        else:
+            self._audience_since = min(self._audience_since, time.monotonic())
+        return not wanted or time.monotonic() - self._audience_since > DISCOVERY
 
     def _publish(self, prepared: Prepared) -> None:
         now = self.get_clock().now()

@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--timeout",
         type=float,
-        default=30.0,
+        default=60.0,
         help="seconds without a result after which to give up (default: %(default)s)",
     )
     add("--attach", action="store_true", help="start nothing; record nodes that run already, in this node's namespace")

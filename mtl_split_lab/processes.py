@@ -68,7 +68,8 @@ class Processes:
                 process.wait()
                 complaints.append(f"the {name} did not stop within {SECONDS_TO_STOP:g} s and was killed")
             else:
-                if process.returncode:
+                # Killed by the signal itself: it had not yet begun to listen to it.
+                if process.returncode not in (0, -signal.SIGINT):
                     complaints.append(f"the {name} stopped with exit code {process.returncode}; see {self._log(name)}")
         self._running.clear()
         return complaints

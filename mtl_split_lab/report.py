@@ -113,7 +113,7 @@ def write_pictures(recording: Recording, folder: Path) -> None:
     chosen = [stamps[i] for i in np.linspace(0, len(stamps) - 1, min(PICTURES_ON_SHEET, len(stamps))).astype(int)]
     sheet = contact_sheet(list(_annotated(recording, chosen, labels, fit(size, SMALL))))
     cv2.imwrite(str(folder / "contact_sheet.png"), sheet)
-    video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames"), labels, fit(size, LARGE))
+    video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames", disable=None), labels, fit(size, LARGE))
     _write_video(folder / "annotated.mp4", video, _rate(stamps) or 1.0)
 
 
