@@ -110,7 +110,8 @@ def write_pictures(recording: Recording, folder: Path) -> None:
     labels = [label for task in recording.tasks if task.kind == "detection" for label in task.labels]
     first = recording.pictures.get(stamps[0])
     size = (first.shape[1], first.shape[0])
-    chosen = [stamps[i] for i in np.linspace(0, len(stamps) - 1, min(PICTURES_ON_SHEET, len(stamps))).astype(int)]
+    answered = [stamp for stamp in stamps if recording.is_complete(recording.frames[stamp])] or stamps
+    chosen = [answered[i] for i in np.linspace(0, len(answered) - 1, min(PICTURES_ON_SHEET, len(answered))).astype(int)]
     sheet = contact_sheet(list(_annotated(recording, chosen, labels, fit(size, SMALL))))
     cv2.imwrite(str(folder / "contact_sheet.png"), sheet)
     video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames", disable=None), labels, fit(size, LARGE))

@@ -1,6 +1,7 @@
 """The camera node as its neighbours see it: what it publishes, at which stamps, and how it ends."""
 
 import signal
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ def nanoseconds(stamp: Time) -> int:
     return int(stamp.sec * 10**9 + stamp.nanosec)
 
 
-def stamp_of_last(messages: list[Any]) -> int | None:
-    return nanoseconds(messages[-1].header.stamp) if messages else None
+def has_last(messages: list[Any], stamp: int) -> bool:
+    return bool(messages) and nanoseconds(messages[-1].header.stamp) == stamp
 
 
 def test_a_short_street_with_everything_that_is_known_of_it(probe: Probe, start: Start) -> None:
@@ -60,7 +61,7 @@ def test_a_short_street_with_everything_that_is_known_of_it(probe: Probe, start:
 
     truths = {stamp: truth for stamp, (_, truth) in zip(stamps, expected, strict=True)}
     for messages in (objects, weathers, infos):
-        probe.wait_for("the last of everything", lambda messages=messages: stamp_of_last(messages) == stamps[-1])
+        probe.wait_for("the last of everything", partial(has_last, messages, stamps[-1]))
         messages[:] = [message for message in messages if nanoseconds(message.header.stamp) in truths]
     for message in objects:
         truth = truths[nanoseconds(message.header.stamp)]

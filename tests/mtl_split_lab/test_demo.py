@@ -156,6 +156,21 @@ def test_somebody_elses_camera(demo: StartDemo, bundle: Bundle, start: Start, do
     assert run.summary()["accuracy"] is None or "classification" not in run.summary()["accuracy"]
 
 
+def test_nodes_that_run_already_are_recorded_in_their_namespace(
+    demo: StartDemo, bundle: Bundle, start: Start, domain: int
+) -> None:
+    own = ("-r", "__ns:=/car1", "-p")
+    start("server", "-p", f"bundle:={bundle.folder}", "-p", "vehicles:=[car1, car2]")
+    start("edge", *own, f"bundle:={bundle.folder}")
+    start("camera", *own, "width:=320", "-p", "height:=180", "-p", "frames:=20", "-p", "wait_for_subscribers:=2")
+    arguments = ("--attach", "--bundle", str(bundle.folder), "--ros-args", "-r", "__ns:=/car1")
+    run = demo(*arguments, ROS_DOMAIN_ID=str(domain))
+    code, output = run.end()
+    assert code == 0, output
+    assert run.nodes() == {}, "it started none"
+    assert run.summary()["frames_sent"] > 0
+
+
 def test_a_camera_that_is_not_there_is_named(demo: StartDemo, bundle: Bundle, domain: int) -> None:
     arguments = ("--source", "topic:/front/image", "--timeout", "5", "--bundle", str(bundle.folder))
     code, output = demo(*arguments, ROS_DOMAIN_ID=str(domain)).end()

@@ -112,4 +112,6 @@ def test_the_video_has_every_frame_and_the_sheet_is_one_picture(recording: Recor
     # The pictures grow brighter from frame to frame.
     means = [float(picture[: height // 2].mean()) for picture in pictures]
     assert means == sorted(means)
-    assert cv2.imread(str(tmp_path / "contact_sheet.png")).shape[1] > 3 * 600
+    sheet = cv2.imread(str(tmp_path / "contact_sheet.png"))
+    assert sheet is not None
+    assert sheet.shape[1] > 3 * 600

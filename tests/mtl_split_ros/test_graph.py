@@ -119,7 +119,7 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path) 
 
     description = get_launch_description_from_python_launch_file(str(path))
     context = LaunchContext()
-    nodes = []
+    nodes: list[object] = []
     for entity in description.entities:
         if isinstance(entity, DeclareLaunchArgument):
             assert entity.description
