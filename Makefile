@@ -4,7 +4,7 @@ SHELL := bash
 
 SOURCE ?= sim
 FRAMES ?= 300
-RATE ?= 15
+RATE ?= 0
 OUT ?= out/demo
 
 RUN := ros2_ws/run
@@ -39,7 +39,8 @@ BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
 	@echo 'make demo    camera, edge and server on the simulated street; results in $(OUT)'
-	@echo '             SOURCE=sim | video:PATH | images:FOLDER | topic:NAME   FRAMES=300   RATE=15   OUT=out/demo'
+	@echo '             SOURCE=sim | video:PATH | images:FOLDER | topic:NAME   OUT=out/demo'
+	@echo '             FRAMES=300 (0: all there are)   RATE=0 (frames per second; 0: own rate of a video, else 15)'
 	@echo 'make test    ruff, mypy and all tests'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
