@@ -7,6 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
+from rclpy.validate_namespace import validate_namespace
+from rclpy.validate_topic_name import validate_topic_name
+
 from mtl_split_core.errors import InputError
 
 Value = bool | int | float | str | list[str]
@@ -22,7 +26,10 @@ COMPRESSED = "/compressed"
 
 @dataclass(frozen=True)
 class Process:
-    """One node in a process of its own: an executable of this package and what it is given."""
+    """One node in a process of its own: an executable of this package and what it is given.
+
+    Raises InputError for a namespace that ROS does not allow.
+    """
 
     executable: str
     name: str
@@ -32,6 +39,14 @@ class Process:
     arguments: tuple[str, ...] = ()
     params_file: str = ""
     log_level: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            validate_namespace(f"/{self.namespace.strip('/')}")
+        except InvalidNamespaceException as error:
+            raise InputError(
+                f"namespace is {self.namespace!r}, expected names of letters, digits and _, with / between them"
+            ) from error
 
     def ros_arguments(self) -> list[str]:
         """Return the command line that gives a node all this where no launch system does, from `--ros-args` on."""
@@ -70,7 +85,15 @@ def camera(options: Options, **parameters: Value | None) -> Process:
 
 
 def edge(options: Options, topic: str = "") -> Process:
-    """The edge of one vehicle; its images come from the vehicle's own camera, or else from `topic`."""
+    """The edge of one vehicle; its images come from the vehicle's own camera, or else from `topic`.
+
+    Raises InputError for a topic that ROS does not allow.
+    """
+    if topic:
+        try:
+            validate_topic_name(topic)
+        except InvalidTopicNameException as error:
+            raise InputError(f"the topic of images is {topic!r}, expected a name such as /front/image_raw") from error
     remappings = [(image_topic(topic), topic)] if topic else []
     transport = "compressed" if topic.endswith(COMPRESSED) else None
     return _process("edge", options, {**_parameters_of_a_half(options), "transport": transport}, remappings)
@@ -87,10 +110,14 @@ def demo(
     """Everything on one machine: a server and, for every vehicle, a camera and an edge.
 
     source: as the camera's parameter, or "topic:NAME", which starts no camera; out: a folder for every vehicle's
-    recording (empty: none is made); parameters: the camera's.
+    recording (empty: none is made); parameters: the camera's. Without vehicles there is one, in the namespace itself.
+    Raises InputError for names that cannot be, before anything is started.
     """
+    vehicles = list(vehicles) or [""]
+    if len(set(vehicles)) < len(vehicles):
+        raise InputError(f"vehicles is {vehicles}, expected each of them once")
     processes = [server(options, vehicles)]
-    for vehicle in vehicles or [""]:
+    for vehicle in vehicles:
         own = options.within(vehicle)
         topic = topic_of(source)
         processes.append(edge(own, topic))
@@ -98,7 +125,7 @@ def demo(
             listeners = 2 if out else 1
             processes.append(camera(own, source=source, **{"wait_for_subscribers": listeners, **parameters}))
         if out:
-            processes.append(_recorder(own, source, f"{out}/{vehicle}" if vehicle else out))
+            processes.append(_recorder(own, source, f"{out}/{vehicle}" if vehicle else out, parameters.get("frames")))
     return tuple(processes)
 
 
@@ -115,8 +142,8 @@ def image_topic(topic: str) -> str:
     return f"image_raw{COMPRESSED}" if topic.endswith(COMPRESSED) else "image_raw"
 
 
-def _recorder(options: Options, source: str, out: str) -> Process:
-    arguments = ["--attach", "--out", out]
+def _recorder(options: Options, source: str, out: str, frames: Value | None) -> Process:
+    arguments = ["--attach", "--out", out, "--frames", str(frames or 0)]
     arguments += ["--source", source] if source else []
     arguments += ["--bundle", options.bundle] if options.bundle else []
     process = _process("demo", options, {"use_sim_time": options.use_sim_time})

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from launch.action import Action
@@ -19,37 +20,69 @@ Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart", "bundle")
 """The arguments of every launch file."""
 
+RECORDER = "demo"
+"""The executable that ends by itself, and with it everything else."""
+
 
 def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise InputError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"
+    return {"true": True, "false": False}[text.lower()]
+
+
+def _level(text: str) -> str:
+    return {level: level for level in ("debug", "info", "warn", "error", "fatal")}[text.lower()]
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ValueError
+    return names
 
+
+def _path(text: str) -> str:
+    return str(Path(text).expanduser())
+
+
+def _file(text: str) -> str:
+    if not Path(_path(text)).is_file():
+        raise ValueError
+    return _path(text)
+
+
+EXPECTED: dict[Callable[[str], Any], str] = {
+    _truth: "true or false",
+    _level: "debug, info, warn, error or fatal",
+    _names: "names separated by commas",
+    _file: "a file",
+    float: "a number",
+    int: "a whole number",
+}
+"""What a text must be that one of these can read; ValueError or KeyError where it is not."""
 
 ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     "namespace": (str, "Namespace of the nodes; for an edge, that is the vehicle. Empty: the root."),
-    "params_file": (str, "ROS parameter file that overrides the defaults in share/mtl_split/config. Empty: none."),
-    "log_level": (str, "debug, info, warn, error or fatal. Empty: as set in the environment."),
+    "params_file": (_file, "ROS parameter file that overrides the defaults in share/mtl_split/config. Empty: none."),
+    "log_level": (_level, "debug, info, warn, error or fatal. Empty: as set in the environment."),
     "use_sim_time": (_truth, "true: take the time from /clock. Empty: as in the parameter files."),
     "autostart": (
         _truth,
         "false: leave configuring and activating to a lifecycle manager. Empty: as in the parameter files.",
     ),
     "bundle": (str, "Name of a shipped bundle, or path of a bundle's folder. Empty: as in the parameter files."),
-    "vehicles": (_names, "Namespaces of the vehicles, separated by commas. Empty: as in the parameter files."),
+    "vehicles": (
+        _names,
+        "Namespaces of the vehicles, separated by commas. Empty: one, in the namespace itself; "
+        "for the server alone as in the parameter files.",
+    ),
     "image_topic": (
         str,
         "Topic of the camera's images; one ending in /compressed carries JPEG or PNG. Empty: image_raw.",
     ),
     "source": (str, "sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME for a camera that runs already."),
     "rate": (float, "Frames per second of the camera; 0 is the source's own. Empty: as in the parameter files."),
-    "frames": (int, "Frames after which the camera ends; 0 is all. Empty: as in the parameter files."),
+    "frames": (int, "Frames after which the camera or the recording ends; 0 is all. Empty: as in the parameter files."),
     "out": (
-        str,
+        _path,
         "Folder for a recording with summary and video; everything ends with it. Empty: no recording, no end.",
     ),
 }
@@ -64,9 +97,17 @@ def describe(build: Build, *names: str) -> LaunchDescription:
 
     def start(context: LaunchContext) -> Sequence[Action]:
         given = {name: LaunchConfiguration(name).perform(context) for name in (*OPTIONS, *names)}
-        values = {name: ARGUMENTS[name][0](text) for name, text in given.items() if text}
+        values = {name: _read(name, text) for name, text in given.items() if text}
         options = Options(**{name: values.pop(name) for name in OPTIONS if name in values})
-        return [_action(process) for process in build(options, values)]
+        processes = list(build(options, values))
+        recordings = sum(process.executable == RECORDER for process in processes)
+
+        def end_of_a_recording(*_: object) -> Action | None:
+            nonlocal recordings
+            recordings -= 1
+            return None if recordings else Shutdown(reason="the recordings have ended")
+
+        return [_action(process, end_of_a_recording) for process in processes]
 
     return LaunchDescription([
         *(SetEnvironmentVariable(name, os.environ.get(name, value)) for name, value in ENVIRONMENT.items()),
@@ -75,7 +116,15 @@ def describe(build: Build, *names: str) -> LaunchDescription:
     ])  # fmt: skip
 
 
-def _action(process: Process) -> Action:
+def _read(name: str, text: str) -> Any:
+    read = ARGUMENTS[name][0]
+    try:
+        return read(text)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{name} is {text!r}, expected {EXPECTED[read]}") from error
+
+
+def _action(process: Process, end_of_a_recording: Callable[..., Action | None]) -> Action:
     # Without its type a string would be read as YAML, and a bundle called "1" become a number.
     parameters = {name: ParameterValue(value, value_type=type(value)) if isinstance(value, str) else value
                   for name, value in process.parameters.items()}  # fmt: skip
@@ -83,11 +132,14 @@ def _action(process: Process) -> Action:
         package="mtl_split",
         executable=process.executable,
         name=process.name,
+        exec_name=process.name,
         namespace=process.namespace,
         parameters=[source for source in (process.params_file, parameters) if source],
         remappings=process.remappings,
         arguments=process.arguments,
         ros_arguments=["--log-level", process.log_level] if process.log_level else None,
         output="both",
-        on_exit=Shutdown(reason="the recording has ended") if process.executable == "demo" else None,
+        # The launch system leaves its processes behind when it is ended by anything but SIGINT.
+        prefix=["setpriv --pdeathsig TERM ", LaunchConfiguration("launch-prefix", default="")],
+        on_exit=end_of_a_recording if process.executable == RECORDER else None,
     )
