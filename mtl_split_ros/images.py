@@ -1,7 +1,7 @@
-"""Camera messages to pictures: checked first, then converted by cv_bridge, or by rosbags-image where that is missing."""
+"""Camera messages to pictures: checked first, then converted by cv_bridge, or rosbags-image where that is missing."""
 
 from types import SimpleNamespace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ except ImportError:  # it comes with ROS 2 distributions only
         rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
         pixels = np.ascontiguousarray(rows[:, : message.width * _BYTES_PER_PIXEL[message.encoding]])
         size = {"height": message.height, "width": message.width}
-        bare = SimpleNamespace(**size, encoding=message.encoding, is_bigendian=message.is_bigendian, data=pixels)
+        bare: Any = SimpleNamespace(**size, encoding=message.encoding, is_bigendian=message.is_bigendian, data=pixels)
         return np.asarray(image_to_cvimage(bare, "bgr8"))
 else:
 

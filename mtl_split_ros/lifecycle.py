@@ -80,7 +80,7 @@ class ManagedNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe."""
-        return self._step(self.activate, "active")
+        return self._step(self._activate, "active")
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and finish the frame at hand."""
@@ -98,6 +98,11 @@ class ManagedNode(LifecycleNode):
         """Stop the worker and destroy the node."""
         self._stop()
         super().destroy_node()
+
+    def _activate(self) -> None:
+        self.activate()
+        for stream in self.streams:
+            self.get_logger().info(f"waiting for {stream.topic}")
 
     def _deactivate(self) -> None:
         self.deactivate()

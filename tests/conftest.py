@@ -4,11 +4,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mtl_split_core.bundle import Bundle
 
 from .processes import NodeProcess, Probe, new_domain
 from .tiny_bundle import write_tiny_bundle
+
+# On a busy machine an example may take any time.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 Start = Callable[..., NodeProcess]
 
@@ -42,3 +47,4 @@ def start(domain: int, tmp_path: Path) -> Iterator[Start]:
     yield start
     for process in processes:
         process.kill()
+        print(process.log)  # pytest shows it where the test failed

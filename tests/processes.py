@@ -17,6 +17,8 @@ import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -30,7 +32,7 @@ from mtl_split_core.scene import Image as Picture
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a condition is taken never to hold; only a failing test waits that long."""
 
 _domains = itertools.cycle((os.getpid() + number) % 100 + 1 for number in range(100))
@@ -141,6 +143,11 @@ class Probe:
         self.wait_for(f"a response of {name}", future.done)
         self.node.destroy_client(client)
         return future.result()
+
+    def change_state(self, node: str, transition: int) -> bool:
+        """Ask a node for a transition of its lifecycle; returns whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
 
     def status(self, name: str, condition: Callable[[DiagnosticStatus, dict[str, str]], bool]) -> dict[str, str]:
         """Wait until the status of that name fulfils a condition on it and its values, and return the values."""

@@ -1,4 +1,4 @@
-"""The server node as its neighbours see it: results per task and vehicle, what it refuses, labels, lifecycle, exit code."""
+"""The server node as its neighbours see it: results per task and vehicle, labels, what it refuses, restarts."""
 
 import itertools
 import signal
@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
 from mtl_split.msg import Bottleneck
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
@@ -107,6 +108,43 @@ def test_gaps_in_the_sequence_are_counted_and_a_new_edge_is_no_gap(
         edge.publish(bottleneck(edge_half, plain(RED), 1, sequence))
         probe.value("/server: /bottleneck", "received", str(next(received)))
         probe.value("/server: /bottleneck", "lost", lost)
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_bottlenecks_of_old_images_are_dropped_where_that_is_asked_for(
+    edge_half: EdgeHalf, probe: Probe, start: Start
+) -> None:
+    server = start(
+        *("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "max_age:=60.0"),
+        *("-p", "diagnostics_period:=0.1"),
+    )
+    edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    new = bottleneck(edge_half, plain(RED), 1)
+    new.header.stamp = probe.node.get_clock().now().to_msg()
+    probe.exchange(edge, new, colours)
+    edge.publish(bottleneck(edge_half, plain(RED), 1, 1))
+    probe.value("/server: /bottleneck", "too_old", "1")
+    assert all(colour.header == new.header for colour in colours)
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_a_lifecycle_manager_takes_it_up_and_down_again_and_again(
+    edge_half: EdgeHalf, probe: Probe, start: Start
+) -> None:
+    server = start("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "autostart:=false")
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    for second in range(2):
+        assert probe.change_state("/server", Transition.TRANSITION_CONFIGURE)
+        assert probe.change_state("/server", Transition.TRANSITION_ACTIVATE)
+        edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
+        probe.exchange(edge, bottleneck(edge_half, plain(RED), second), colours)
+        assert probe.change_state("/server", Transition.TRANSITION_DEACTIVATE)
+        probe.wait_for("the server to unsubscribe", lambda: not probe.node.count_subscribers("/bottleneck"))
+        assert probe.change_state("/server", Transition.TRANSITION_CLEANUP)
+        probe.wait_for("its topics to go", lambda: not probe.node.count_publishers("/classification/colour"))
+        probe.node.destroy_publisher(edge)
+    assert probe.change_state("/server", Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
     assert server.end(signal.SIGTERM) == 0
 
 
