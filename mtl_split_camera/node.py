@@ -31,8 +31,8 @@ from mtl_split_ros.qos import LATCHED, RESULT, advertise
 IMAGE = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 """What the camera offers is reliable, so that it matches every subscriber."""
 
-FRAMES_AHEAD = 2
-"""Frames that are drawn or read before their time."""
+FRAMES_AHEAD = 6
+"""Frames that are drawn or read before their time; enough for the pause in which a new street is built."""
 
 DISCOVERY = 1.0
 """Seconds within which a subscriber that is known here comes to know this node."""
