@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 
-from mtl_split_camera.street import Street
+from mtl_split_camera.street import SCENE, TIMEOFDAY, WEATHER, Street
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Size, Truth
 
@@ -46,7 +46,7 @@ class Streets:
         self._size = size
         self._rate = rate
         self._shown = 0
-        self._street = Street(0, size, rate)
+        self._street = self._open(0)
 
     def __iter__(self) -> Iterator[Frame]:
         """Return itself."""
@@ -56,9 +56,20 @@ class Streets:
         """Return the next picture; after SECONDS_PER_STREET it is one of the next street."""
         street, frame = divmod(self._shown, max(1, round(SECONDS_PER_STREET * self._rate)))
         if self._shown and frame == 0:
-            self._street = Street(street, self._size, self._rate)
+            self._street = self._open(street)
         self._shown += 1
         return next(self._street)
+
+    def _open(self, number: int) -> Street:
+        # Left to the seed, a short stream could have night after night.
+        return Street(
+            number,
+            self._size,
+            self._rate,
+            timeofday=TIMEOFDAY[number % len(TIMEOFDAY)],
+            weather=WEATHER[number % len(WEATHER)],
+            scene=SCENE[number // len(TIMEOFDAY) % len(SCENE)],
+        )
 
     def focal_length(self) -> float:
         """Return the focal length of the present street's camera in pixels."""

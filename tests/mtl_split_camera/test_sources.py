@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mtl_split_camera.sources import DEFAULT_RATE, Source, open_source
-from mtl_split_camera.street import Street
+from mtl_split_camera.street import SCENE, TIMEOFDAY, WEATHER, Street
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image
 
@@ -110,10 +110,17 @@ def test_a_new_street_comes_every_two_seconds() -> None:
     for _ in range(5):
         pictures.append(next(source.frames)[0])
         lengths.append(source.focal_length())
-    first, second = Street(0, (160, 96), 2.0), Street(1, (160, 96), 2.0)
+    first = Street(0, (160, 96), 2.0, timeofday="daytime", weather="clear", scene="city street")
+    second = Street(1, (160, 96), 2.0, timeofday="dawn/dusk", weather="rainy", scene="city street")
     np.testing.assert_array_equal(pictures[0], next(first)[0])
     np.testing.assert_array_equal(pictures[4], next(second)[0])
     assert lengths == [first.focal_length] * 4 + [second.focal_length]
+
+
+def test_one_street_after_another_meets_every_label_in_twenty_seconds() -> None:
+    truths = [truth for _, truth in islice(opened("sim", rate=1.0).frames, 20) if truth]
+    for task, labels in (("timeofday", TIMEOFDAY), ("weather", WEATHER), ("scene", SCENE)):
+        assert {truth.classes[task] for truth in truths} == set(labels)
 
 
 @pytest.mark.parametrize("name", ["", "camera", "sim:x", "sim:-1", "video:", "images", "webcam:0"])
