@@ -1,6 +1,7 @@
 """The `mtl-split` command: train, export."""
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--bundle", type=Path, default=Path("models/street"), help="folder to write (default: %(default)s)"
     )
+    command.add_argument(
+        "--streets", type=int, default=60, help="simulated streets to measure it on (default: %(default)s)"
+    )
     command.set_defaults(function=_export)
 
     options = parser.parse_args(arguments)
@@ -51,7 +55,8 @@ def _train(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from mtl_split_lab.export import export
 
-    bundle = export(options.run, options.bundle)
+    bundle = export(options.run, options.bundle, options.streets)
+    print(json.dumps(bundle.manifest["measured"], indent=2))
     print(f"wrote bundle {bundle.name} ({bundle.fingerprint}) to {options.bundle}")
 
 

@@ -1,14 +1,18 @@
 """Export: a trained network becomes a bundle, its two halves as ONNX files."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, write_manifest
 from mtl_split_core.engine import OnnxRuntime
+from mtl_split_lab.measurement import measure
 from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_lab.simulated import MEASURING_SEEDS, street_pictures
 from mtl_split_lab.training import CHECKPOINT, RECIPE, build_network
 from mtl_split_net.heads import Candidates
 from mtl_split_net.network import MultiTaskNetwork, Suffix
@@ -44,10 +48,16 @@ def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
     return recipe, network.eval()
 
 
-def export(run: Path, folder: Path) -> Bundle:
-    """Write the bundle of the training in the folder `run`. Raises ValueError if an exported half differs from torch's."""
+def export(run: Path, folder: Path, streets: int) -> Bundle:
+    """Write the bundle of the training in the folder `run`, measured on so many simulated streets never trained on.
+
+    Raises ValueError if an exported half differs from torch's.
+    """
     recipe, network = load_network(run)
-    return write_bundle(recipe, network, folder)
+    bundle = write_bundle(recipe, network, folder)
+    seeds = tqdm(range(MEASURING_SEEDS, MEASURING_SEEDS + streets), "measuring", unit="street")
+    measured = measure(bundle, chain.from_iterable(map(street_pictures, seeds)))
+    return write_manifest(folder, {**bundle.manifest, "measured": {"simulated street": measured}})
 
 
 def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bundle:

@@ -7,16 +7,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
-from mtl_split_camera.street import Street
 from tqdm import tqdm
 
+from mtl_split_camera.street import Street
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image, Size, Truth
 from mtl_split_lab.pictures import LABELS, write_labels
 
 TRAINING_SEEDS = 1_000_000
 VALIDATION_SEEDS = 2_000_000
-"""Streets for training and for validation have seeds from here on; smaller seeds are never trained on."""
+MEASURING_SEEDS = 100_000
+"""Streets have seeds from here on; those below TRAINING_SEEDS are neither trained on nor looked at while training."""
 
 CAMERA_SIZE: Size = (1280, 720)
 PICTURES_PER_STREET = 10

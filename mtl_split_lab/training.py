@@ -10,7 +10,7 @@ import mtl_split_net.vision  # noqa: F401
 # isort: split
 import lightning
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -120,7 +120,6 @@ def train(recipe_path: Path, run: Path, processes: int) -> None:
         logger=CSVLogger(run, name="losses"),
         callbacks=[
             ModelCheckpoint(run, filename="epoch-{epoch}", auto_insert_metric_name=False, save_last=True),
-            EMAWeightAveraging(decay=0.998),
             LearningRateMonitor(),
         ],
         reload_dataloaders_every_n_epochs=1,

@@ -6,36 +6,39 @@ from torch import Tensor, nn
 from mtl_split_core.payload import LARGEST_SYMBOL
 
 
-def convolution(channels_in: int, channels_out: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
-    """A convolution that keeps the resolution, batch normalisation and Hardswish, as in MobileNetV3."""
+def convolution(
+    channels_in: int, channels_out: int, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """A convolution, batch normalisation and Hardswish, as in MobileNetV3."""
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, groups=groups, bias=False),
+        nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(channels_out),
         nn.Hardswish(),
     )
 
 
 class Encoder(nn.Sequential):
-    """Features (N, C, H, W) to latents (N, channels, H, W) of about zero mean and unit variance per channel."""
+    """Features (N, C, 2H, 2W) to latents (N, channels, H, W) of about zero mean and unit variance per channel."""
 
     def __init__(self, features: int, channels: int) -> None:
-        """Squeeze `features` channels into `channels`."""
+        """Squeeze `features` channels into `channels` at half of the resolution."""
         super().__init__(
-            convolution(features, 2 * features),
-            nn.Conv2d(2 * features, channels, 1, bias=False),
+            convolution(features, 4 * features, 3, stride=2),
+            nn.Conv2d(4 * features, channels, 1, bias=False),
             nn.BatchNorm2d(channels, affine=False),
         )
 
 
 class Decoder(nn.Sequential):
-    """Latents (N, channels, H, W) to restored features (N, C, H, W)."""
+    """Latents (N, channels, H, W) to restored features (N, C, 2H, 2W)."""
 
     def __init__(self, channels: int, features: int, width: int = 128) -> None:
         """Restore `features` channels from `channels`, through convolutions `width` wide."""
         super().__init__(
             convolution(channels, width, 3),
             convolution(width, width, 3),
-            nn.Conv2d(width, features, 1),
+            nn.Conv2d(width, 4 * features, 1),
+            nn.PixelShuffle(2),
         )
 
 

@@ -1,6 +1,7 @@
 """What the server adds to the backbone: a neck over several scales, a detection head, a classification head."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,29 +18,26 @@ def _separable(width: int) -> nn.Sequential:
 
 
 class Neck(nn.Module):
-    """Merges the features of two scales into three: a feature pyramid whose finest level is grown from the middle one.
+    """A feature pyramid (Lin et al. 2017): what the coarse scales understand is added to what the fine ones see.
 
-    Features (N, fine, H/16, W/16) and (N, coarse, H/32, W/32) in, maps (N, width, H/s, W/s) for s in STRIDES out.
+    Features (N, channels of the scale, H/s, W/s) for s in STRIDES in, maps (N, width, H/s, W/s) out.
     """
 
-    def __init__(self, fine: int, coarse: int, width: int) -> None:
-        """Merge features of `fine` and `coarse` channels into maps of `width` channels."""
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        """Merge features of so many `channels`, finest scale first, into maps of `width` channels."""
         super().__init__()
-        self.coarse = convolution(coarse, width)
-        self.fine = convolution(fine, width)
-        self.merge = nn.Sequential(convolution(width, width, 3), _separable(width))
-        # Where in its cell a small object lies is in the channels, so the finest map is unfolded from them.
-        self.unfold = nn.Sequential(
-            nn.Conv2d(width, 4 * width, 1, bias=False), nn.PixelShuffle(2), nn.BatchNorm2d(width)
-        )
-        self.refine = nn.Sequential(nn.Hardswish(), _separable(width), _separable(width))
-        self.coarsen = nn.Sequential(_separable(width), _separable(width))
+        self.lateral = nn.ModuleList(convolution(scale, width) for scale in channels)
+        self.refine = nn.ModuleList(nn.Sequential(_separable(width), _separable(width)) for _ in channels)
 
-    def forward(self, fine: Tensor, coarse: Tensor) -> list[Tensor]:
-        """Merge the two scales; see the class for the shapes."""
-        low = self.coarse(coarse)
-        middle = self.merge(self.fine(fine) + nn.functional.interpolate(low, scale_factor=2.0, mode="nearest"))
-        return [self.refine(self.unfold(middle)), middle, self.coarsen(low)]
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Merge the scales; see the class for the shapes."""
+        maps: list[Tensor] = []
+        for lateral, refine, scale in reversed(list(zip(self.lateral, self.refine, features, strict=True))):
+            merged = lateral(scale)
+            if maps:
+                merged = merged + nn.functional.interpolate(maps[0], scale_factor=2.0, mode="nearest")
+            maps.insert(0, refine(merged))
+        return maps
 
 
 @dataclass(frozen=True)

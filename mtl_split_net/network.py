@@ -10,7 +10,7 @@ from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
 from mtl_split_net.backbones import Backbone, stage_shapes
 from mtl_split_net.bottleneck import Decoder, Encoder, quantise
-from mtl_split_net.heads import Candidates, ClassificationHead, DetectionHead, Neck
+from mtl_split_net.heads import STRIDES, Candidates, ClassificationHead, DetectionHead, Neck
 
 Outputs = dict[str, Candidates | Tensor]
 """Per task: the candidates of a detection task, the logits (N, labels) of a classification task."""
@@ -45,8 +45,11 @@ class Prefix(nn.Module):
 class Suffix(nn.Module):
     """The server's half: latents to every task's outputs."""
 
-    def __init__(self, decoder: Decoder, stages: nn.Sequential, neck: Neck, heads: nn.ModuleDict) -> None:
-        """Chain the bottleneck's decoder, the backbone's stages after the split point, the neck and a head per task."""
+    def __init__(self, decoder: Decoder, stages: nn.ModuleList, neck: Neck, heads: nn.ModuleDict) -> None:
+        """Chain the bottleneck's decoder, the backbone's stages after the split point, the neck and a head per task.
+
+        `stages` are grouped so that each group ends with a scale that the neck takes.
+        """
         super().__init__()
         self.decoder = decoder
         self.stages = stages
@@ -55,11 +58,13 @@ class Suffix(nn.Module):
 
     def forward(self, latents: Tensor) -> Outputs:
         """Latents (N, channels, height', width') in, every task's raw outputs out."""
-        fine = self.decoder(latents)
-        coarse = self.stages(fine)
-        maps = self.neck(fine, coarse)
+        features = [self.decoder(latents)]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        maps = self.neck(features)
         return {
-            name: head(maps) if isinstance(head, DetectionHead) else head(coarse) for name, head in self.heads.items()
+            name: head(maps) if isinstance(head, DetectionHead) else head(features[-1])
+            for name, head in self.heads.items()
         }
 
 
@@ -75,28 +80,33 @@ class MultiTaskNetwork(nn.Module):
         """Build the network with random weights.
 
         `channels` is the bottleneck's number of channels, `width` the neck's. Raises ValueError for an unknown backbone
-        or split point, or one whose features are not at a sixteenth of the input's resolution.
+        or split point, or one whose features are not at an eighth of the input's resolution.
         """
         super().__init__()
         self.tasks = tuple(tasks)
         before, after = Backbone(backbone).split(split_point)
         columns, rows = input_size
         shapes = stage_shapes(nn.Sequential(*before, *after).eval(), torch.zeros(1, 3, rows, columns))
-        features, height, _ = shapes[len(before) - 1]
-        if height * 16 != rows:
-            raise ValueError(f"split point {split_point!r} has {height} rows, expected 1/16 of the input's {rows}")
-        self.latent_shape: Shape = (channels, *shapes[len(before) - 1][1:])
-        coarse = shapes[-1][0]
+        features, height, width_there = shapes[len(before) - 1]
+        if height * STRIDES[0] != rows:
+            raise ValueError(
+                f"split point {split_point!r} has {height} rows, expected 1/{STRIDES[0]} of the input's {rows}"
+            )
+        self.latent_shape: Shape = (channels, height // 2, width_there // 2)
+        middle = next(index for index, shape in enumerate(shapes) if shape[1] * STRIDES[2] == rows) - len(before)
+        scales = [features, shapes[len(before) + middle - 1][0], shapes[-1][0]]
         heads = nn.ModuleDict(
             {
                 task.name: DetectionHead(width, len(task.labels))
                 if task.kind == "detection"
-                else ClassificationHead(coarse, len(task.labels))
+                else ClassificationHead(scales[-1], len(task.labels))
                 for task in tasks
             }
         )
         self.prefix = Prefix(before, Encoder(features, channels))
-        self.suffix = Suffix(Decoder(channels, features), after, Neck(features, coarse, width), heads)
+        groups = nn.ModuleList([after[:middle], after[middle:]])
+        self.suffix = Suffix(Decoder(channels, features), groups, Neck(scales, width), heads)
+        self.train()  # asking for the shapes has switched the stages to inference
 
     def forward(self, images: Tensor, step: float) -> Outputs:
         """Pictures, uint8 (N, height, width, 3), through both halves, the latents rounded to multiples of `step`."""

@@ -139,8 +139,10 @@ def test_an_interrupted_training_goes_on(run: Path) -> None:
 
 
 def test_a_bundle_answers_as_torch_does(run: Path, tmp_path: Path) -> None:
-    main(["export", "--run", str(run), "--bundle", str(tmp_path / "bundle")])
+    main(["export", "--run", str(run), "--bundle", str(tmp_path / "bundle"), "--streets", "1"])
     bundle = load_bundle(tmp_path / "bundle")
+    measured = bundle.manifest["measured"]["simulated street"]
+    assert measured["pictures"] == 10 and set(measured["classification"]) == {"timeofday", "weather", "scene"}
     edge, server = EdgeHalf(bundle), ServerHalf(bundle, score_threshold=0.0)
     _, network = load_network(run)
     for picture in read_pictures(run / "training" / LABELS)[:3]:

@@ -21,7 +21,7 @@ SIZE = (128, 96)
 @pytest.fixture(scope="module")
 def network() -> MultiTaskNetwork:
     torch.manual_seed(0)
-    return MultiTaskNetwork("mobilenet_v3_small", "features.8", 6, TASKS, SIZE).eval()
+    return MultiTaskNetwork("mobilenet_v3_small", "features.3", 6, TASKS, SIZE).eval()
 
 
 def pictures(count: int) -> torch.Tensor:
@@ -46,7 +46,7 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
         Backbone("resnet0")
     with pytest.raises(ValueError, match=r"'features.99', expected one of features.0, "):
         Backbone("mobilenet_v3_small").split("features.99")
-    with pytest.raises(ValueError, match=r"'features.1' has 24 rows, expected 1/16"):
+    with pytest.raises(ValueError, match=r"'features.1' has 24 rows, expected 1/8"):
         MultiTaskNetwork("mobilenet_v3_small", "features.1", 6, TASKS, SIZE)
 
 
