@@ -14,7 +14,7 @@ from mtl_split_lab.evaluation import score_classification, score_detections
 def measure(bundle: Bundle, pictures: Iterable[tuple[Image, Truth]]) -> dict[str, Any]:
     """Return accuracy and payload bytes over some pictures, ready for JSON.
 
-    map, map50, ap50 by label and accuracy by classification task are 0 to 1; with bytes per frame and the count of pictures.
+    map, map50, ap50 by label and accuracy by classification task, all 0 to 1; bytes per frame; how many pictures.
     """
     edge, server = EdgeHalf(bundle), ServerHalf(bundle)
     sizes: list[int] = []

@@ -55,8 +55,8 @@ def load_recipe(path: Path) -> Recipe:
         tasks = tuple(Task(task["name"], task["kind"], tuple(task["labels"])) for task in values.pop("tasks"))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: tasks need name, kind and labels ({error!r})") from error
-    sizes = {name: _size(path, name, values.pop(name)) for name in ("input_size", "crop")}
-    return Recipe(tasks=tasks, **sizes, **values)
+    values |= {name: _size(path, name, values[name]) for name in ("input_size", "crop")}
+    return Recipe(tasks=tasks, **values)
 
 
 def _size(path: Path, name: str, value: object) -> Size:

@@ -54,15 +54,21 @@ class Training(lightning.LightningModule):
         """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
         crop = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
         samples = Samples(self._pictures, self.recipe.input_size, augment=True, crop=crop)
-        return self._loader(samples, shuffle=True, drop_last=True)
+        return self._loader(samples, training=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole pictures that are not trained on."""
-        return self._loader(Samples(self._held_out, self.recipe.input_size))
+        return self._loader(Samples(self._held_out, self.recipe.input_size), training=False)
 
-    def _loader(self, samples: Samples, **options: bool) -> DataLoader[Sample]:
-        collate_fn = partial(collate, tasks=self.recipe.tasks)
-        return DataLoader(samples, self.recipe.batch, num_workers=1, collate_fn=collate_fn, **options)
+    def _loader(self, samples: Samples, training: bool) -> DataLoader[Sample]:
+        return DataLoader(
+            samples,
+            self.recipe.batch,
+            shuffle=training,
+            drop_last=training,
+            num_workers=1,
+            collate_fn=partial(collate, tasks=self.recipe.tasks),
+        )
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of one batch."""

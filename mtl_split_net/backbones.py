@@ -1,5 +1,7 @@
 """Backbones from torchvision as chains of stages; every boundary between two stages is a named split point."""
 
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -31,7 +33,7 @@ class Backbone(nn.Module):
         if split_point not in self.split_points:
             raise ValueError(f"unknown split point {split_point!r}, expected one of {', '.join(self.split_points)}")
         end = self.split_points.index(split_point) + 1
-        return self.features[:end], self.features[end:]
+        return cast(nn.Sequential, self.features[:end]), cast(nn.Sequential, self.features[end:])
 
 
 def stage_shapes(stages: nn.Sequential, inputs: torch.Tensor) -> list[tuple[int, int, int]]:

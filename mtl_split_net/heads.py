@@ -64,9 +64,10 @@ class DetectionHead(nn.Module):
         self.box_tower = nn.ModuleList(nn.Sequential(_separable(width), _separable(width)) for _ in STRIDES)
         self.scores = nn.ModuleList(nn.Conv2d(width, labels, 1) for _ in STRIDES)
         self.boxes = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in STRIDES)
-        for layer in self.scores:
-            # Nearly all cells are background: begin there (focal loss, Lin et al. 2017).
-            nn.init.constant_(layer.bias, -math.log(99))
+        for name, parameter in self.scores.named_parameters():
+            if name.endswith("bias"):
+                # Nearly all cells are background: begin there (focal loss, Lin et al. 2017).
+                nn.init.constant_(parameter, -math.log(99))
 
     def forward(self, maps: list[Tensor]) -> Candidates:
         """Maps (N, width, H/s, W/s) for s in STRIDES in, candidates for all their cells out."""

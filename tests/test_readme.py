@@ -1,4 +1,4 @@
-"""What the README says of parameters and topics is what the code says; `ros2_ws/run python -m tests.test_readme` writes it."""
+"""What the README says is what the code says; `ros2_ws/run python -m tests.test_readme` writes its parameters."""
 
 import re
 from pathlib import Path

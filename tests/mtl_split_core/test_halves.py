@@ -73,7 +73,7 @@ def test_a_higher_score_threshold_leaves_out_the_weaker(edge: EdgeHalf, server: 
     assert isinstance(every, Detections) and len(every.scores) > 10
     threshold = float(every.scores.min() + every.scores.max()) / 2
     strong = ServerHalf(server.bundle, score_threshold=threshold).decode(payload, (640, 360))["detection"]
-    assert isinstance(strong, Detections) and 0 < len(strong.scores) and strong.scores.min() >= threshold
+    assert isinstance(strong, Detections) and len(strong.scores) > 0 and strong.scores.min() >= threshold
 
 
 def test_a_broken_picture_is_refused(edge: EdgeHalf) -> None:
