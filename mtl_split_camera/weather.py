@@ -144,8 +144,8 @@ def _skyline(sky: Floats, air: Air, scene: str, rng: np.random.Generator, h: int
         if scene == "city street":
             x = 0
             while x < w:
-                wide = int(rng.uniform(0.01, 0.035) * w / 2)
-                tall = int(h * rng.uniform(0.04, 0.30 - 0.07 * layer))
+                wide = max(1, int(rng.uniform(0.01, 0.035) * w / 2))
+                tall = max(1, int(h * rng.uniform(0.04, 0.30 - 0.07 * layer)))
                 sky[h - tall :, x : x + wide] = colour * float(rng.uniform(0.92, 1.08))
                 if air.lit_windows and layer and keep > 0.2:
                     ys, xs = rng.integers(h - tall, h, 14), rng.integers(x, x + wide, 14) % w

@@ -18,6 +18,9 @@ Value = bool | int | float | str | list[str]
 ENVIRONMENT = {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}
 """For every process, unless the user has set it: Fast DDS's default transports lose raw camera images."""
 
+MEASURED_SCORE = 0.05
+"""Lowest score of the detections in a demonstration: average precision needs the unsure ones too."""
+
 TOPIC = "topic:"
 """A source "topic:NAME" is the topic of somebody else's camera; one that ends in /compressed carries JPEG or PNG."""
 
@@ -99,9 +102,10 @@ def edge(options: Options, topic: str = "") -> Process:
     return _process("edge", options, {**_parameters_of_a_half(options), "transport": transport}, remappings)
 
 
-def server(options: Options, vehicles: Sequence[str] = ()) -> Process:
+def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value | None) -> Process:
     """The server of some vehicles, namespaces inside the server's own; none given: as in its parameters."""
-    return _process("server", options, {**_parameters_of_a_half(options), "vehicles": list(vehicles) or None})
+    given = {**_parameters_of_a_half(options), "vehicles": list(vehicles) or None, **parameters}
+    return _process("server", options, given)
 
 
 def demo(
@@ -116,7 +120,7 @@ def demo(
     vehicles = list(vehicles) or [""]
     if len(set(vehicles)) < len(vehicles):
         raise InputError(f"vehicles is {vehicles}, expected each of them once")
-    processes = [server(options, vehicles)]
+    processes = [server(options, vehicles, score_threshold=MEASURED_SCORE)]
     for vehicle in vehicles:
         own = options.within(vehicle)
         topic = topic_of(source)

@@ -61,6 +61,8 @@ def run(create: Callable[[], Runnable]) -> int:
         executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # Python takes its handlers back before the process has ended
     for outcome in outcomes:
         if outcome.done():
             outcome.result()
