@@ -12,11 +12,12 @@ from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 
 from mtl_split_core.errors import InputError
+from mtl_split_ros.share import fast_dds_profile
 
 Value = bool | int | float | str | list[str]
 
-ENVIRONMENT = {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}
-"""For every process, unless the user has set it: Fast DDS's default transports lose raw camera images."""
+ENVIRONMENT = {"FASTDDS_DEFAULT_PROFILES_FILE": str(fast_dds_profile())}
+"""For every process, unless the user has set it: Fast DDS's defaults lose raw camera images, and more."""
 
 MEASURED_SCORE = 0.05
 """Lowest score of the detections in a demonstration: average precision needs the unsure ones too."""

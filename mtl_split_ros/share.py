@@ -10,6 +10,11 @@ def config_file(node: str) -> Path:
     return _share() / "config" / f"{node}.yaml"
 
 
+def fast_dds_profile() -> Path:
+    """The settings with which Fast DDS carries raw images and finds nodes soon."""
+    return _share() / "config" / "fastdds.xml"
+
+
 def bundle_folder(bundle: str) -> Path:
     """The folder that a `bundle` parameter means: a path if it contains a "/", otherwise a shipped bundle."""
     return Path(bundle).expanduser() if "/" in bundle else _share() / "models" / bundle
