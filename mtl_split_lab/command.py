@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)"
     )
-    command.add_argument("--processes", type=int, default=os.cpu_count(), help="processes that draw simulated pictures")
+    command.add_argument("--processes", type=int, default=os.cpu_count(), help="processes that draw and read pictures")
     command.set_defaults(function=_train)
 
     command = commands.add_parser("export", help="write the bundle of a training")

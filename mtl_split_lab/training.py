@@ -26,8 +26,8 @@ from mtl_split_net.network import MultiTaskNetwork
 
 RECIPE = "recipe.yaml"
 CHECKPOINT = "last.ckpt"
-BOX_WEIGHT = 5.0
-"""Weight of the box loss beside the score loss (as in YOLOX, Ge et al. 2021)."""
+BOX_WEIGHT = 15.0
+"""Weight of the box loss beside the score loss, as in YOLOv8."""
 
 
 def build_network(recipe: Recipe) -> MultiTaskNetwork:
@@ -40,12 +40,18 @@ def build_network(recipe: Recipe) -> MultiTaskNetwork:
 class Training(lightning.LightningModule):
     """One step of training: the tasks' losses, added up."""
 
-    def __init__(self, recipe: Recipe, pictures: list[LabelledPicture], held_out: list[LabelledPicture]) -> None:
-        """Train the network of a recipe on `pictures`, and watch its losses on those `held_out`."""
+    def __init__(
+        self, recipe: Recipe, pictures: list[LabelledPicture], held_out: list[LabelledPicture], readers: int
+    ) -> None:
+        """Train the network of a recipe on `pictures`, and watch its losses on those `held_out`.
+
+        `readers` processes read the pictures.
+        """
         super().__init__()
         self.recipe = recipe
         self._pictures = pictures
         self._held_out = held_out
+        self._readers = readers
         self.network = build_network(recipe)
         # Half of the time on a processor, and never more.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -66,7 +72,7 @@ class Training(lightning.LightningModule):
             self.recipe.batch,
             shuffle=training,
             drop_last=training,
-            num_workers=1,
+            num_workers=self._readers,
             collate_fn=partial(collate, tasks=self.recipe.tasks),
         )
 
@@ -107,7 +113,7 @@ class Training(lightning.LightningModule):
 def train(recipe_path: Path, run: Path, processes: int) -> None:
     """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
 
-    `processes` draw the simulated pictures. Leaves the recipe, the checkpoints and the losses in the folder. Raises
+    `processes` draw the simulated pictures and read them. Leaves the recipe, the checkpoints and the losses in the folder. Raises
     ValueError for a recipe that cannot be, or a folder with a training of another one.
     """
     recipe = load_recipe(recipe_path)
@@ -134,7 +140,8 @@ def train(recipe_path: Path, run: Path, processes: int) -> None:
     )
     checkpoint = run / CHECKPOINT
     trainer.fit(
-        Training(recipe, read_pictures(drawn), read_pictures(held_out)),
+        # On a processor the network itself takes the rest of the cores.
+        Training(recipe, read_pictures(drawn), read_pictures(held_out), readers=max(1, processes // 2)),
         ckpt_path=checkpoint if checkpoint.exists() else None,
         weights_only=True,
     )
