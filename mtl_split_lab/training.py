@@ -113,8 +113,8 @@ class Training(lightning.LightningModule):
 def train(recipe_path: Path, run: Path, processes: int) -> None:
     """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
 
-    `processes` draw the simulated pictures and read them. Leaves the recipe, the checkpoints and the losses in the folder. Raises
-    ValueError for a recipe that cannot be, or a folder with a training of another one.
+    `processes` draw the simulated pictures and read them. Leaves the recipe, the checkpoints and the losses in the
+    folder. Raises ValueError for a recipe that cannot be, or a folder with a training of another one.
     """
     recipe = load_recipe(recipe_path)
     lightning.seed_everything(recipe.seed, workers=True)
