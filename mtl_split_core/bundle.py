@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +61,15 @@ class Bundle:
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle, every file checked against the manifest's SHA-256.
 
-    Raises BundleError where the folder, the manifest or a file is missing, damaged or of another schema.
+    Raises BundleError where the folder, the manifest or a file is missing, unreadable, damaged or of another schema.
     """
+    try:
+        return _load(folder)
+    except OSError as error:
+        raise BundleError(f"the bundle at {folder} cannot be read: {error}") from error
+
+
+def _load(folder: Path) -> Bundle:
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"no bundle at {folder}: expected a folder with a {MANIFEST}")
@@ -137,6 +145,11 @@ def _parse_tasks(value: Any) -> tuple[Task, ...]:
     tasks = tuple(Task(_text(task["name"]), task["kind"], tuple(map(_text, task["labels"]))) for task in value)
     if not tasks or not all(task.kind in ("detection", "classification") and task.labels for task in tasks):
         raise ValueError("expected tasks of the kinds detection and classification, with labels")
+    for task in tasks:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", task.name):
+            raise ValueError(
+                f"{task.name!r} is no task name: expected letters, digits and _, as in a topic's name"
+            )
     if len({task.name for task in tasks}) != len(tasks):
         raise ValueError("expected every task's name once")
     return tasks

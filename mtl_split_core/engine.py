@@ -40,8 +40,8 @@ class OnnxRuntime:
         """
         try:
             found = {name: output.shape for name, output in self(example).items()}
-        except failures.InvalidArgument as error:
-            raise BundleError(f"the network does not take inputs of shape {example.shape}: {error}") from error
+        except (failures.InvalidArgument, failures.Fail, failures.RuntimeException) as error:
+            raise BundleError(f"the network cannot be run on an input of shape {example.shape}: {error}") from error
         for name, shape in expected.items():
             sizes = found.get(name, ())
             fits = len(sizes) == len(shape) and all(e in (None, f) for f, e in zip(sizes, shape, strict=True))

@@ -15,7 +15,8 @@ from mtl_split_core.stopwatch import Stopwatch
 LARGEST_SIDE = 1 << 15
 """Pictures wider or higher than this are taken for a damaged message."""
 
-MOST_DETECTIONS = 300
+MOST_CANDIDATES = 1000
+"""Of all candidates for detections in a picture only so many, the best, are looked at, so that its time is bounded."""
 
 
 class EdgeHalf:
@@ -108,9 +109,10 @@ class ServerHalf:
             labels.astype(np.int32),  # type: ignore[arg-type]
             self._score_threshold,
             self._overlap_threshold,
+            top_k=MOST_CANDIDATES,
         )
         best = np.array(kept, np.intp).reshape(-1)
-        best = best[np.argsort(-candidate_scores[best], kind="stable")][:MOST_DETECTIONS]
+        best = best[np.argsort(-candidate_scores[best], kind="stable")]
         return Detections(
             letterbox.to_picture(corners[best]), tuple(task.labels[i] for i in labels[best]), candidate_scores[best]
         )

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mtl_split_core.errors import InputError
+
 RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
 
 
@@ -21,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)"
     )
-    command.add_argument("--processes", type=int, default=os.cpu_count(), help="processes that draw and read pictures")
+    command.add_argument(
+        "--processes", type=_positive, default=os.cpu_count(), help="processes that draw and read pictures"
+    )
     command.set_defaults(function=_train)
 
     command = commands.add_parser("export", help="write the bundle of a training")
@@ -32,15 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--bundle", type=Path, default=Path("models/street"), help="folder to write (default: %(default)s)"
     )
     command.add_argument(
-        "--streets", type=int, default=60, help="simulated streets to measure it on (default: %(default)s)"
+        "--streets", type=_positive, default=60, help="streets to measure it on (default: %(default)s)"
     )
     command.set_defaults(function=_export)
 
     options = parser.parse_args(arguments)
     try:
         options.function(options)
-    except ValueError as error:
+    except InputError as error:
         parser.exit(1, f"mtl-split: {error}\n")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 # Each subcommand imports what it needs: torch takes seconds to load, and not every machine has it.

@@ -1,15 +1,19 @@
 """Export: a trained network becomes a bundle, its two halves as ONNX files."""
 
+import shutil
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, write_manifest
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle, write_manifest
 from mtl_split_core.engine import OnnxRuntime
+from mtl_split_core.errors import InputError
 from mtl_split_lab.measurement import measure
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.simulated import MEASURING_SEEDS, street_pictures
@@ -41,6 +45,8 @@ class _Answers(nn.Module):
 
 def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
     """Load the recipe and the network that a training left in the folder `run`, ready for inference."""
+    if not (run / CHECKPOINT).is_file():
+        raise InputError(f"no training at {run}: expected a folder with a {CHECKPOINT}")
     recipe = load_recipe(run / RECIPE)
     network = build_network(recipe)
     state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)["state_dict"]
@@ -51,10 +57,12 @@ def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
 def export(run: Path, folder: Path, streets: int) -> Bundle:
     """Write the bundle of the training in the folder `run`, measured on so many simulated streets never trained on.
 
-    Raises ValueError if an exported half differs from torch's.
+    Raises InputError where there is no training or an exported half differs from torch's.
     """
     recipe, network = load_network(run)
-    bundle = write_bundle(recipe, network, folder)
+    with TemporaryDirectory() as unchecked:
+        write_bundle(recipe, network, Path(unchecked))
+        bundle = load_bundle(Path(shutil.copytree(unchecked, folder, dirs_exist_ok=True)))
     seeds = tqdm(range(MEASURING_SEEDS, MEASURING_SEEDS + streets), "measuring", unit="street")
     measured = measure(bundle, chain.from_iterable(map(street_pictures, seeds)))
     return write_manifest(folder, {**bundle.manifest, "measured": {"simulated street": measured}})
@@ -62,7 +70,6 @@ def export(run: Path, folder: Path, streets: int) -> Bundle:
 
 def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bundle:
     """Write the bundle of a network, in inference mode, that was built from a recipe."""
-    folder.mkdir(parents=True, exist_ok=True)
     width, height = recipe.input_size
     images = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     answers = _Answers(network.suffix).eval()
@@ -87,7 +94,7 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bun
             "operating_points": [{"name": "default", "step": recipe.quantisation_step}],
             "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
             "difference_from_torch": differences,
-            "recipe": recipe.as_plain_data(),
+            "recipe": asdict(recipe),
         },
     )
 
@@ -105,7 +112,7 @@ def _difference(path: Path, inputs: Tensor, expected: dict[str, Tensor]) -> floa
         for name, value in expected.items()
     )
     if difference > LARGEST_DIFFERENCE:
-        raise ValueError(f"{path} differs from torch by {difference:.1e}, expected at most {LARGEST_DIFFERENCE:.0e}")
+        raise InputError(f"{path} differs from torch by {difference:.1e}, expected at most {LARGEST_DIFFERENCE:.0e}")
     return difference
 
 

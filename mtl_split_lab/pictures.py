@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Truth
 
 LABELS = "labels.json"
@@ -22,10 +23,10 @@ class LabelledPicture:
     truth: Truth
 
     def read(self) -> Image:
-        """Read the picture: uint8 (height, width, 3) blue-green-red. Raises ValueError for a damaged file."""
+        """Read the picture: uint8 (height, width, 3) blue-green-red. Raises InputError for a damaged file."""
         image = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
         if image is None:
-            raise ValueError(f"{self.path} is no readable picture")
+            raise InputError(f"{self.path} is no readable picture")
         return np.asarray(image, np.uint8)
 
 

@@ -1,12 +1,12 @@
 """A recipe: everything that decides what a training makes, read from one YAML file."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from mtl_split_core.bundle import Task
+from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
 
 
@@ -38,23 +38,21 @@ class Recipe:
     weight_decay: float
     seed: int
 
-    def as_plain_data(self) -> dict[str, Any]:
-        """The recipe as it is written in YAML and JSON."""
-        return asdict(self)
-
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises ValueError for a key that is missing or unknown or a task that is none."""
+    """Read a recipe. Raises InputError for a file, a key or a task that is missing or cannot be."""
+    if not path.is_file():
+        raise InputError(f"no recipe at {path}")
     values = yaml.safe_load(path.read_text())
     names = {field.name for field in fields(Recipe)}
     given = set(values) if isinstance(values, dict) else set()
     if given != names:
         missing, unknown = sorted(names - given), sorted(given - names)
-        raise ValueError(f"{path}: missing keys {missing}, unknown keys {unknown}")
+        raise InputError(f"{path}: missing keys {missing}, unknown keys {unknown}")
     try:
         tasks = tuple(Task(task["name"], task["kind"], tuple(task["labels"])) for task in values.pop("tasks"))
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: tasks need name, kind and labels ({error!r})") from error
+        raise InputError(f"{path}: tasks need name, kind and labels ({error!r})") from error
     values |= {name: _size(path, name, values[name]) for name in ("input_size", "crop")}
     return Recipe(tasks=tasks, **values)
 
@@ -63,4 +61,4 @@ def _size(path: Path, name: str, value: object) -> Size:
     match value:
         case [int(width), int(height)]:
             return width, height
-    raise ValueError(f"{path}: {name} is {value!r}, expected [width, height] in pixels")
+    raise InputError(f"{path}: {name} is {value!r}, expected [width, height] in pixels")

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mtl_split_camera.street import LEAST_VISIBLE
 from mtl_split_core.bundle import Task
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Floats, Image, Size, Truth
 from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_net.losses import UNKNOWN, Objects
-
-LEAST_VISIBLE = 0.3
-"""Objects of which less is to be seen are to be ignored, as in the simulated street."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mtl_split_core.errors import InputError
 from mtl_split_lab.pictures import LabelledPicture, read_pictures
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.samples import Batch, Sample, Samples, collate
@@ -114,7 +115,7 @@ def train(recipe_path: Path, run: Path, processes: int) -> None:
     """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
 
     `processes` draw the simulated pictures and read them. Leaves the recipe, the checkpoints and the losses in the
-    folder. Raises ValueError for a recipe that cannot be, or a folder with a training of another one.
+    folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
     """
     recipe = load_recipe(recipe_path)
     lightning.seed_everything(recipe.seed, workers=True)
@@ -122,7 +123,7 @@ def train(recipe_path: Path, run: Path, processes: int) -> None:
     if not (run / RECIPE).exists():
         shutil.copyfile(recipe_path, run / RECIPE)
     elif load_recipe(run / RECIPE) != recipe:
-        raise ValueError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
+        raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
     size = recipe.input_size
     drawn = draw_pictures(run / "training", recipe.simulated_pictures, TRAINING_SEEDS, size, processes)
     held_out = draw_pictures(run / "validation", recipe.simulated_pictures // 20, VALIDATION_SEEDS, size, processes)
