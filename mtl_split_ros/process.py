@@ -17,6 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future as RosFuture
 
 from mtl_split_core.errors import InputError
 
@@ -36,8 +37,8 @@ class Runnable(Protocol):
 def run(create: Callable[[], Runnable]) -> int:
     """Create a node and spin it; returns the process' exit code.
 
-    0 after SIGINT, SIGTERM or the node's own end; 1 where creating it raised InputError, which is logged. Raises what a
-    callback or the node's `ended` raised.
+    0 after SIGINT, SIGTERM or the node's own end; 1 where creating it, a callback or the node's `ended` raised
+    InputError, which is logged. Raises any other exception of theirs.
     """
     # rclpy's own handlers would invalidate the context under the threads that still publish: here everything is
     # stopped in order instead, and a second signal on the way changes nothing.
@@ -46,19 +47,26 @@ def run(create: Callable[[], Runnable]) -> int:
         signal.signal(number, lambda *_: stop.set())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        node = create()
+        _spin(create(), stop)
     except InputError as error:
         get_logger("mtl_split").fatal(str(error))
         return 1
+    return 0
+
+
+def _spin(node: Runnable, stop: threading.Event) -> None:
+    """Spin until `stop` is set or something has ended, and stop everything in order."""
     executor = SingleThreadedExecutor()
     executor.add_node(cast(Node, node))
+    halt: RosFuture[None] = RosFuture()
     with ThreadPoolExecutor(1) as pool:
-        spinning = pool.submit(executor.spin)
+        spinning = pool.submit(executor.spin_until_future_complete, halt)
         outcomes: tuple[Future[Any], ...] = (spinning, node.ended)
         for outcome in outcomes:
             outcome.add_done_callback(lambda _: stop.set())
         stop.wait()
-        executor.shutdown()
+        halt.set_result(None)  # it wakes the executor, which must not be shut down while it spins
+    executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -66,4 +74,3 @@ def run(create: Callable[[], Runnable]) -> int:
     for outcome in outcomes:
         if outcome.done():
             outcome.result()
-    return 0
