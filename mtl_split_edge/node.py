@@ -1,11 +1,12 @@
 """The edge node: camera images in, bottlenecks out."""
 
+from __future__ import annotations  # rclpy's classes are generic from Kilted on
+
 from array import array
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import numpy as np
 from mtl_split.msg import Bottleneck
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
@@ -61,12 +62,10 @@ class EdgeNode(ManagedNode):
         self._kind, self._topic = _TRANSPORTS[values["transport"]]
         cv2.setNumThreads(values["threads"])
         self._half = EdgeHalf(bundle, values["threads"])
-        width, height = bundle.input_size
-        self._half.encode(np.zeros((height, width, 3), np.uint8), self._operating_point)
         self._publisher = advertise(self, Bottleneck, "bottleneck", NEWEST)
 
     def activate(self) -> None:
-        """Start the worker and subscribe to the camera."""
+        """Subscribe to the camera and start the worker."""
         stream = Stream(
             self.resolve_topic_name(self._topic),
             stages=("image_transport", "convert", "prepare", "prefix", "encode"),
@@ -75,16 +74,15 @@ class EdgeNode(ManagedNode):
             clock=self.get_clock(),
             logger=self.get_logger(),
         )
-        mailbox = Mailbox(self._process, Stream.refuse)
-        self.end_with(mailbox.ended)
 
         def receive(message: CameraMessage) -> None:
             age = stream.received(message.header.stamp)
-            stream.count("dropped", mailbox.put(stream, Received(message, age * 1e3)))
+            stream.count("dropped", self._mailbox.put(stream, Received(message, age * 1e3)))
 
         self._sequence = 0
-        self._mailbox = mailbox
         self._subscription = subscribe(self, self._kind, self._topic, receive, NEWEST, stream.warn)
+        self._mailbox = Mailbox(self._process, Stream.refuse)
+        self.end_with(self._mailbox.ended)
         self.streams = [stream]
 
     def deactivate(self) -> None:

@@ -1,17 +1,18 @@
 """The node that records a run: it hears everything that the camera, the edge and the server of one vehicle publish."""
 
+from __future__ import annotations  # rclpy has the type MessageInfo from Kilted on
+
 import time
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from mtl_split.msg import Bottleneck
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as RawImage
 from std_msgs.msg import Header, UInt64
@@ -27,6 +28,9 @@ from mtl_split_ros.graph import COMPRESSED, image_topic
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, to_classification, to_detections
 from mtl_split_ros.qos import LATCHED, RESULT, subscribe
+
+if TYPE_CHECKING:
+    from rclpy.subscription import MessageInfo
 
 HEARD = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Images and bottlenecks: the recorder, unlike the nodes, wants each of them and not only the newest."""

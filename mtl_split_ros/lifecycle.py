@@ -49,7 +49,7 @@ class ManagedNode(LifecycleNode):
 
     @abstractmethod
     def activate(self) -> None:
-        """Set `streams`, start the worker and subscribe."""
+        """Subscribe, set `streams` and, after all that can fail, start the worker."""
 
     @abstractmethod
     def deactivate(self) -> None:

@@ -15,6 +15,8 @@
 The type of a parameter is the type of its default. `PARAMETERS.markdown()` is the table in the README.
 """
 
+from __future__ import annotations  # rclpy's classes are generic from Kilted on
+
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,6 +1,9 @@
 """Quality of service: each kind of topic's profile, user overrides, a warning that names both sides of a mismatch."""
 
-from collections.abc import Callable
+from __future__ import annotations  # rclpy's classes are generic from Kilted on
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import (
@@ -21,6 +25,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from mtl_split_core.errors import InputError
+
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Images and bottlenecks: only the newest counts, and a lost one is not worth waiting for."""
 
@@ -30,50 +36,59 @@ RESULT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """What a late subscriber has to get too, such as labels."""
 
-Warn = Callable[[str], None]
+Warn = Callable[[str], object]
 
 
 def subscribe(
     node: Node, kind: type[Any], topic: str, callback: Callable[..., None], profile: QoSProfile, warn: Warn
 ) -> Subscription[Any]:
-    """Subscribe to a topic; `warn` is called with a sentence whenever a publisher's profile does not match."""
+    """Subscribe to a topic; `warn` is called with a sentence whenever a publisher's profile does not match.
+
+    Raises InputError for a user's override that cannot be.
+    """
     own = copy(profile)  # rclpy writes the user's overrides into the profile it is given
 
     def mismatch(event: Any) -> None:
         offers = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
-        warn(_mismatch(node, topic, "requests", own, "offers", offers, event.last_policy_kind))
+        _tell(warn, node, topic, "requests", own, "offers", offers, event.last_policy_kind)
 
     def mismatch_found(event: Any) -> None:
         _later(node, partial(mismatch, event))
 
-    return node.create_subscription(
-        kind,
-        topic,
-        callback,
-        own,
-        event_callbacks=SubscriptionEventCallbacks(incompatible_qos=mismatch_found),
-        qos_overriding_options=_overridable(),
-    )
+    with _overrides(node, topic):
+        return node.create_subscription(
+            kind,
+            topic,
+            callback,
+            own,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=mismatch_found),
+            qos_overriding_options=_overridable(),
+        )
 
 
 def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile) -> Publisher[Any]:
-    """Create a publisher; a subscription whose profile does not match is warned of in the node's log."""
+    """Create a publisher; a subscription whose profile does not match is warned of in the node's log.
+
+    Raises InputError for a user's override that cannot be.
+    """
     own = copy(profile)
 
     def mismatch(event: Any) -> None:
         requests = node.get_subscriptions_info_by_topic(node.resolve_topic_name(topic))
-        node.get_logger().warning(_mismatch(node, topic, "offers", own, "requests", requests, event.last_policy_kind))
+        warn = node.get_logger().warning
+        _tell(warn, node, topic, "offers", own, "requests", requests, event.last_policy_kind)
 
     def mismatch_found(event: Any) -> None:
         _later(node, partial(mismatch, event))
 
-    return node.create_publisher(
-        kind,
-        topic,
-        own,
-        event_callbacks=PublisherEventCallbacks(incompatible_qos=mismatch_found),
-        qos_overriding_options=_overridable(),
-    )
+    with _overrides(node, topic):
+        return node.create_publisher(
+            kind,
+            topic,
+            own,
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=mismatch_found),
+            qos_overriding_options=_overridable(),
+        )
 
 
 def _later(node: Node, callback: Callable[[], None]) -> None:
@@ -91,19 +106,37 @@ def _overridable() -> QoSOverridingOptions:
     return QoSOverridingOptions(kinds)
 
 
-def _mismatch(
-    node: Node, topic: str, verb: str, own: QoSProfile, their_verb: str, others: list[TopicEndpointInfo], kind: int
-) -> str:
+@contextmanager
+def _overrides(node: Node, topic: str) -> Iterator[None]:
+    """Raise InputError for what rclpy says of an override of an unknown name or a wrong type."""
+    try:
+        yield
+    except (RuntimeError, InvalidParameterTypeException) as error:
+        raise InputError(f"qos_overrides of {node.resolve_topic_name(topic)}: {error}") from error
+
+
+def _tell(
+    warn: Warn,
+    node: Node,
+    topic: str,
+    verb: str,
+    own: QoSProfile,
+    their_verb: str,
+    others: list[TopicEndpointInfo],
+    kind: int,
+) -> None:
+    """Warn of those whose policy is another, unless they have gone again."""
     policy = qos_policy_name_from_kind(kind).lower()
     others_words = [
         f"{other.node_namespace.rstrip('/')}/{other.node_name} {their_verb} {_value(other.qos_profile, policy)}"
         for other in others
         if _value(other.qos_profile, policy) != _value(own, policy)
     ]
-    return (
-        f"{node.resolve_topic_name(topic)}: {policy} does not match, so nothing passes: "
-        f"{node.get_fully_qualified_name()} {verb} {_value(own, policy)}, {', '.join(others_words)}"
-    )
+    if others_words:
+        warn(
+            f"{node.resolve_topic_name(topic)}: {policy} does not match, so nothing passes: "
+            f"{node.get_fully_qualified_name()} {verb} {_value(own, policy)}, {', '.join(others_words)}"
+        )
 
 
 def _value(profile: QoSProfile, policy: str) -> str:

@@ -1,15 +1,16 @@
 """The server node: bottlenecks of any number of vehicles in, every task's results out."""
 
+from __future__ import annotations  # rclpy's classes are generic from Kilted on
+
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import numpy as np
 from mtl_split.msg import Bottleneck
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.publisher import Publisher
-from rclpy.subscription import MessageInfo, Subscription
+from rclpy.subscription import Subscription
 from rclpy.validate_topic_name import validate_topic_name
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
@@ -25,6 +26,9 @@ from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, NEWEST, RESULT, advertise, subscribe
 from mtl_split_ros.share import bundle_folder
+
+if TYPE_CHECKING:
+    from rclpy.subscription import MessageInfo
 
 PARAMETERS = Parameters(
     "server",
@@ -81,8 +85,6 @@ class ServerNode(ManagedNode):
         threshold = values["score_threshold"]
         cv2.setNumThreads(values["threads"])
         self._half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"])
-        empty = np.zeros(bundle.payload_format.shape, np.float32)
-        self._half.decode(bundle.payload_format.pack(empty, 0), bundle.input_size)
         self._results: dict[str, dict[str, Publisher[Any]]] = {}
         self._labels: list[Publisher[LabelInfo]] = []
         header = Header(stamp=self.get_clock().now().to_msg())
@@ -96,15 +98,20 @@ class ServerNode(ManagedNode):
                 self._labels.append(labels)
 
     def activate(self) -> None:
-        """Start the worker and subscribe to the bottlenecks of all vehicles."""
+        """Subscribe to the bottlenecks of all vehicles and start the worker."""
+        self._inputs = []
+        try:
+            for namespace, results in self._results.items():
+                self._inputs.append(self._serve(namespace, results))
+        except InputError:
+            self._unsubscribe()
+            raise
         self._mailbox = Mailbox(self._process, lambda vehicle, error: vehicle.stream.refuse(error))
         self.end_with(self._mailbox.ended)
-        self._inputs = [self._serve(namespace, results) for namespace, results in self._results.items()]
 
     def deactivate(self) -> None:
         """Unsubscribe, and stop the worker after the bottleneck it is at."""
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        self._unsubscribe()
         self._mailbox.close()
 
     def cleanup(self) -> None:
@@ -124,9 +131,15 @@ class ServerNode(ManagedNode):
             clock=self.get_clock(),
             logger=self.get_logger(),
         )
-        self.streams.append(stream)
         receive = partial(self._receive, Vehicle(stream, results))
-        return subscribe(self, Bottleneck, topic, receive, NEWEST, stream.warn)
+        subscription = subscribe(self, Bottleneck, topic, receive, NEWEST, stream.warn)
+        self.streams.append(stream)
+        return subscription
+
+    def _unsubscribe(self) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self.streams = []
 
     def _receive(self, vehicle: Vehicle, message: Bottleneck, info: MessageInfo) -> None:
         stream = vehicle.stream

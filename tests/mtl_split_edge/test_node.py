@@ -151,6 +151,27 @@ def test_mismatched_quality_of_service_names_both_sides(bundle: Bundle, probe: P
     assert edge.end(signal.SIGINT) == 0
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("/image_raw.subscription.reliability:=relable", "relable"),
+        ("/image_raw.subscription.depth:=ten", "ten"),
+        ("/bottleneck.publisher.reliability:=relable", "relable"),
+    ],
+)
+def test_an_override_that_cannot_be_is_told_in_one_line(
+    override: str, words: str, bundle: Bundle, probe: Probe, start: Start
+) -> None:
+    edge = start(
+        *("edge", "-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1", "-p", f"qos_overrides.{override}")
+    )
+    probe.status("/edge", lambda status, _: status.level == DiagnosticStatus.ERROR)
+    assert words in probe.statuses["/edge"].message
+    told = [line for line in edge.log.splitlines() if "qos_overrides" in line]
+    assert len(told) == 1 and words in told[0] and "Traceback" not in edge.log
+    assert edge.end(signal.SIGTERM) == 0
+
+
 def test_it_lives_through_a_clock_that_jumps_back(bundle: Bundle, probe: Probe, start: Start) -> None:
     edge = start(
         *("edge", "-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1", "-p", "use_sim_time:=true")

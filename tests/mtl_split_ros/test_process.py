@@ -1,4 +1,4 @@
-"""The end of a node's process on a fault: loud, with an exit code, and with nothing left running."""
+"""A node's process: it begins with the rclpy of every distribution, and its end on a fault is loud and complete."""
 
 import os
 import subprocess
@@ -7,6 +7,22 @@ import sys
 import pytest
 
 from ..processes import PATIENCE, new_domain
+
+LIKE_JAZZY = """
+import rclpy.lifecycle
+import rclpy.parameter
+import rclpy.publisher
+import rclpy.subscription
+
+del rclpy.subscription.MessageInfo
+for kind in (rclpy.parameter.Parameter, rclpy.publisher.Publisher, rclpy.subscription.Subscription):
+    kind.__class_getitem__ = None
+
+import mtl_split_camera.node
+import mtl_split_edge.node
+import mtl_split_lab.recorder
+import mtl_split_server.node
+"""
 
 FAULTY_NODE = """
 from concurrent.futures import Future
@@ -50,3 +66,7 @@ def test_a_fault_ends_the_process_with_its_exception(fault: str, words: str) -> 
         text=True,
     )
     assert ended.returncode == 1 and words in ended.stderr
+
+
+def test_the_nodes_can_be_imported_where_the_classes_of_rclpy_are_not_generic() -> None:
+    subprocess.run([sys.executable, "-c", LIKE_JAZZY], timeout=PATIENCE, check=True)

@@ -96,6 +96,20 @@ def test_refusals_are_told_once_and_counted_and_good_ones_still_answered(
     assert server.end(signal.SIGINT) == 0
 
 
+def test_an_override_that_cannot_be_leaves_no_vehicle_half_served(
+    edge_half: EdgeHalf, probe: Probe, start: Start
+) -> None:
+    server = start(
+        *("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "vehicles:=[car1, car2]"),
+        *("-p", "diagnostics_period:=0.1", "-p", "qos_overrides./car2/bottleneck.subscription.reliability:=relable"),
+    )
+    probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
+    assert "/car2/bottleneck" in probe.statuses["/server"].message and "relable" in probe.statuses["/server"].message
+    probe.wait_for("nobody to listen", lambda: not probe.node.count_subscribers("/car1/bottleneck"))
+    assert "Traceback" not in server.log
+    assert server.end(signal.SIGTERM) == 0
+
+
 def test_gaps_in_the_sequence_are_counted_and_a_new_edge_is_no_gap(
     edge_half: EdgeHalf, probe: Probe, start: Start
 ) -> None:
