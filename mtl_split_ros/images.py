@@ -82,10 +82,11 @@ def _decompress(message: CompressedImage) -> Image:
         raise ImageError(f"format is {message.format[:80]!r}, expected a colour image")
     data: np.ndarray = np.frombuffer(message.data, np.uint8)
     # OpenCV would fill the missing part of a truncated JPEG with grey; some cameras pad theirs with zeros.
-    if data[:2].tobytes() == b"\xff\xd8" and not data[-64:].tobytes().rstrip(b"\0").endswith(b"\xff\xd9"):
+    if data[:2].tobytes() == b"\xff\xd8" and not data.tobytes().rstrip(b"\0").endswith(b"\xff\xd9"):
         raise ImageError(f"the JPEG of {len(data)} bytes is truncated, expected an end-of-image marker")
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        # Whatever a camera says of its orientation, results are in the pixels as they were sent.
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise ImageError(f"data of {len(data)} bytes is no image: {error}") from error
     if image is None:

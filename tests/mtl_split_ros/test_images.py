@@ -1,5 +1,6 @@
 """Images: converted as a well-known library converts them, or refused with an ImageError, never silently wrong."""
 
+import struct
 from array import array
 
 import cv2
@@ -87,7 +88,18 @@ def test_compressed_images(suffix: str) -> None:
     data = compressed(suffix)
     expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(to_picture(CompressedImage(format=suffix[1:], data=data)), expected)
-    np.testing.assert_array_equal(to_picture(CompressedImage(format="bgr8; any", data=data + bytes(20))), expected)
+    np.testing.assert_array_equal(to_picture(CompressedImage(format="bgr8; any", data=data + bytes(4096))), expected)
+
+
+def test_a_camera_that_tells_its_orientation_changes_nothing() -> None:
+    data = compressed(".jpg")
+    # Exif with one entry: orientation (0x112), one short number, 6: to be turned by a quarter.
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, 6, 0, 0)
+    turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+    as_viewed = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)
+    assert as_viewed is not None and as_viewed.shape == (64, 48, 3)
+    picture = to_picture(CompressedImage(format="jpeg", data=turned))
+    np.testing.assert_array_equal(picture, to_picture(CompressedImage(format="jpeg", data=data)))
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", compressed(".jpg")[:-30], compressed(".png")[:40]])
