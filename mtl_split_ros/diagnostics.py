@@ -48,7 +48,8 @@ class Stream:
         self._lock = threading.Lock()
         self._stages: dict[str, list[float]] = {stage: [] for stage in stages}
         self._bytes: list[int] = []
-        self._totals = Counter({"received": 0, "published": 0, "stamps_back": 0, **dict.fromkeys(counts, 0)})
+        self._counts = tuple(counts)
+        self._totals = Counter({"received": 0, "published": 0, "stamps_back": 0, **dict.fromkeys(self._counts, 0)})
         self._totals.update({_refused(error): 0 for error in errors})
         self._reported = self._totals.copy()
         self._reported_at = time.monotonic()
@@ -137,6 +138,9 @@ class Stream:
             return DiagnosticStatus.WARN if news["published"] else DiagnosticStatus.ERROR, message
         if news["published"]:
             return DiagnosticStatus.OK, f"{rate} frames/s"
+        if news["received"]:
+            fates = ", ".join(f"{news[name]} {name}" for name in self._counts if news[name])
+            return DiagnosticStatus.WARN, f"none of {news['received']} frames answered: {fates or 'still at work'}"
         if self._newest is None:
             return DiagnosticStatus.WARN, self._problem or f"waiting for {self.topic}"
         return DiagnosticStatus.WARN, self._problem or f"no new frame on {self.topic}"

@@ -74,6 +74,16 @@ def test_refused_frames_are_told(stream: Stream, answered: int, level: bytes) ->
     assert values["refused/PayloadError"] == "1"
 
 
+def test_frames_that_were_all_left_unanswered_are_told(stream: Stream) -> None:
+    for _ in range(3):
+        stream.received(Time(sec=1))
+    stream.count("dropped", 2)
+    status, _ = report(stream)
+    assert (status.level, status.message) == (DiagnosticStatus.WARN, "none of 3 frames answered: 2 dropped")
+    stream.received(Time(sec=1))
+    assert report(stream)[0].message == "none of 1 frames answered: still at work"
+
+
 def test_an_error_is_logged_once_and_a_flood_of_different_ones_is_held_back(
     stream: Stream, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
