@@ -103,12 +103,15 @@ class CameraNode(Node):
             advertise(self, CompressedImage, "image_raw/compressed", IMAGE) if self._values["compressed"] else None
         )
         self._info = advertise(self, CameraInfo, "camera_info", RESULT)
-        self._truth: dict[str, Any] = {}
         self._end = advertise(self, UInt64, "end_of_stream", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._frames = islice(source.frames, self._values["frames"] or None)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
         self._ahead = deque(self._pool.submit(self._prepare_next) for _ in range(FRAMES_AHEAD))
+        # Before anything else, so that an unreadable source ends the start and nobody finds the topics too late.
+        first = self._ahead[0].result()
+        truth = first.truth if first else {}
+        self._truth = {topic: advertise(self, type(message), topic, RESULT) for topic, message in truth.items()}
         self._pace = self.create_timer(self._period / 1e9, self._publish_next)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self._values["diagnostics_period"], self._report, clock=steady)
@@ -175,8 +178,6 @@ class CameraNode(Node):
             self._compressed.publish(prepared.compressed)
         self._info.publish(prepared.info)
         for topic, message in prepared.truth.items():
-            if topic not in self._truth:
-                self._truth[topic] = advertise(self, type(message), topic, RESULT)
             self._truth[topic].publish(message)
         if self._last is not None:
             self._counts["missed"] += max(0, round((now.nanoseconds - self._last) / self._period) - 1)

@@ -1,6 +1,7 @@
 """The camera node as its neighbours see it: what it publishes, at which stamps, and how it ends."""
 
 import signal
+from collections.abc import Callable
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from vision_msgs.msg import Classification, Detection2DArray
 from mtl_split_camera.street import Street
 from mtl_split_ros.images import to_picture
 from mtl_split_ros.messages import to_classification, to_detections
-from mtl_split_ros.qos import LATCHED
+from mtl_split_ros.qos import LATCHED, RESULT
 
 from ..conftest import Start
 from ..processes import Probe
@@ -155,3 +156,49 @@ def test_what_cannot_be_shown_is_named_in_one_line(parameter: str, named: str, s
     assert camera.end() == 1
     assert named in camera.log
     assert len(camera.log.splitlines()) == 1
+
+
+def damaged_pictures(folder: Path) -> str:
+    (folder / "a.png").write_bytes(b"damaged")
+    return f"images:{folder}"
+
+
+def video_without_frames(folder: Path) -> str:
+    path = folder / "empty.avi"
+    cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15.0, (64, 48)).release()
+    return f"video:{path}"
+
+
+@pytest.mark.parametrize("write", [damaged_pictures, video_without_frames])
+def test_a_source_without_a_readable_frame_ends_the_start(
+    write: Callable[[Path], str], start: Start, tmp_path: Path
+) -> None:
+    source = write(tmp_path)
+    camera = start("camera", "-p", f"source:={source}")
+    assert camera.end() == 1
+    assert source.partition(":")[2] in camera.log.splitlines()[-1]
+    assert camera.log.count("FATAL") == 1 and "Traceback" not in camera.log
+
+
+def test_a_source_that_becomes_unreadable_ends_the_node(probe: Probe, start: Start, tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.zeros((48, 64, 3), np.uint8))
+    camera = start("camera", "-p", f"source:=images:{tmp_path}", "-p", "loop:=true")
+    images = probe.listen(Image, "/image_raw", EVERY_MESSAGE)
+    probe.wait_for("the first image", lambda: images)
+    picture.unlink()
+    assert camera.end() == 1
+    assert camera.log.count("FATAL") == 1 and "Traceback" not in camera.log
+
+
+def test_whoever_waits_for_the_first_frame_gets_its_truth(probe: Probe, start: Start) -> None:
+    objects = probe.listen(Detection2DArray, "/ground_truth/detections", RESULT)
+    infos = probe.listen(CameraInfo, "/camera_info", RESULT)
+    start("camera", *STREET, "-p", "wait_for_subscribers:=1")
+    names = ("detections", "classification/timeofday", "classification/weather", "classification/scene")
+    publishers = partial(map, probe.node.count_publishers, [f"/ground_truth/{name}" for name in names])
+    probe.wait_for("the topics of the truth", lambda: all(publishers()))
+    assert not infos
+    probe.listen(Image, "/image_raw", EVERY_MESSAGE)
+    probe.wait_for("the first frame", lambda: infos and objects)
+    assert objects[0].header == infos[0].header
