@@ -22,8 +22,8 @@ from sensor_msgs.msg import Image as RawImage
 from std_msgs.msg import Header, UInt64
 
 from mtl_split_camera.sources import RATES, Frame, open_source
-from mtl_split_core.scene import Classification, Detections, Image, Truth
-from mtl_split_ros.messages import to_message
+from mtl_split_core.scene import Image
+from mtl_split_ros.messages import truth_messages
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, RESULT, advertise
@@ -36,9 +36,6 @@ FRAMES_AHEAD = 6
 
 DISCOVERY = 1.0
 """Seconds within which a subscriber that is known here comes to know this node."""
-
-IGNORE = "ignore"
-"""The `id` of an object in ground_truth/detections that is to be ignored in scoring."""
 
 PARAMETERS = Parameters(
     "camera",
@@ -141,7 +138,7 @@ class CameraNode(Node):
             image=raw,
             compressed=self._compress(image, header) if self._compressed else None,
             info=_camera_info(header, width, height, self._focal_length()),
-            truth={} if truth is None else _truth_messages(truth, header),
+            truth={} if truth is None else truth_messages(truth, header),
         )
 
     def _compress(self, image: Image, header: Header) -> CompressedImage:
@@ -229,19 +226,6 @@ def _camera_info(header: Header, width: int, height: int, focal_length: float | 
         info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
         info.p = [focal_length, 0.0, x, 0.0, 0.0, focal_length, y, 0.0, 0.0, 0.0, 1.0, 0.0]
     return info
-
-
-def _truth_messages(truth: Truth, header: Header) -> dict[str, Any]:
-    """What is really in the picture, in the words of the results, by topic."""
-    scores = np.ones(len(truth.labels), np.float32)
-    objects = to_message(Detections(truth.boxes, truth.labels, scores), header)
-    for detection, ignore in zip(objects.detections, truth.ignore, strict=True):
-        detection.id = IGNORE if ignore else ""
-    messages = {"ground_truth/detections": objects}
-    for task, label in truth.classes.items():
-        answer = Classification((label,), np.ones(1, np.float32))
-        messages[f"ground_truth/classification/{task}"] = to_message(answer, header)
-    return messages
 
 
 def main() -> int:

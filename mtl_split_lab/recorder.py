@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from mtl_split.msg import Bottleneck
 from rclpy.node import Node
@@ -21,12 +20,12 @@ from vision_msgs.msg import Detection2DArray
 
 from mtl_split_core.bundle import Bundle, Task
 from mtl_split_core.errors import ImageError
-from mtl_split_core.scene import Detections, Truth
+from mtl_split_core.scene import Detections
 from mtl_split_lab.drawing import SHOWN_SCORE
 from mtl_split_lab.recording import PictureStore, Recording
 from mtl_split_ros.graph import COMPRESSED, image_topic
 from mtl_split_ros.images import CameraMessage, to_picture
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, to_classification, to_detections
+from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, to_classification, to_detections, to_truth
 from mtl_split_ros.qos import LATCHED, RESULT, subscribe
 
 if TYPE_CHECKING:
@@ -161,10 +160,7 @@ class Recorder(Node):
             self.recent.append(Live(self.heard_at, latency, frame.payload_bytes or 0, objects))
 
     def _hear_true_objects(self, message: Detection2DArray) -> None:
-        objects = to_detections(message)
-        ignore = np.array([detection.id == "ignore" for detection in message.detections], np.bool_)
-        truth = Truth(objects.boxes, objects.labels, np.ones(len(ignore), np.float32), ignore)
-        self.recording.frames[_nanoseconds(message.header)].objects = truth
+        self.recording.frames[_nanoseconds(message.header)].objects = to_truth(message)
 
     def _hear_true_class(self, task: str, message: ClassificationMessage) -> None:
         self.recording.frames[_nanoseconds(message.header)].classes[task] = to_classification(message).best

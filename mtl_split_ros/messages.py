@@ -1,4 +1,6 @@
-"""Results as messages of vision_msgs, and back."""
+"""Results and what is really there as messages of vision_msgs, and back."""
+
+from typing import Any
 
 import numpy as np
 from std_msgs.msg import Header
@@ -16,10 +18,13 @@ from vision_msgs.msg import (
 from vision_msgs.msg import Classification as ClassificationMessage
 
 from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Classification, Detections
+from mtl_split_core.scene import Classification, Detections, Truth
 
 MESSAGE_TYPES = {"detection": Detection2DArray, "classification": ClassificationMessage}
 """The type of a task's messages by its kind."""
+
+IGNORE = "ignore"
+"""The `id` of an object in ground_truth/detections that is to be ignored in scoring."""
 
 
 def result_topic(task: Task) -> str:
@@ -55,6 +60,25 @@ def to_classification(message: ClassificationMessage) -> Classification:
     """Read a classification; its labels are in the order of the message, best first."""
     scores = np.array([hypothesis.score for hypothesis in message.results], np.float32)
     return Classification(tuple(hypothesis.class_id for hypothesis in message.results), scores)
+
+
+def truth_messages(truth: Truth, header: Header) -> dict[str, Any]:
+    """Write what is really in a picture in the words of the results, with scores of 1; by topic."""
+    objects = to_message(Detections(truth.boxes, truth.labels, np.ones(len(truth.labels), np.float32)), header)
+    for detection, ignore in zip(objects.detections, truth.ignore, strict=True):
+        detection.id = IGNORE if ignore else ""
+    messages = {"ground_truth/detections": objects}
+    for task, label in truth.classes.items():
+        answer = Classification((label,), np.ones(1, np.float32))
+        messages[f"ground_truth/classification/{task}"] = to_message(answer, header)
+    return messages
+
+
+def to_truth(message: Detection2DArray) -> Truth:
+    """Read the objects that are really there, as if each were wholly visible."""
+    objects = to_detections(message)
+    ignore = np.array([detection.id == IGNORE for detection in message.detections], np.bool_)
+    return Truth(objects.boxes, objects.labels, np.ones(len(ignore), np.float32), ignore)
 
 
 def label_info(task: Task, header: Header, threshold: float) -> LabelInfo:

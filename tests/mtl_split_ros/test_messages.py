@@ -10,8 +10,16 @@ from vision_msgs.msg import Classification as ClassificationMessage
 from vision_msgs.msg import Detection2DArray
 
 from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Classification, Detections
-from mtl_split_ros.messages import label_info, result_topic, to_classification, to_detections, to_message
+from mtl_split_core.scene import Classification, Detections, Truth
+from mtl_split_ros.messages import (
+    label_info,
+    result_topic,
+    to_classification,
+    to_detections,
+    to_message,
+    to_truth,
+    truth_messages,
+)
 
 from ..processes import header
 
@@ -35,6 +43,23 @@ def test_detections(found: Detections) -> None:
     assert read.labels == found.labels
     np.testing.assert_array_equal(read.boxes, found.boxes)
     np.testing.assert_array_equal(read.scores, found.scores)
+
+
+@given(there=detections(), data=st.data())
+def test_what_is_really_there(there: Detections, data: st.DataObject) -> None:
+    count = len(there.labels)
+    ignore = data.draw(arrays(np.bool_, count))
+    classes = {"weather": "clear", "timeofday": "dawn/dusk"}
+    messages = truth_messages(Truth(there.boxes, there.labels, np.ones(count, np.float32), ignore, classes), header(3))
+    objects = messages.pop("ground_truth/detections")
+    read = to_truth(deserialize_message(serialize_message(objects), Detection2DArray))
+    assert objects.header == header(3) and read.labels == there.labels
+    np.testing.assert_array_equal(read.boxes, there.boxes)
+    np.testing.assert_array_equal(read.ignore, ignore)
+    prefix = "ground_truth/classification/"
+    assert {topic: to_classification(message).best for topic, message in messages.items()} == {
+        prefix + task: label for task, label in classes.items()
+    }
 
 
 def test_a_classification_comes_best_first() -> None:
