@@ -23,7 +23,7 @@ from mtl_split_lab.processes import ProcessError, Processes, claim_domain
 from mtl_split_lab.recorder import Recorder
 from mtl_split_lab.recording import PictureStore
 from mtl_split_lab.report import figures, machine, summarise, tables, write_pictures
-from mtl_split_ros.graph import ENVIRONMENT, Options, Process, demo, topic_of
+from mtl_split_ros.graph import Options, Process, demo, environment, topic_of
 from mtl_split_ros.share import bundle_folder
 
 CHECK_INTERVAL = 0.5
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        for name, value in ENVIRONMENT.items():
+        for name, value in environment().items():
             os.environ.setdefault(name, value)
         if not topic and not arguments.attach and "ROS_DOMAIN_ID" not in os.environ:
             stack.enter_context(claim_domain())

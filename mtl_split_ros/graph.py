@@ -16,9 +16,6 @@ from mtl_split_ros.share import fast_dds_profile
 
 Value = bool | int | float | str | list[str]
 
-ENVIRONMENT = {"FASTDDS_DEFAULT_PROFILES_FILE": str(fast_dds_profile())}
-"""For every process, unless the user has set it: Fast DDS's defaults lose raw camera images, and more."""
-
 MEASURED_SCORE = 0.05
 """Lowest score of the detections in a demonstration: average precision needs the unsure ones too."""
 
@@ -81,6 +78,11 @@ class Options:
     def within(self, namespace: str) -> "Options":
         """Return the same options for a namespace inside this one."""
         return replace(self, namespace="/".join(part for part in (self.namespace, namespace) if part))
+
+
+def environment() -> dict[str, str]:
+    """For every process, unless the user has set it: Fast DDS's defaults lose raw camera images, and more."""
+    return {"FASTDDS_DEFAULT_PROFILES_FILE": str(fast_dds_profile())}
 
 
 def camera(options: Options, **parameters: Value | None) -> Process:

@@ -13,7 +13,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 from mtl_split_core.errors import InputError
-from mtl_split_ros.graph import ENVIRONMENT, Options, Process
+from mtl_split_ros.graph import Options, Process, environment
 
 Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 
@@ -110,7 +110,7 @@ def describe(build: Build, *names: str) -> LaunchDescription:
         return [_action(process, end_of_a_recording) for process in processes]
 
     return LaunchDescription([
-        *(SetEnvironmentVariable(name, os.environ.get(name, value)) for name, value in ENVIRONMENT.items()),
+        *(SetEnvironmentVariable(name, os.environ.get(name, value)) for name, value in environment().items()),
         *(DeclareLaunchArgument(n, default_value="", description=ARGUMENTS[n][1]) for n in (*OPTIONS, *names)),
         OpaqueFunction(function=start),
     ])  # fmt: skip
