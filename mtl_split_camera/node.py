@@ -91,7 +91,7 @@ class CameraNode(Node):
         self._focal_length = source.focal_length
         self._period = round(1e9 / source.rate)
         self._counts = Counter(published=0, missed=0, skipped=0)
-        self._reported = 0
+        self._reported = self._counts.copy()
         self._last: int | None = None
         self._audience_since = math.inf
         self._state = f"waiting for subscribers of {self.resolve_topic_name('image_raw')}"
@@ -191,13 +191,17 @@ class CameraNode(Node):
             self.ended.set_result(None)
 
     def _report(self) -> None:
-        published = self._counts["published"]
-        news, self._reported = published - self._reported, published
-        hertz = news / self._values["diagnostics_period"]
+        news = self._counts - self._reported
+        self._reported = self._counts.copy()
+        hertz = news["published"] / self._values["diagnostics_period"]
+        message = f"{hertz:.1f} frames/s" if news["published"] else self._state
+        if news["skipped"]:
+            message += f", {news['skipped']} pictures skipped"
+        waiting = self._last is None
         status = DiagnosticStatus(
-            level=DiagnosticStatus.OK,
+            level=DiagnosticStatus.WARN if waiting or news["skipped"] else DiagnosticStatus.OK,
             name=f"{self.get_fully_qualified_name()}: {self._image.topic_name}",
-            message=f"{hertz:.1f} frames/s" if news else self._state,
+            message=message,
             values=[
                 KeyValue(key="published_hz", value=f"{hertz:.1f}"),
                 *(KeyValue(key=name, value=str(count)) for name, count in self._counts.items()),

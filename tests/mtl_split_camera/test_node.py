@@ -91,7 +91,10 @@ def test_pictures_compressed_then_a_clean_end(probe: Probe, start: Start, tmp_pa
     infos = probe.listen(CameraInfo, "/camera_info", EVERY_MESSAGE)
     ends = probe.listen(UInt64, "/end_of_stream", LATCHED)
     options = (f"source:=images:{tmp_path}", "compressed:=true", "loop:=true", "frames:=20", "exit_at_end:=true")
-    camera = start("camera", *(word for option in options for word in ("-p", option)), "-p", "wait_for_subscribers:=1")
+    reported = ("-p", "wait_for_subscribers:=1", "-p", "diagnostics_period:=0.1")
+    camera = start("camera", *(word for option in options for word in ("-p", option)), *reported)
+    skipping = probe.status("/camera: /image_raw", lambda status, _: "pictures skipped" in status.message)
+    assert int(skipping["skipped"]) and probe.statuses["/camera: /image_raw"].level == DiagnosticStatus.WARN
     probe.wait_for("the end of the stream", lambda: ends)
     assert ends[0].data == 20
     assert camera.end() == 0
@@ -137,9 +140,10 @@ def test_the_first_frame_waits_for_its_audience(probe: Probe, start: Start) -> N
     camera = start("camera", *STREET, "-p", "wait_for_subscribers:=1", "-p", "diagnostics_period:=0.1")
     status = probe.status("/camera: /image_raw", lambda status, values: "waiting" in status.message)
     assert status["published"] == "0"
-    assert probe.statuses["/camera: /image_raw"].level == DiagnosticStatus.OK
+    assert probe.statuses["/camera: /image_raw"].level == DiagnosticStatus.WARN
     images = probe.listen(Image, "/image_raw", EVERY_MESSAGE)
     probe.wait_for("the first frames", lambda: len(images) > 2)
+    probe.status("/camera: /image_raw", lambda status, _: status.level == DiagnosticStatus.OK)
     assert camera.end(signal.SIGTERM) == 0
 
 
