@@ -81,7 +81,18 @@ class Processes:
 def claim_domain() -> socket.socket:
     """Set ROS_DOMAIN_ID to a domain that nobody on this machine uses, for this process and those it starts.
 
-    The domain is taken until the returned socket is closed, also for other callers of this function.
+    The domain is taken until the returned socket is closed; see `free_domain`.
+    """
+    domain, claim = free_domain()
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    return claim
+
+
+def free_domain() -> tuple[int, socket.socket]:
+    """Find a ROS domain that nobody on this machine uses.
+
+    Also for other callers of this function it is taken until the returned socket is closed. Raises ProcessError if
+    there is none.
     """
     for domain in random.sample(DOMAINS, len(DOMAINS)):
         # Of the ports that DDS derives from a domain: the first participant's, and the last one's as the claim.
@@ -94,8 +105,7 @@ def claim_domain() -> socket.socket:
         except OSError:
             claim.close()
             continue
-        os.environ["ROS_DOMAIN_ID"] = str(domain)
-        return claim
+        return domain, claim
     raise ProcessError(
         f"every ROS domain from {DOMAINS[0]} to {DOMAINS[-1]} is in use; set ROS_DOMAIN_ID to choose one"
     )

@@ -1,4 +1,4 @@
-"""Fixtures of the tests over DDS. Every module has a domain and a bundle of its own, and starts its nodes in it."""
+"""Fixtures of the tests over DDS. Every test has a domain of its own, every module a bundle."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,8 +7,9 @@ import pytest
 from hypothesis import settings
 
 from mtl_split_core.bundle import Bundle
+from mtl_split_lab.processes import free_domain
 
-from .processes import NodeProcess, Probe, new_domain
+from .processes import NodeProcess, Probe
 from .tiny_bundle import write_tiny_bundle
 
 # On a busy machine an example may take any time.
@@ -24,8 +25,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture
-def domain() -> int:
-    return new_domain()
+def domain() -> Iterator[int]:
+    domain, claim = free_domain()
+    with claim:
+        yield domain
 
 
 @pytest.fixture

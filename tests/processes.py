@@ -35,8 +35,6 @@ T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds after which a condition is taken never to hold; only a failing test waits that long."""
 
-_domains = itertools.cycle((os.getpid() + number) % 100 + 1 for number in range(100))
-
 
 class NodeProcess:
     """One node, started as a user would."""
@@ -167,11 +165,6 @@ class Probe:
 
     def _keep_statuses(self, message: DiagnosticArray) -> None:
         self.statuses.update({status.name: status for status in message.status})
-
-
-def new_domain() -> int:
-    """Return a DDS domain that no other running test uses."""
-    return next(_domains)
 
 
 def header(second: int) -> Header:

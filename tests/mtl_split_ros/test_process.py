@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ..processes import PATIENCE, new_domain
+from ..processes import PATIENCE
 
 LIKE_JAZZY = """
 import rclpy.lifecycle
@@ -56,10 +56,10 @@ raise SystemExit(run(Faulty))
         ("self.create_timer(0.01, self.fail)", "KeyError: 'in a callback'"),
     ],
 )
-def test_a_fault_ends_the_process_with_its_exception(fault: str, words: str) -> None:
+def test_a_fault_ends_the_process_with_its_exception(fault: str, words: str, domain: int) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", FAULTY_NODE.replace("FAULT", fault)],
-        env={**os.environ, "ROS_DOMAIN_ID": str(new_domain())},
+        env={**os.environ, "ROS_DOMAIN_ID": str(domain)},
         stderr=subprocess.PIPE,
         timeout=PATIENCE,
         check=False,
