@@ -147,9 +147,7 @@ def _parse_tasks(value: Any) -> tuple[Task, ...]:
         raise ValueError("expected tasks of the kinds detection and classification, with labels")
     for task in tasks:
         if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", task.name):
-            raise ValueError(
-                f"{task.name!r} is no task name: expected letters, digits and _, as in a topic's name"
-            )
+            raise ValueError(f"{task.name!r} is no task name: expected letters, digits and _, as in a topic's name")
     if len({task.name for task in tasks}) != len(tasks):
         raise ValueError("expected every task's name once")
     return tasks
