@@ -90,7 +90,7 @@ def _load(folder: Path) -> Bundle:
         folder=folder,
         name=_read(path, manifest, "name", _text),
         fingerprint=hashlib.sha256(written).hexdigest()[:16],
-        tasks=_read(path, manifest, "tasks", _parse_tasks),
+        tasks=_read(path, manifest, "tasks", parse_tasks),
         input_size=_read(path, manifest, "input", _parse_input),
         split_point=_read(path, manifest, "split_point", _text),
         payload_format=PayloadFormat(bottleneck, points),
@@ -141,7 +141,11 @@ def _parse_operating_points(value: Any) -> tuple[OperatingPoint, ...]:
     return points
 
 
-def _parse_tasks(value: Any) -> tuple[Task, ...]:
+def parse_tasks(value: Any) -> tuple[Task, ...]:
+    """Read tasks from plain data: a list of mappings with name, kind and labels.
+
+    Raises KeyError, TypeError or ValueError for anything else, and for a name that cannot be part of a topic's.
+    """
     tasks = tuple(Task(_text(task["name"]), task["kind"], tuple(map(_text, task["labels"]))) for task in value)
     if not tasks or not all(task.kind in ("detection", "classification") and task.labels for task in tasks):
         raise ValueError("expected tasks of the kinds detection and classification, with labels")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.bundle import Task, parse_tasks
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
 
@@ -50,8 +50,8 @@ def load_recipe(path: Path) -> Recipe:
         missing, unknown = sorted(names - given), sorted(given - names)
         raise InputError(f"{path}: missing keys {missing}, unknown keys {unknown}")
     try:
-        tasks = tuple(Task(task["name"], task["kind"], tuple(task["labels"])) for task in values.pop("tasks"))
-    except (KeyError, TypeError) as error:
+        tasks = parse_tasks(values.pop("tasks"))
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: tasks need name, kind and labels ({error!r})") from error
     values |= {name: _size(path, name, values[name]) for name in ("input_size", "crop")}
     return Recipe(tasks=tasks, **values)

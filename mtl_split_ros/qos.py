@@ -5,7 +5,6 @@ from __future__ import annotations  # rclpy's classes are generic from Kilted on
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from functools import partial
 from typing import Any
 
 from rclpy.clock import Clock
@@ -48,12 +47,9 @@ def subscribe(
     """
     own = copy(profile)  # rclpy writes the user's overrides into the profile it is given
 
-    def mismatch(event: Any) -> None:
+    def tell(policy: int) -> None:
         offers = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
-        _tell(warn, node, topic, "requests", own, "offers", offers, event.last_policy_kind)
-
-    def mismatch_found(event: Any) -> None:
-        _later(node, partial(mismatch, event))
+        _tell(warn, node, topic, "requests", own, "offers", offers, policy)
 
     with _overrides(node, topic):
         return node.create_subscription(
@@ -61,7 +57,7 @@ def subscribe(
             topic,
             callback,
             own,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=mismatch_found),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=_later(node, tell)),
             qos_overriding_options=_overridable(),
         )
 
@@ -73,32 +69,31 @@ def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile) -> P
     """
     own = copy(profile)
 
-    def mismatch(event: Any) -> None:
+    def tell(policy: int) -> None:
         requests = node.get_subscriptions_info_by_topic(node.resolve_topic_name(topic))
-        warn = node.get_logger().warning
-        _tell(warn, node, topic, "offers", own, "requests", requests, event.last_policy_kind)
-
-    def mismatch_found(event: Any) -> None:
-        _later(node, partial(mismatch, event))
+        _tell(node.get_logger().warning, node, topic, "offers", own, "requests", requests, policy)
 
     with _overrides(node, topic):
         return node.create_publisher(
             kind,
             topic,
             own,
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=mismatch_found),
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=_later(node, tell)),
             qos_overriding_options=_overridable(),
         )
 
 
-def _later(node: Node, callback: Callable[[], None]) -> None:
-    """Call back once, when the other node's name is known too: DDS finds its topics first."""
+def _later(node: Node, tell: Callable[[int], None]) -> Callable[[Any], None]:
+    """Tell a mismatch's policy only when the other node's name is known too: DDS finds its topics first."""
 
-    def call() -> None:
-        node.destroy_timer(timer)
-        callback()
+    def found(event: Any) -> None:
+        def call() -> None:
+            node.destroy_timer(timer)
+            tell(event.last_policy_kind)
 
-    timer = node.create_timer(1.0, call, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        timer = node.create_timer(1.0, call, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    return found
 
 
 def _overridable() -> QoSOverridingOptions:

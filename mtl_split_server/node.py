@@ -78,8 +78,7 @@ class ServerNode(ManagedNode):
 
     def configure(self, values: dict[str, Any]) -> None:
         """Load and warm up the bundle's suffix, and publish every task's labels for every vehicle."""
-        self._vehicles: list[str] = values["vehicles"]
-        _check_vehicles(self._vehicles)
+        _check_vehicles(values["vehicles"])
         self._max_age: float = values["max_age"]
         bundle = load_bundle(bundle_folder(values["bundle"]))
         threshold = values["score_threshold"]
@@ -88,7 +87,7 @@ class ServerNode(ManagedNode):
         self._results: dict[str, dict[str, Publisher[Any]]] = {}
         self._labels: list[Publisher[LabelInfo]] = []
         header = Header(stamp=self.get_clock().now().to_msg())
-        for vehicle in self._vehicles:
+        for vehicle in values["vehicles"]:
             self._results[vehicle] = {}
             for task in bundle.tasks:
                 topic, kind = _topic(vehicle, result_topic(task)), MESSAGE_TYPES[task.kind]

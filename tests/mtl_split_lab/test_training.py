@@ -38,6 +38,7 @@ def test_the_shipped_recipe_is_complete() -> None:
     [
         ({"speed": 1}, r"unknown keys \['speed'\]"),
         ({"tasks": [{"name": "weather"}]}, "tasks need name, kind and labels"),
+        ({"tasks": [{"name": "road type", "kind": "classification", "labels": ["a"]}]}, "'road type' is no task name"),
     ],
 )
 def test_a_wrong_recipe_is_named(tmp_path: Path, changes: dict[str, object], complaint: str) -> None:
