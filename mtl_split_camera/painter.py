@@ -462,7 +462,8 @@ class Ground:
         x = np.outer(z, across * np.float32(_GRAIN)) + ((camera.x - 0.5 * camera.bend * z * z) * _GRAIN)[
             :, None
         ].astype(np.float32)
-        far = np.clip(1.25 * np.log2(z / 6.0), 0, 4).astype(np.float32)[:, None]
+        # Below 4, so that the sum with the dither, below 1, is not rounded up to a sixth level.
+        far = np.clip(1.25 * np.log2(z / 6.0), 0, 3.99).astype(np.float32)[:, None]
         level = (far + self._dither[:rows, :cols]).astype(np.int32)  # mixed, so that no edge shows between two of them
         along = ((z + camera.s % 1024.0) * _GRAIN).astype(np.int32) & 511
         texture = self._tile.take((x.astype(np.int32) & 255) + ((level << 17) + (along << 8)[:, None]))

@@ -24,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)"
     )
     command.add_argument(
+        "--data", type=Path, default=Path(), help="folder where the recipe's paths begin (default: the present one)"
+    )
+    command.add_argument("--start", type=Path, help="checkpoint whose weights a new training begins with")
+    command.add_argument(
         "--processes", type=_positive, default=os.cpu_count(), help="processes that draw and read pictures"
     )
     command.set_defaults(function=_train)
@@ -59,7 +63,7 @@ def _positive(text: str) -> int:
 def _train(options: argparse.Namespace) -> None:
     from mtl_split_lab.training import train
 
-    train(options.recipe, options.run, options.processes)
+    train(options.recipe, options.run, options.data, options.start, options.processes)
 
 
 def _export(options: argparse.Namespace) -> None:

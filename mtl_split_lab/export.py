@@ -17,7 +17,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_lab.measurement import measure
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.simulated import MEASURING_SEEDS, street_pictures
-from mtl_split_lab.training import CHECKPOINT, RECIPE, build_network
+from mtl_split_lab.training import CHECKPOINT, RECIPE, build_network, read_weights
 from mtl_split_net.heads import Candidates
 from mtl_split_net.network import MultiTaskNetwork, Suffix
 
@@ -49,8 +49,7 @@ def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
         raise InputError(f"no training at {run}: expected a folder with a {CHECKPOINT}")
     recipe = load_recipe(run / RECIPE)
     network = build_network(recipe)
-    state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)["state_dict"]
-    network.load_state_dict({name.removeprefix("network."): value for name, value in state.items()})
+    network.load_state_dict(read_weights(run / CHECKPOINT))
     return recipe, network.eval()
 
 

@@ -11,14 +11,22 @@ from mtl_split_core.scene import Size
 
 
 @dataclass(frozen=True)
+class Portion:
+    """Some of the pictures: where they come from, and how often each is served in one epoch."""
+
+    pictures: str
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What is trained, on what and how.
 
     name: the bundle's name; tasks: what the network answers; backbone, split_point: see mtl_split_net.backbones;
     input_size: width and height of the network's input in pixels; bottleneck_channels: channels that cross the link;
-    quantisation_step: the latents, of unit variance, are sent as multiples of it; simulated_pictures: how many pictures
-    of the simulated street are drawn for training; batch: pictures per step; epochs: how often each picture is seen;
-    crop, crop_epochs: for so many epochs only windows of this width and height are seen, around the objects;
+    quantisation_step: the latents, of unit variance, are sent as multiples of it; training, validation: the pictures,
+    as mtl_split_lab.pictures.find_pictures takes them; batch: pictures per step; epochs: how often all are seen; crop,
+    crop_epochs: for so many epochs only windows of this width and height are seen, around the objects;
     learning_rate: the highest of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
     """
 
@@ -29,7 +37,8 @@ class Recipe:
     input_size: Size
     bottleneck_channels: int
     quantisation_step: float
-    simulated_pictures: int
+    training: tuple[Portion, ...]
+    validation: tuple[Portion, ...]
     batch: int
     crop: Size
     crop_epochs: int
@@ -54,6 +63,7 @@ def load_recipe(path: Path) -> Recipe:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: tasks need name, kind and labels ({error!r})") from error
     values |= {name: _size(path, name, values[name]) for name in ("input_size", "crop")}
+    values |= {name: _portions(path, name, values[name]) for name in ("training", "validation")}
     return Recipe(tasks=tasks, **values)
 
 
@@ -62,3 +72,21 @@ def _size(path: Path, name: str, value: object) -> Size:
         case [int(width), int(height)]:
             return width, height
     raise InputError(f"{path}: {name} is {value!r}, expected [width, height] in pixels")
+
+
+def _portions(path: Path, name: str, values: object) -> tuple[Portion, ...]:
+    match values:
+        case [_, *_]:
+            return tuple(_portion(path, name, value) for value in values)
+    raise InputError(f"{path}: {name} is {values!r}, expected a list of pictures")
+
+
+def _portion(path: Path, name: str, value: object) -> Portion:
+    match value:
+        case {"pictures": str(pictures), "repeat": int(repeat), **rest} if repeat > 0 and not rest:
+            return Portion(pictures, repeat)
+        case {"pictures": str(pictures), **rest} if not rest:
+            return Portion(pictures)
+    raise InputError(
+        f"{path}: {name} has {value!r}, expected pictures: SOURCE and, if wanted, repeat: a number above 0"
+    )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Floats, Image, Size, Truth
 from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_net.losses import UNKNOWN, Objects
+from mtl_split_net.vision import transforms
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,20 @@ class Sample:
 
 
 class Samples(Dataset[Sample]):
-    """Labelled pictures, letterboxed to the input's size; mirrored by chance where `augment` is set.
+    """Labelled pictures, letterboxed to the input's size.
 
-    Where `crop` is a size (width, height), only that much of the input around one of its objects is served.
+    With `augment`, they are mirrored and lit differently by chance. Where `window` is a size (width, height), only a part
+    of the picture of that size is served, around one of its objects and, with `augment`, enlarged or reduced by chance.
     """
 
     def __init__(
-        self, pictures: Sequence[LabelledPicture], input_size: Size, augment: bool = False, crop: Size | None = None
+        self, pictures: Sequence[LabelledPicture], input_size: Size, augment: bool = False, window: Size | None = None
     ) -> None:
         """Serve `pictures` for a network with inputs of `input_size`."""
         self._pictures = pictures
         self._input_size = input_size
         self._augment = augment
-        self._crop = crop
+        self._window = window
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -49,41 +52,78 @@ class Samples(Dataset[Sample]):
         picture = self._pictures[index]
         image = picture.read()
         letterbox = Letterbox((image.shape[1], image.shape[0]), self._input_size)
-        image, boxes = letterbox.apply(image), letterbox.to_input(picture.truth.boxes)
-        if self._augment and torch.rand(()) < 0.5:
-            image, boxes = _mirror(image, boxes)
-        sample = Sample(image, replace(picture.truth, boxes=boxes))
-        return sample if self._crop is None else _crop(sample, self._crop)
+        sample = Sample(letterbox.apply(image), replace(picture.truth, boxes=letterbox.to_input(picture.truth.boxes)))
+        if self._window is not None:
+            sample = cut(sample, self._window, _random_scale() if self._augment else 1.0)
+        return _vary(sample) if self._augment else sample
 
 
-def _mirror(image: Image, boxes: Floats) -> tuple[Image, Floats]:
-    width = image.shape[1]
-    mirrored = boxes.copy()
-    mirrored[:, [0, 2]] = width - boxes[:, [2, 0]]
-    return np.ascontiguousarray(image[:, ::-1]), mirrored
+_light = transforms.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.3)
 
 
-def _crop(sample: Sample, size: Size) -> Sample:
-    """Cut a window out of a sample, at random around a random object; what is mostly outside of it is to be ignored."""
+def _vary(sample: Sample) -> Sample:
+    """Mirror a sample by chance, and change its light a little."""
+    image, boxes = sample.image, sample.truth.boxes
+    if torch.rand(()) < 0.5:
+        mirrored = boxes.copy()
+        mirrored[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
+        image, boxes = image[:, ::-1], mirrored
+    if torch.rand(()) < 0.5:
+        image = _light(torch.from_numpy(image.copy()).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    return Sample(np.ascontiguousarray(image), replace(sample.truth, boxes=boxes))
+
+
+LARGEST_SCALE = 1.25
+SMALLEST_SCALE = 0.65
+LEAST_HEIGHT = 4.8
+"""Objects reduced to fewer input pixels of height are to be ignored, as those of the simulated street are."""
+
+
+def _random_scale() -> float:
+    return float(SMALLEST_SCALE * (LARGEST_SCALE / SMALLEST_SCALE) ** torch.rand(()))
+
+
+def cut(sample: Sample, size: Size, scale: float) -> Sample:
+    """Cut a window of `size` out of a sample scaled by `scale`, at random around a random object.
+
+    What is then mostly outside of it, or tiny, is to be ignored.
+    """
     truth = sample.truth
-    room = np.array(sample.image.shape[1::-1]) - size
-    middles = (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2
-    chance = torch.rand(3).numpy()
-    middle = middles[int(chance[0] * len(middles))] if len(middles) else np.array(sample.image.shape[1::-1]) / 2
-    left, top = np.clip(middle - chance[1:] * size, 0, room).astype(int)
-    window = np.array([left, top, left + size[0], top + size[1]], np.float32)
+    whole = np.array(sample.image.shape[1::-1])
+    wanted = np.minimum(np.round(np.array(size) / scale), whole)
+    chance = torch.rand(4).numpy()
+    middle = _middle_of_one(truth, chance[:2]) if len(truth.labels) else whole / 2
+    left, top = np.clip(middle - chance[2:] * wanted, 0, whole - wanted).astype(int)
+    columns, rows = wanted.astype(int)
+    window = np.array([left, top, left + columns, top + rows], np.float32)
+    factors = np.tile(np.array(size, np.float32) / wanted.astype(np.float32), 2)
     boxes = np.clip(truth.boxes, np.tile(window[:2], 2), np.tile(window[2:], 2))
     inside = _areas(boxes) / np.maximum(_areas(truth.boxes), 1e-6)
+    boxes = (boxes - np.tile(window[:2], 2)) * factors
+    tiny = boxes[:, 3] - boxes[:, 1] < LEAST_HEIGHT
     kept = inside > 0
     cut = Truth(
-        boxes[kept] - np.tile(window[:2], 2),
+        boxes[kept],
         tuple(label for label, keep in zip(truth.labels, kept, strict=True) if keep),
         truth.visible[kept],
-        truth.ignore[kept] | (inside[kept] * truth.visible[kept] < LEAST_VISIBLE),
+        (truth.ignore | tiny | (inside * truth.visible < LEAST_VISIBLE))[kept],
         truth.classes,
         truth.labelled,
     )
-    return Sample(np.ascontiguousarray(sample.image[top : top + size[1], left : left + size[0]]), cut)
+    image = sample.image[top : top + rows, left : left + columns]
+    if image.shape[1::-1] != size:
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return Sample(np.ascontiguousarray(image), cut)
+
+
+def _middle_of_one(truth: Truth, chance: Floats) -> Floats:
+    """The middle of a random object of a random label: rare ones are seen as often as common ones."""
+    labels = sorted(set(truth.labels))
+    label = labels[int(chance[0] * len(labels))]
+    boxes = truth.boxes[[other == label for other in truth.labels]]
+    box = boxes[int(chance[1] * len(boxes))]
+    middle: Floats = (box[:2] + box[2:]) / 2
+    return middle
 
 
 def _areas(boxes: Floats) -> Floats:

@@ -17,18 +17,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mtl_split_core.errors import InputError
-from mtl_split_lab.pictures import LabelledPicture, read_pictures
+from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.samples import Batch, Sample, Samples, collate
-from mtl_split_lab.simulated import TRAINING_SEEDS, VALIDATION_SEEDS, draw_pictures
+from mtl_split_lab.sources import find_pictures
 from mtl_split_net.heads import Candidates
 from mtl_split_net.losses import Objects, classification_loss, detection_loss
 from mtl_split_net.network import MultiTaskNetwork
 
 RECIPE = "recipe.yaml"
 CHECKPOINT = "last.ckpt"
-BOX_WEIGHT = 15.0
-"""Weight of the box loss beside the score loss, as in YOLOv8."""
+BOX_WEIGHT = 10.0
+"""Weight of the box loss beside the score loss."""
 
 
 def build_network(recipe: Recipe) -> MultiTaskNetwork:
@@ -59,8 +59,8 @@ class Training(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
-        crop = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
-        samples = Samples(self._pictures, self.recipe.input_size, augment=True, crop=crop)
+        window = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
+        samples = Samples(self._pictures, self.recipe.input_size, augment=True, window=window)
         return self._loader(samples, training=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -111,10 +111,11 @@ class Training(lightning.LightningModule):
         return total
 
 
-def train(recipe_path: Path, run: Path, processes: int) -> None:
+def train(recipe_path: Path, run: Path, data: Path, start: Path | None, processes: int) -> None:
     """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
 
-    `processes` draw the simulated pictures and read them. Leaves the recipe, the checkpoints and the losses in the
+    `data` is where the recipe's paths begin. A new training begins with the weights of the checkpoint `start`, if one is
+    given. `processes` draw the simulated pictures and read them. Leaves the recipe, the checkpoints and the losses in the
     folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
     """
     recipe = load_recipe(recipe_path)
@@ -124,9 +125,19 @@ def train(recipe_path: Path, run: Path, processes: int) -> None:
         shutil.copyfile(recipe_path, run / RECIPE)
     elif load_recipe(run / RECIPE) != recipe:
         raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
-    size = recipe.input_size
-    drawn = draw_pictures(run / "training", recipe.simulated_pictures, TRAINING_SEEDS, size, processes)
-    held_out = draw_pictures(run / "validation", recipe.simulated_pictures // 20, VALIDATION_SEEDS, size, processes)
+    pictures, held_out = (
+        [
+            picture
+            for portion in portions
+            for picture in find_pictures(portion.pictures, data, run, recipe.input_size, processes) * portion.repeat
+        ]
+        for portions in (recipe.training, recipe.validation)
+    )
+    # On a processor the network itself takes the rest of the cores.
+    training = Training(recipe, pictures, held_out, readers=max(1, processes // 2))
+    checkpoint = run / CHECKPOINT
+    if start is not None and not checkpoint.exists():
+        training.network.load_state_dict(read_weights(start))
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
         default_root_dir=run,
@@ -139,10 +150,12 @@ def train(recipe_path: Path, run: Path, processes: int) -> None:
         gradient_clip_val=10.0,
         num_sanity_val_steps=0,
     )
-    checkpoint = run / CHECKPOINT
-    trainer.fit(
-        # On a processor the network itself takes the rest of the cores.
-        Training(recipe, read_pictures(drawn), read_pictures(held_out), readers=max(1, processes // 2)),
-        ckpt_path=checkpoint if checkpoint.exists() else None,
-        weights_only=True,
-    )
+    trainer.fit(training, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+
+
+def read_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """Read a checkpoint's weights of the network. Raises InputError where there is none."""
+    if not checkpoint.is_file():
+        raise InputError(f"no checkpoint at {checkpoint}")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    return {name.removeprefix("network."): value for name, value in state.items()}

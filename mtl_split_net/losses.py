@@ -38,12 +38,13 @@ def pairwise_overlap(one: Tensor, other: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Tensor]:
+def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Choose which points learn which object: task-aligned assignment (TOOD, Feng et al. 2021).
 
     Points inside an object's box, or within a cell of its middle, compete by score^0.5 * overlap^6; the best few learn
     the object. Returns, for N pictures and P points, the object's index (N, P), whether the point learns any (N, P),
-    and the score that it is to learn (N, P): the overlap of the object's best point, times how well this one competes.
+    how well it competes (N, P), 1 for the object's best point, and the score that it is to learn (N, P): that, times the
+    overlap of the object's best point.
     """
     boxes = objects.boxes
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
@@ -63,16 +64,17 @@ def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Te
     kept = chosen & (best.indices[:, None] == torch.arange(boxes.shape[1], device=boxes.device)[:, None])
     highest_alignment = torch.where(kept, alignment, 0.0).amax(-1, keepdim=True).clamp(min=1e-12)
     highest_overlap = torch.where(kept, overlap, 0.0).amax(-1, keepdim=True)
-    score = torch.where(kept, alignment / highest_alignment * highest_overlap, 0.0).amax(1)
-    return best.indices, wanted, score
+    share = torch.where(kept, alignment / highest_alignment, 0.0)
+    return best.indices, wanted, share.amax(1), (share * highest_overlap).amax(1)
 
 
 def detection_loss(candidates: Candidates, objects: Objects) -> dict[str, Tensor]:
     """The detection loss's two parts: score (binary cross-entropy) and box (complete IoU loss, Zheng et al. 2020).
 
-    Labels that a picture does not label, and points in an ignored object that learn no other, are left out.
+    Labels that a picture does not label, and points in an ignored object that learn no other, are left out. Every object
+    has the same say in the box loss: weighted by overlap, as in TOOD, small ones hardly learn to be found at all.
     """
-    index, wanted, score = assign(candidates, objects)
+    index, wanted, share, score = assign(candidates, objects)
     labels = objects.labels.gather(1, index)
     targets = functional.one_hot(labels, candidates.logits.shape[-1]) * (score * wanted)[..., None]
     total = score.sum().clamp(min=1.0)
@@ -81,7 +83,7 @@ def detection_loss(candidates: Candidates, objects: Objects) -> dict[str, Tensor
     score_loss = (losses * counted).sum() / total
     true_boxes = objects.boxes.gather(1, index[..., None].expand(-1, -1, 4))
     box_losses = ops.complete_box_iou_loss(candidates.boxes[wanted], true_boxes[wanted])
-    return {"score": score_loss, "box": (box_losses * score[wanted]).sum() / total}
+    return {"score": score_loss, "box": (box_losses * share[wanted]).sum() / share.sum().clamp(min=1.0)}
 
 
 def _inside_ignored(candidates: Candidates, objects: Objects) -> Tensor:

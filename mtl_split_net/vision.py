@@ -9,5 +9,6 @@ for _operator in ("nms", "qnms"):
         _library.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 from torchvision import models, ops  # noqa: E402
+from torchvision.transforms import v2 as transforms  # noqa: E402
 
-__all__ = ["models", "ops"]
+__all__ = ["models", "ops", "transforms"]

@@ -14,6 +14,7 @@ from mtl_split_camera.painter import Body, Camera, Canvas
 from mtl_split_camera.street import DETECTION_LABELS, SCENE, TIMEOFDAY, WEATHER, Street
 from mtl_split_camera.weather import draw_air
 from mtl_split_core.scene import Image, Truth
+from mtl_split_lab.simulated import street_pictures
 
 SMALL = (320, 180)
 
@@ -160,3 +161,8 @@ def test_bad_arguments_are_named(wrong: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     print(drive(11), drive(12))
+
+
+def test_a_row_at_the_horizon_has_a_texture() -> None:
+    """This street once drew a row whose distance, rounded, lay beyond the farthest texture."""
+    assert len(list(street_pictures(1_000_286))) == 10

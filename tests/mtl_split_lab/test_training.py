@@ -1,5 +1,6 @@
 """From a recipe to a bundle: train, interrupt, go on, export, and the bundle answers as torch does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from mtl_split_lab.command import RECIPE, main
 from mtl_split_lab.export import load_network
 from mtl_split_lab.pictures import LABELS, LabelledPicture, read_pictures, write_labels
 from mtl_split_lab.recipe import load_recipe
-from mtl_split_lab.samples import Samples, collate
+from mtl_split_lab.samples import Sample, Samples, collate, cut
 from mtl_split_lab.simulated import draw_pictures
 from mtl_split_lab.training import CHECKPOINT, Training
 from mtl_split_net.losses import UNKNOWN, Objects
@@ -37,6 +38,11 @@ def test_the_shipped_recipe_is_complete() -> None:
     ("changes", "complaint"),
     [
         ({"speed": 1}, r"unknown keys \['speed'\]"),
+        ({"training": []}, r"training is \[\], expected a list of pictures"),
+        (
+            {"validation": [{"pictures": "a.json", "repeat": 0}]},
+            "validation has .*'repeat': 0.*expected pictures: SOURCE",
+        ),
         ({"tasks": [{"name": "weather"}]}, "tasks need name, kind and labels"),
         ({"tasks": [{"name": "road type", "kind": "classification", "labels": ["a"]}]}, "'road type' is no task name"),
     ],
@@ -105,18 +111,54 @@ def test_a_batch_holds_every_known_object_and_class(drawn: list[LabelledPicture]
 def test_mirroring_moves_boxes_with_the_picture(drawn: list[LabelledPicture]) -> None:
     plain = Samples(drawn, (256, 144), False)[0]
     torch.manual_seed(0)
-    augmented = [Samples(drawn, (256, 144), True)[0] for _ in range(16)]
-    mirrored = next(sample for sample in augmented if (sample.image != plain.image).any())
-    np.testing.assert_array_equal(mirrored.image[:, ::-1], plain.image)
+    augmented = [Samples(drawn, (256, 144), True)[0] for _ in range(32)]
+    mirrored = next(sample for sample in augmented if (sample.image[:, ::-1] == plain.image).all())
     np.testing.assert_allclose(mirrored.truth.boxes[:, 0], 256 - plain.truth.boxes[:, 2])
     np.testing.assert_allclose(mirrored.truth.boxes[:, [1, 3]], plain.truth.boxes[:, [1, 3]])
+
+
+def test_a_window_shows_what_its_truth_says() -> None:
+    """White objects on black: in every window, what is white is in a box, and what is in a box is white."""
+    boxes = np.array([[30, 40, 80, 90], [150, 20, 200, 60], [230, 100, 250, 140]], np.float32)
+    image = np.zeros((144, 256, 3), np.uint8)
+    for x1, y1, x2, y2 in boxes.astype(int):
+        image[y1:y2, x1:x2] = 255
+    truth = Truth(boxes, ("car", "bus", "car"), np.ones(3, np.float32), np.zeros(3, np.bool_))
+    for scale in (0.65, 1.0, 1.25):
+        for _ in range(8):
+            window = cut(Sample(image, truth), (128, 96), scale)
+            inside = np.zeros((96, 128), np.bool_)
+            for x1, y1, x2, y2 in window.truth.boxes:
+                inside[max(0, round(y1 - 1)) : round(y2 + 1), max(0, round(x1 - 1)) : round(x2 + 1)] = True
+            assert window.image.shape == (96, 128, 3)
+            assert len(window.truth.labels) and not (window.image[~inside] > 128).any()
+            x, y = (window.truth.boxes[:, :2] + window.truth.boxes[:, 2:]).astype(int).T // 2
+            assert (window.image[y, x] > 128).all()
+
+
+def test_what_is_cut_off_or_tiny_is_to_be_ignored() -> None:
+    boxes = np.array([[0, 0, 100, 100], [100, 90, 104, 94]], np.float32)
+    truth = Truth(boxes, ("car", "car"), np.ones(2, np.float32), np.zeros(2, np.bool_))
+    sample = Sample(np.zeros((100, 110, 3), np.uint8), truth)
+    assert cut(sample, (110, 100), 1.0).truth.ignore.tolist() == [False, True]
+    assert cut(
+        replace(sample, truth=replace(truth, boxes=boxes[:1], labels=("car",))), (20, 100), 1.0
+    ).truth.ignore.all()
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training of three epochs that was interrupted in the second and taken up again."""
     folder = tmp_path_factory.mktemp("training")
-    recipe = write_recipe(folder / "recipe.yaml", input_size=[256, 160], simulated_pictures=20, batch=4, epochs=3)
+    recipe = write_recipe(
+        folder / "recipe.yaml",
+        input_size=[256, 160],
+        training=[{"pictures": "sim:1000000:10", "repeat": 2}],
+        validation=[{"pictures": "sim:2000000:2"}],
+        batch=4,
+        crop_epochs=2,
+        epochs=3,
+    )
     run = folder / "run"
     arguments = ["train", str(recipe), "--run", str(run), "--processes", "1"]
 
@@ -145,7 +187,7 @@ def test_a_bundle_answers_as_torch_does(run: Path, tmp_path: Path) -> None:
     assert measured["pictures"] == 10 and set(measured["classification"]) == {"timeofday", "weather", "scene"}
     edge, server = EdgeHalf(bundle), ServerHalf(bundle, score_threshold=0.0)
     _, network = load_network(run)
-    for picture in read_pictures(run / "training" / LABELS)[:3]:
+    for picture in read_pictures(run / "sim-1000000-10" / LABELS)[:3]:
         image = picture.read()
         results = server.decode(edge.encode(image), (image.shape[1], image.shape[0]))
         with torch.no_grad():

@@ -51,7 +51,7 @@ def test_overlap_of_known_boxes() -> None:
 
 
 def test_points_in_the_object_learn_it() -> None:
-    index, wanted, score = assign(proposals(), objects(CAR))
+    index, wanted, _, score = assign(proposals(), objects(CAR))
     learning = points()[wanted[0]]
     assert 1 <= len(learning) <= 10
     assert (learning > 8).all() and (learning < torch.tensor([56.0, 48.0])).all()
@@ -59,13 +59,13 @@ def test_points_in_the_object_learn_it() -> None:
 
 
 def test_an_object_smaller_than_a_cell_is_learnt() -> None:
-    _, wanted, _ = assign(proposals(), objects(([30.0, 30.0, 32.0, 33.0], 0, False)))
+    _, wanted, _, _ = assign(proposals(), objects(([30.0, 30.0, 32.0, 33.0], 0, False)))
     assert wanted.any()
 
 
 def test_each_point_learns_the_object_it_overlaps_most() -> None:
     left, right = ([16.0, 16.0, 32.0, 32.0], 0, False), ([32.0, 16.0, 48.0, 32.0], 2, False)
-    index, wanted, _ = assign(proposals(), objects(left, right))
+    index, wanted, _, _ = assign(proposals(), objects(left, right))
     x = points()[:, 0]
     assert (index[0][wanted[0] & (x < 32)] == 0).all() and (index[0][wanted[0] & (x > 32)] == 1).all()
 
