@@ -30,8 +30,8 @@ class Sample:
 class Samples(Dataset[Sample]):
     """Labelled pictures, letterboxed to the input's size.
 
-    With `augment`, they are mirrored and lit differently by chance. Where `window` is a size (width, height), only a part
-    of the picture of that size is served, around one of its objects and, with `augment`, enlarged or reduced by chance.
+    With `augment`, they are mirrored and lit differently by chance. Where `window` is a size (width, height), only a
+    part of the picture of that size is served, around one of its objects; with `augment`, scaled by chance.
     """
 
     def __init__(

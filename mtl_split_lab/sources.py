@@ -13,8 +13,8 @@ def find_pictures(source: str, data: Path, drawn: Path, size: Size, processes: i
     """Find the pictures of a source.
 
     A file of labels in BDD100K's format, in the folder `data`, has its pictures in the folder `images` beside it.
-    `sim:SEED:COUNT` is that many pictures of the simulated streets from SEED on, letterboxed to `size`, which `processes`
-    draw into the folder `drawn` unless they are there. Raises InputError for anything else.
+    `sim:SEED:COUNT` is that many pictures of the simulated streets from SEED on, letterboxed to `size`, which
+    `processes` draw into the folder `drawn` unless they are there. Raises InputError for anything else.
     """
     if simulated := re.fullmatch(r"sim:(\d+):([1-9]\d*)", source):
         seed, count = map(int, simulated.groups())

@@ -114,9 +114,9 @@ class Training(lightning.LightningModule):
 def train(recipe_path: Path, run: Path, data: Path, start: Path | None, processes: int) -> None:
     """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
 
-    `data` is where the recipe's paths begin. A new training begins with the weights of the checkpoint `start`, if one is
-    given. `processes` draw the simulated pictures and read them. Leaves the recipe, the checkpoints and the losses in the
-    folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
+    `data` is where the recipe's paths begin. A new training begins with the weights of the checkpoint `start`, if one
+    is given. `processes` draw the simulated pictures and read them. Leaves the recipe, the checkpoints and the losses
+    in the folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
     """
     recipe = load_recipe(recipe_path)
     lightning.seed_everything(recipe.seed, workers=True)

@@ -43,8 +43,8 @@ def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Te
 
     Points inside an object's box, or within a cell of its middle, compete by score^0.5 * overlap^6; the best few learn
     the object. Returns, for N pictures and P points, the object's index (N, P), whether the point learns any (N, P),
-    how well it competes (N, P), 1 for the object's best point, and the score that it is to learn (N, P): that, times the
-    overlap of the object's best point.
+    how well it competes (N, P), 1 for the object's best point, and the score that it is to learn (N, P): that, times
+    the overlap of the object's best point.
     """
     boxes = objects.boxes
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
@@ -71,8 +71,8 @@ def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Te
 def detection_loss(candidates: Candidates, objects: Objects) -> dict[str, Tensor]:
     """The detection loss's two parts: score (binary cross-entropy) and box (complete IoU loss, Zheng et al. 2020).
 
-    Labels that a picture does not label, and points in an ignored object that learn no other, are left out. Every object
-    has the same say in the box loss: weighted by overlap, as in TOOD, small ones hardly learn to be found at all.
+    Labels that a picture does not label, and points in an ignored object that learn no other, are left out. Every
+    object has the same say in the box loss: weighted by overlap, as in TOOD, small ones hardly learn at all.
     """
     index, wanted, share, score = assign(candidates, objects)
     labels = objects.labels.gather(1, index)
