@@ -1,6 +1,5 @@
 """From a recipe to a bundle: train, interrupt, go on, export, and the bundle answers as torch does."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,12 +137,11 @@ def test_a_window_shows_what_its_truth_says() -> None:
 
 def test_what_is_cut_off_or_tiny_is_to_be_ignored() -> None:
     boxes = np.array([[0, 0, 100, 100], [100, 90, 104, 94]], np.float32)
-    truth = Truth(boxes, ("car", "car"), np.ones(2, np.float32), np.zeros(2, np.bool_))
-    sample = Sample(np.zeros((100, 110, 3), np.uint8), truth)
-    assert cut(sample, (110, 100), 1.0).truth.ignore.tolist() == [False, True]
-    assert cut(
-        replace(sample, truth=replace(truth, boxes=boxes[:1], labels=("car",))), (20, 100), 1.0
-    ).truth.ignore.all()
+    image = np.zeros((100, 110, 3), np.uint8)
+    both = Truth(boxes, ("car", "car"), np.ones(2, np.float32), np.zeros(2, np.bool_))
+    assert cut(Sample(image, both), (110, 100), 1.0).truth.ignore.tolist() == [False, True]
+    large = Truth(boxes[:1], ("car",), np.ones(1, np.float32), np.zeros(1, np.bool_))
+    assert cut(Sample(image, large), (20, 100), 1.0).truth.ignore.tolist() == [True]
 
 
 @pytest.fixture(scope="module")
