@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 
 from mtl_split_camera.street import LEAST_VISIBLE
 from mtl_split_core.bundle import Task
-from mtl_split_core.geometry import Letterbox
+from mtl_split_core.errors import InputError
+from mtl_split_core.geometry import PADDING_GREY, Letterbox
 from mtl_split_core.scene import Floats, Image, Size, Truth
 from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_net.losses import UNKNOWN, Objects
@@ -21,10 +22,14 @@ from mtl_split_net.vision import transforms
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture fitted to the network's input, uint8 (height, width, 3), and its truth in input pixels."""
+    """One picture fitted to the network's input, uint8 (height, width, 3), and its truth in input pixels.
+
+    damage: what is wrong with a picture that could not be read; it is plain grey, and nothing is known of it.
+    """
 
     image: Image
     truth: Truth
+    damage: str | None = None
 
 
 class Samples(Dataset[Sample]):
@@ -50,7 +55,12 @@ class Samples(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Read one picture."""
         picture = self._pictures[index]
-        image = picture.read()
+        try:
+            image = picture.read()
+        except InputError as error:
+            width, height = self._window or self._input_size
+            blank = np.full((height, width, 3), PADDING_GREY, np.uint8)
+            return Sample(blank, Truth(labelled=frozenset()), str(error))
         letterbox = Letterbox((image.shape[1], image.shape[0]), self._input_size)
         sample = Sample(letterbox.apply(image), replace(picture.truth, boxes=letterbox.to_input(picture.truth.boxes)))
         if self._window is not None:
@@ -133,23 +143,32 @@ def _areas(boxes: Floats) -> Floats:
 
 @dataclass  # not frozen: Lightning moves batches to the processor's or the GPU's memory in place
 class Batch:
-    """N pictures, uint8 (N, height, width, 3), and per task its objects or its label indices (N,)."""
+    """N pictures, uint8 (N, height, width, 3), and per task its objects or its label indices (N,).
+
+    damage: what is wrong with the pictures that were left out.
+    """
 
     images: Tensor
     targets: dict[str, Objects | Tensor]
+    damage: tuple[str, ...] = ()
 
 
 def collate(samples: Sequence[Sample], tasks: Sequence[Task]) -> Batch:
-    """Make a batch of samples."""
-    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
-    truths = [sample.truth for sample in samples]
-    return Batch(images, {task.name: _targets(task, truths) for task in tasks})
+    """Make a batch of the samples without damage; where there is none, of grey ones that teach nothing.
+
+    A class that a task has no label for is unknown to it.
+    """
+    sound = [sample for sample in samples if sample.damage is None] or samples
+    images = torch.from_numpy(np.stack([sample.image for sample in sound]))
+    truths = [sample.truth for sample in sound]
+    damage = tuple(sample.damage for sample in samples if sample.damage is not None)
+    return Batch(images, {task.name: _targets(task, truths) for task in tasks}, damage)
 
 
 def _targets(task: Task, truths: Sequence[Truth]) -> Objects | Tensor:
     if task.kind == "classification":
-        indices = [task.labels.index(t.classes[task.name]) if task.name in t.classes else UNKNOWN for t in truths]
-        return torch.tensor(indices)
+        index = {label: number for number, label in enumerate(task.labels)}
+        return torch.tensor([index.get(truth.classes.get(task.name, ""), UNKNOWN) for truth in truths])
     known = [[label in task.labels for label in truth.labels] for truth in truths]
     most = max(1, *(sum(flags) for flags in known))
     shape = (len(truths), most)

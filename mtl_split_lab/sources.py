@@ -1,25 +1,88 @@
-"""Where labelled pictures come from, in one word: a file of labels, or `sim:SEED:COUNT` for the simulated street."""
+"""Where labelled pictures come from, in one word."""
 
+import logging
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
-from mtl_split_lab.pictures import LabelledPicture, read_pictures
+from mtl_split_lab.faces import read_faces
+from mtl_split_lab.medic import read_medic
+from mtl_split_lab.pictures import LabelledPicture, PictureFile, read_pictures
+from mtl_split_lab.recipe import Portion
+from mtl_split_lab.shapes import draw_shapes, read_shapes
 from mtl_split_lab.simulated import draw_pictures
 
+_logger = logging.getLogger(__name__)
 
-def find_pictures(source: str, data: Path, drawn: Path, size: Size, processes: int) -> list[LabelledPicture]:
-    """Find the pictures of a source.
 
-    A file of labels in BDD100K's format, in the folder `data`, has its pictures in the folder `images` beside it.
-    `sim:SEED:COUNT` is that many pictures of the simulated streets from SEED on, letterboxed to `size`, which
-    `processes` draw into the folder `drawn` unless they are there. Raises InputError for anything else.
+def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, processes: int) -> list[LabelledPicture]:
+    """Find the pictures of a portion, each as often as it says.
+
+    Its `pictures` are one of
+
+    - `sim:SEED:COUNT`: so many pictures of the simulated streets from SEED on, letterboxed to `size`, which `processes`
+      draw into the folder `drawn` unless they are there;
+    - `FILE.json`: BDD100K's labels (a list) or COCO's (a mapping);
+    - `FILE.tsv`: a table of MEDIC;
+    - `FOLDER`: the pictures of FACES;
+    - `FILE.h5[:SEED:COUNT][:train|:test]`: the file of 3D Shapes, or so many of its pictures at random, of all or of
+      those that MTL-Split's paper trains on or tests on (floor hue and wall hue both from the upper half);
+    - `shapes[:SEED:COUNT][:train|:test]`: the same ones, drawn here instead of read.
+
+    Files and folders begin in the folder `data`. `images`, `rename` and `labelled` are for files of labels. Raises
+    InputError for anything else, and for a source without a single picture.
     """
-    if simulated := re.fullmatch(r"sim:(\d+):([1-9]\d*)", source):
-        seed, count = map(int, simulated.groups())
-        return read_pictures(draw_pictures(drawn / source.replace(":", "-"), count, seed, size, processes))
-    labels = data / source
-    if not labels.is_file():
-        raise InputError(f"no pictures {source!r}: expected sim:SEED:COUNT or a file of labels in the folder {data}")
-    return read_pictures(labels)
+    found = _find(portion, data, drawn, size, processes)
+    return [picture for picture in found for _ in range(portion.repeat)]
+
+
+def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int) -> Sequence[LabelledPicture]:
+    source = portion.pictures
+    images = None if portion.images is None else data / portion.images
+    if images is not None and not source.endswith((".json", ".tsv")):
+        raise InputError(f"{source!r} is no file of labels: it takes no folder of images")
+    if match := re.fullmatch(r"(shapes|.*\.h5)(?::(\d+):([1-9]\d*))?(?::(train|test))?", source):
+        name, seed, count, part = match.groups()
+        if portion.rename or portion.labelled is not None:
+            raise InputError(f"{source!r} has labels of its own: it takes neither rename nor labelled")
+        sample = (int(seed), int(count)) if seed else None
+        return draw_shapes(sample, part) if name == "shapes" else read_shapes(data / name, sample, part)
+    if match := re.fullmatch(r"sim:(\d+):([1-9]\d*)", source):
+        labels = draw_pictures(drawn / source.replace(":", "-"), int(match[2]), int(match[1]), size, processes)
+        return _translate(read_pictures(labels), portion)
+    path = data / source
+    if path.suffix == ".json" and path.is_file():
+        return _translate(read_pictures(path, images), portion)
+    if path.suffix == ".tsv" and path.is_file():
+        return _translate(read_medic(path, images), portion)
+    if path.is_dir():
+        return _translate(read_faces(path), portion)
+    raise InputError(
+        f"no pictures {source!r}: expected sim:SEED:COUNT, shapes:SEED:COUNT, or a folder or a file .json, .tsv or .h5 "
+        f"in {data}"
+    )
+
+
+def _translate(pictures: list[PictureFile], portion: Portion) -> list[PictureFile]:
+    """Give the pictures a portion's labels instead of the source's."""
+    if not portion.rename and portion.labelled is None:
+        return pictures
+
+    def ours(label: str) -> str:
+        return portion.rename.get(label, label)
+
+    known: set[str] = set()
+    translated = []
+    for picture in pictures:
+        truth = picture.truth
+        known.update(truth.labels, truth.classes.values(), truth.labelled or ())
+        labelled = portion.labelled if truth.labelled is None else frozenset(map(ours, truth.labelled))
+        classes = {task: ours(label) for task, label in truth.classes.items()}
+        truth = replace(truth, labels=tuple(map(ours, truth.labels)), classes=classes, labelled=labelled)
+        translated.append(replace(picture, truth=truth))
+    if strange := portion.rename.keys() - known:
+        _logger.warning("%s has no label %s, only %s", portion.pictures, sorted(strange), sorted(known))
+    return translated
