@@ -45,12 +45,14 @@ class PictureFile:
 
     def read(self) -> Image:
         """Read the picture: uint8 (height, width, 3) blue-green-red. Raises InputError for a damaged file."""
+        name = str(self.path)
         try:
-            image = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
-        except cv2.error as error:
-            raise InputError(f"{self.path} is no readable picture: {error}") from error
+            name.encode()  # OpenCV dies of a name that is no Unicode
+            image = cv2.imread(name, cv2.IMREAD_COLOR)
+        except (UnicodeError, cv2.error) as error:
+            raise InputError(f"{name!r} is no readable picture: {error}") from error
         if image is None:
-            raise InputError(f"{self.path} is no readable picture")
+            raise InputError(f"{name} is no readable picture")
         return np.asarray(image, np.uint8)
 
 
