@@ -26,10 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--data", type=Path, default=Path(), help="folder where the recipe's paths begin (default: the present one)"
     )
-    command.add_argument("--start", type=Path, help="checkpoint whose weights a new training begins with")
+    begin = command.add_mutually_exclusive_group()
+    begin.add_argument("--pretrained", type=Path, help="torchvision's checkpoint of the backbone to begin with")
+    begin.add_argument("--start", type=Path, help="another training's checkpoint to begin with")
     command.add_argument(
         "--processes", type=_positive, default=os.cpu_count(), help="processes that draw and read pictures"
     )
+    command.add_argument("--accelerator", default="auto", help="as Lightning names them (default: %(default)s)")
+    command.add_argument("--devices", type=_positive, default=1, help="accelerators to use (default: %(default)s)")
+    command.add_argument("--nodes", type=_positive, default=1, help="machines to train on (default: %(default)s)")
+    command.add_argument("--precision", default="32-true", help="as Lightning names them (default: %(default)s)")
     command.set_defaults(function=_train)
 
     command = commands.add_parser("export", help="write the bundle of a training")
@@ -63,7 +69,20 @@ def _positive(text: str) -> int:
 def _train(options: argparse.Namespace) -> None:
     from mtl_split_lab.training import train
 
-    train(options.recipe, options.run, options.data, options.start, options.processes)
+    train(
+        options.recipe,
+        options.run,
+        options.data,
+        options.processes,
+        options.pretrained,
+        options.start,
+        {
+            "accelerator": options.accelerator,
+            "devices": options.devices,
+            "num_nodes": options.nodes,
+            "precision": options.precision,
+        },
+    )
 
 
 def _export(options: argparse.Namespace) -> None:

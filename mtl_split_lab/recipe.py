@@ -1,92 +1,99 @@
 """A recipe: everything that decides what a training makes, read from one YAML file."""
 
-from dataclasses import dataclass, fields
+from dataclasses import field
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import yaml
+from annotated_types import Len
+from pydantic import (
+    ConfigDict,
+    NonNegativeInt,
+    PlainValidator,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.dataclasses import dataclass
 
-from mtl_split_core.bundle import Task, parse_tasks
 from mtl_split_core.errors import InputError
-from mtl_split_core.scene import Size
+from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
+
+_NO_OTHER_KEYS = ConfigDict(extra="forbid")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_NO_OTHER_KEYS)
 class Portion:
-    """Some of the pictures: where they come from, and how often each is served in one epoch."""
+    """Some of the pictures.
+
+    pictures: where they come from, as mtl_split_lab.sources.find_pictures takes it; repeat: how often each is served in
+    one epoch; images: the folder in which a file of labels has its pictures; rename: our label by the file's; labelled:
+    the labels of which every object has its box, where the file does not say (None: all).
+    """
 
     pictures: str
-    repeat: int = 1
+    repeat: PositiveInt = 1
+    images: str | None = None
+    rename: dict[str, str] = field(default_factory=dict)
+    labelled: frozenset[str] | None = None
 
 
-@dataclass(frozen=True)
+def _parse_tasks(value: Any) -> tuple[LearnedTask, ...]:
+    try:
+        return parse_learned_tasks(value)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"tasks need name, kind and labels ({error!r})") from error
+
+
+Sides = tuple[PositiveInt, PositiveInt]
+"""A size: width and height in pixels."""
+
+
+@dataclass(frozen=True, config=_NO_OTHER_KEYS)
 class Recipe:
     """What is trained, on what and how.
 
-    name: the bundle's name; tasks: what the network answers; backbone, split_point: see mtl_split_net.backbones;
-    input_size: width and height of the network's input in pixels; bottleneck_channels: channels that cross the link;
-    quantisation_step: the latents, of unit variance, are sent as multiples of it; training, validation: the pictures,
-    as mtl_split_lab.pictures.find_pictures takes them; batch: pictures per step; epochs: how often all are seen; crop,
-    crop_epochs: for so many epochs only windows of this width and height are seen, around the objects;
-    learning_rate: the highest of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
+    name: the bundle's name; tasks: what the network answers, as parse_learned_tasks reads it; training, validation: the
+    pictures; backbone, split_point: see mtl_split_net.backbones; input_size: of the network; bottleneck_channels: how
+    many cross the link (None: the features as they are, which cannot be exported); bottleneck_reduction: how much
+    coarser than the features they are; quantisation_step: the latents, of unit variance, are sent as multiples of it
+    (None: not rounded); loss_sum: see mtl_split_net.losses.LossSum; batch: pictures per step; epochs: how often all are
+    seen; crop, crop_epochs: for so many epochs only windows of this size are seen, around the objects; patience: after
+    so many epochs without a lower loss on the validation pictures the training ends (None: never); learning_rate: the
+    highest of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
     """
 
     name: str
-    tasks: tuple[Task, ...]
-    backbone: str
-    split_point: str
-    input_size: Size
-    bottleneck_channels: int
-    quantisation_step: float
-    training: tuple[Portion, ...]
-    validation: tuple[Portion, ...]
-    batch: int
-    crop: Size
-    crop_epochs: int
-    epochs: int
-    learning_rate: float
-    weight_decay: float
-    seed: int
+    tasks: Annotated[tuple[LearnedTask, ...], PlainValidator(_parse_tasks)]
+    training: Annotated[tuple[Portion, ...], Len(1)]
+    validation: Annotated[tuple[Portion, ...], Len(1)]
+    backbone: str = "mobilenet_v3_small"
+    split_point: str = "features.3"
+    input_size: Sides = (512, 288)
+    bottleneck_channels: PositiveInt | None = 12
+    bottleneck_reduction: PositiveInt = 2
+    quantisation_step: PositiveFloat | None = 0.0625
+    loss_sum: Literal["plain", "uncertainty"] = "plain"
+    batch: PositiveInt = 16
+    crop: Sides | None = None
+    crop_epochs: NonNegativeInt = 0
+    epochs: PositiveInt = 10
+    patience: PositiveInt | None = None
+    learning_rate: PositiveFloat = 0.002
+    weight_decay: float = 0.01
+    seed: int = 1
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises InputError for a file, a key or a task that is missing or cannot be."""
+    """Read a recipe. Raises InputError for a file, a key or a value that is missing or cannot be."""
     if not path.is_file():
         raise InputError(f"no recipe at {path}")
-    values = yaml.safe_load(path.read_text())
-    names = {field.name for field in fields(Recipe)}
-    given = set(values) if isinstance(values, dict) else set()
-    if given != names:
-        missing, unknown = sorted(names - given), sorted(given - names)
-        raise InputError(f"{path}: missing keys {missing}, unknown keys {unknown}")
     try:
-        tasks = parse_tasks(values.pop("tasks"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: tasks need name, kind and labels ({error!r})") from error
-    values |= {name: _size(path, name, values[name]) for name in ("input_size", "crop")}
-    values |= {name: _portions(path, name, values[name]) for name in ("training", "validation")}
-    return Recipe(tasks=tasks, **values)
-
-
-def _size(path: Path, name: str, value: object) -> Size:
-    match value:
-        case [int(width), int(height)]:
-            return width, height
-    raise InputError(f"{path}: {name} is {value!r}, expected [width, height] in pixels")
-
-
-def _portions(path: Path, name: str, values: object) -> tuple[Portion, ...]:
-    match values:
-        case [_, *_]:
-            return tuple(_portion(path, name, value) for value in values)
-    raise InputError(f"{path}: {name} is {values!r}, expected a list of pictures")
-
-
-def _portion(path: Path, name: str, value: object) -> Portion:
-    match value:
-        case {"pictures": str(pictures), "repeat": int(repeat), **rest} if repeat > 0 and not rest:
-            return Portion(pictures, repeat)
-        case {"pictures": str(pictures), **rest} if not rest:
-            return Portion(pictures)
-    raise InputError(
-        f"{path}: {name} has {value!r}, expected pictures: SOURCE and, if wanted, repeat: a number above 0"
-    )
+        recipe: Recipe = TypeAdapter(Recipe).validate_python(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {error}") from error
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors())
+        raise InputError(f"{path}: {'; '.join(faults)}") from error
+    return recipe

@@ -1,8 +1,10 @@
 """Training: a recipe's network learns all its tasks at once; Lightning runs the loop and keeps the checkpoints."""
 
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 # Lightning imports torchvision, which mtl_split_net.vision has to make importable first.
 import mtl_split_net.vision  # noqa: F401
@@ -10,31 +12,41 @@ import mtl_split_net.vision  # noqa: F401
 # isort: split
 import lightning
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mtl_split_core.errors import InputError
+from mtl_split_lab.curves import LOSSES, LossCurves
+from mtl_split_lab.damage import DamageReport
 from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.samples import Batch, Sample, Samples, collate
 from mtl_split_lab.sources import find_pictures
+from mtl_split_net.backbones import Backbone
 from mtl_split_net.heads import Candidates
-from mtl_split_net.losses import Objects, classification_loss, detection_loss
+from mtl_split_net.losses import LossSum, Objects, classification_loss, detection_loss
 from mtl_split_net.network import MultiTaskNetwork
 
 RECIPE = "recipe.yaml"
-CHECKPOINT = "last.ckpt"
+LATEST = "latest.ckpt"
+BEST = "best.ckpt"
+"""The checkpoint of the epoch with the lowest loss on the validation pictures."""
 BOX_WEIGHT = 10.0
 """Weight of the box loss beside the score loss."""
 
 
-def build_network(recipe: Recipe) -> MultiTaskNetwork:
-    """Build a recipe's network with random weights."""
+def build_network(recipe: Recipe, pretrained: Path | None = None) -> MultiTaskNetwork:
+    """Build a recipe's network with random weights; its backbone with those of torchvision's checkpoint, if given."""
     return MultiTaskNetwork(
-        recipe.backbone, recipe.split_point, recipe.bottleneck_channels, recipe.tasks, recipe.input_size
+        Backbone(recipe.backbone, pretrained),
+        recipe.split_point,
+        recipe.tasks,
+        recipe.input_size,
+        recipe.bottleneck_channels,
+        recipe.bottleneck_reduction,
     )
 
 
@@ -42,9 +54,14 @@ class Training(lightning.LightningModule):
     """One step of training: the tasks' losses, added up."""
 
     def __init__(
-        self, recipe: Recipe, pictures: list[LabelledPicture], held_out: list[LabelledPicture], readers: int
+        self,
+        recipe: Recipe,
+        network: MultiTaskNetwork,
+        pictures: list[LabelledPicture],
+        held_out: list[LabelledPicture],
+        readers: int,
     ) -> None:
-        """Train the network of a recipe on `pictures`, and watch its losses on those `held_out`.
+        """Train a recipe's network on `pictures`, and watch its losses on those `held_out`.
 
         `readers` processes read the pictures.
         """
@@ -53,7 +70,8 @@ class Training(lightning.LightningModule):
         self._pictures = pictures
         self._held_out = held_out
         self._readers = readers
-        self.network = build_network(recipe)
+        self.network = network
+        self.loss_sum = LossSum({task.name: task.weight for task in recipe.tasks}, recipe.loss_sum == "uncertainty")
         # Half of the time on a processor, and never more.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -87,9 +105,11 @@ class Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW under a one-cycle schedule over all steps."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
-        )
+        groups = [
+            {"params": self.network.parameters(), "weight_decay": self.recipe.weight_decay},
+            {"params": self.loss_sum.parameters(), "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, self.recipe.learning_rate)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.recipe.learning_rate, steps, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -101,61 +121,90 @@ class Training(lightning.LightningModule):
             output = outputs[task]
             if isinstance(output, Candidates) and isinstance(target, Objects):
                 parts = detection_loss(output, target)
-                losses[f"{task}_score"], losses[f"{task}_box"] = parts["score"], BOX_WEIGHT * parts["box"]
+                losses[task] = parts["score"] + BOX_WEIGHT * parts["box"]
             elif isinstance(output, Tensor) and isinstance(target, Tensor):
                 losses[task] = classification_loss(output, target)
-        total = torch.stack(list(losses.values())).sum()
+        total: Tensor = self.loss_sum(losses)
         log = {f"{part}/{name}": loss for name, loss in losses.items()}
         self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch.images))
-        self.log(f"{part}/loss", total, prog_bar=True, on_epoch=True, batch_size=len(batch.images))
+        self.log(f"{part}/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.images))
         return total
 
 
-def train(recipe_path: Path, run: Path, data: Path, start: Path | None, processes: int) -> None:
+def train(
+    recipe_path: Path,
+    run: Path,
+    data: Path,
+    processes: int,
+    pretrained: Path | None = None,
+    start: Path | None = None,
+    hardware: Mapping[str, Any] | None = None,
+) -> None:
     """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
 
-    `data` is where the recipe's paths begin. A new training begins with the weights of the checkpoint `start`, if one
-    is given. `processes` draw the simulated pictures and read them. Leaves the recipe, the checkpoints and the losses
-    in the folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
+    `data` is where the recipe's paths begin. A new training begins with random weights, with those of torchvision's
+    checkpoint `pretrained` in the backbone, or with those of another training's checkpoint `start`. `processes` draw
+    the simulated pictures and read them; `hardware`: see fit. Leaves the recipe, the checkpoints, the losses and their
+    curves in the folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
     """
     recipe = load_recipe(recipe_path)
-    lightning.seed_everything(recipe.seed, workers=True)
     run.mkdir(parents=True, exist_ok=True)
     if not (run / RECIPE).exists():
         shutil.copyfile(recipe_path, run / RECIPE)
     elif load_recipe(run / RECIPE) != recipe:
         raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
+    lightning.seed_everything(recipe.seed, workers=True)
+    network = build_network(recipe, pretrained)
+    if start is not None:
+        load_weights(network, start)
     pictures, held_out = (
         [
             picture
             for portion in portions
-            for picture in find_pictures(portion.pictures, data, run, recipe.input_size, processes) * portion.repeat
+            for picture in find_pictures(portion, data, run, recipe.input_size, processes)
         ]
         for portions in (recipe.training, recipe.validation)
     )
     # On a processor the network itself takes the rest of the cores.
-    training = Training(recipe, pictures, held_out, readers=max(1, processes // 2))
-    checkpoint = run / CHECKPOINT
-    if start is not None and not checkpoint.exists():
-        training.network.load_state_dict(read_weights(start))
+    fit(Training(recipe, network, pictures, held_out, readers=max(1, processes // 2)), run, hardware or {})
+
+
+def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:
+    """Train in the folder `run`, or go on from the checkpoint there.
+
+    `hardware` goes to Lightning's Trainer: accelerator, devices, num_nodes, precision.
+    """
+    recipe = training.recipe
+    watched = "validation/loss"
     trainer = lightning.Trainer(
+        **hardware,
         max_epochs=recipe.epochs,
         default_root_dir=run,
-        logger=CSVLogger(run, name="losses"),
+        logger=CSVLogger(run, name=LOSSES),
         callbacks=[
-            ModelCheckpoint(run, filename="epoch-{epoch}", auto_insert_metric_name=False, save_last=True),
+            ModelCheckpoint(run, filename=Path(LATEST).stem, enable_version_counter=False),
+            ModelCheckpoint(run, filename=Path(BEST).stem, monitor=watched, enable_version_counter=False),
             LearningRateMonitor(),
+            DamageReport(),
+            LossCurves(run),
+            *([EarlyStopping(watched, patience=recipe.patience)] if recipe.patience else []),
         ],
         reload_dataloaders_every_n_epochs=1,
         gradient_clip_val=10.0,
         num_sanity_val_steps=0,
     )
+    checkpoint = run / LATEST
     trainer.fit(training, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
 
 
-def read_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """Read a checkpoint's weights of the network. Raises InputError where there is none."""
+def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
+    """Give a network the weights of a training's checkpoint. Raises InputError where they are missing or do not fit."""
     if not checkpoint.is_file():
         raise InputError(f"no checkpoint at {checkpoint}")
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    return {name.removeprefix("network."): value for name, value in state.items()}
+    prefix = "network."
+    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{checkpoint} is of another network: {str(error)[:200]}") from error

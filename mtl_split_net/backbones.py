@@ -1,46 +1,75 @@
 """Backbones from torchvision as chains of stages; every boundary between two stages is a named split point."""
 
+from collections import OrderedDict
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
+from mtl_split_core.errors import InputError
+from mtl_split_core.payload import Shape
+from mtl_split_core.scene import Size
 from mtl_split_net.vision import models
 
-BACKBONES = ("mobilenet_v3_small",)
+BACKBONES = ("vgg16", "vgg16_bn", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0")
 
 
 class Backbone(nn.Module):
     """A torchvision classifier's feature extractor as a chain of stages.
 
-    `features` keeps torchvision's own parameter names, so that its checkpoints load.
+    stages: the chain; split_points: the names of the boundaries after each stage, from the camera's side on. They are
+    torchvision's names of the stages, as in its checkpoints; the last is the end of the backbone, where MTL-Split cuts.
     """
 
-    def __init__(self, name: str) -> None:
-        """Build a backbone with random weights. Raises ValueError for an unknown name."""
+    def __init__(self, name: str, checkpoint: Path | None = None) -> None:
+        """Build a backbone with random weights, or with those of torchvision's `checkpoint` of the whole classifier.
+
+        Raises InputError for an unknown name, and for a checkpoint that is missing or not of this classifier.
+        """
         super().__init__()
         if name not in BACKBONES:
-            raise ValueError(f"unknown backbone {name!r}, expected one of {', '.join(BACKBONES)}")
-        self.features: nn.Sequential = getattr(models, name)(weights=None).features
-
-    @property
-    def split_points(self) -> tuple[str, ...]:
-        """Names of the boundaries after each stage, from the camera's side on; the last is the end of the backbone."""
-        return tuple(f"features.{index}" for index in range(len(self.features)))
+            raise InputError(f"unknown backbone {name!r}, expected one of {', '.join(BACKBONES)}")
+        classifier: nn.Module = getattr(models, name)(weights=None)
+        if checkpoint is not None:
+            _load(classifier, checkpoint)
+        children = OrderedDict(classifier.named_children())
+        if "features" in children:
+            self.stages = cast(nn.Sequential, children["features"])
+            self.split_points = tuple(f"features.{index}" for index in range(len(self.stages)))
+        else:
+            stages = OrderedDict((child, stage) for child, stage in children.items() if child not in ("avgpool", "fc"))
+            self.stages = nn.Sequential(stages)
+            self.split_points = tuple(stages)
+        self._shapes: dict[Size, list[Shape]] = {}
 
     def split(self, split_point: str) -> tuple[nn.Sequential, nn.Sequential]:
-        """Return the stages before and after a split point. Raises ValueError for an unknown one."""
+        """Return the stages before and after a split point. Raises InputError for an unknown one."""
         if split_point not in self.split_points:
-            raise ValueError(f"unknown split point {split_point!r}, expected one of {', '.join(self.split_points)}")
+            raise InputError(f"unknown split point {split_point!r}, expected one of {', '.join(self.split_points)}")
         end = self.split_points.index(split_point) + 1
-        return cast(nn.Sequential, self.features[:end]), cast(nn.Sequential, self.features[end:])
+        return cast(nn.Sequential, self.stages[:end]), cast(nn.Sequential, self.stages[end:])
+
+    def shapes(self, input_size: Size) -> list[Shape]:
+        """Return the shape (channels, height, width) of every stage's output for inputs of a size in pixels."""
+        if input_size not in self._shapes:
+            width, height = input_size
+            features, shapes = torch.zeros(1, 3, height, width), []
+            self.eval()  # zeros must not count in the batch norms' statistics
+            with torch.no_grad():
+                for stage in self.stages:
+                    features = stage(features)
+                    shapes.append((features.shape[1], features.shape[2], features.shape[3]))
+            self.train()
+            self._shapes[input_size] = shapes
+        return self._shapes[input_size]
 
 
-def stage_shapes(stages: nn.Sequential, inputs: torch.Tensor) -> list[tuple[int, int, int]]:
-    """Return the shape (channels, height, width) of each stage's output for inputs (N, C, H, W)."""
-    shapes = []
-    with torch.no_grad():
-        for stage in stages:
-            inputs = stage(inputs)
-            shapes.append((inputs.shape[1], inputs.shape[2], inputs.shape[3]))
-    return shapes
+def _load(classifier: nn.Module, checkpoint: Path) -> None:
+    if not checkpoint.is_file():
+        raise InputError(f"no checkpoint at {checkpoint}")
+    try:
+        classifier.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+    except (RuntimeError, TypeError) as error:
+        kind = type(classifier).__name__
+        raise InputError(f"{checkpoint} is no checkpoint of torchvision's {kind}: {str(error)[:200]}") from error

@@ -18,27 +18,27 @@ def convolution(
 
 
 class Encoder(nn.Sequential):
-    """Features (N, C, 2H, 2W) to latents (N, channels, H, W) of about zero mean and unit variance per channel."""
+    """Features (N, C, rH, rW) to latents (N, channels, H, W) of about zero mean and unit variance per channel."""
 
-    def __init__(self, features: int, channels: int) -> None:
-        """Squeeze `features` channels into `channels` at half of the resolution."""
+    def __init__(self, features: int, channels: int, reduction: int) -> None:
+        """Squeeze `features` channels into `channels` at a resolution `reduction` times coarser."""
         super().__init__(
-            convolution(features, 4 * features, 3, stride=2),
+            convolution(features, 4 * features, max(3, 2 * reduction - 1), stride=reduction),
             nn.Conv2d(4 * features, channels, 1, bias=False),
             nn.BatchNorm2d(channels, affine=False),
         )
 
 
 class Decoder(nn.Sequential):
-    """Latents (N, channels, H, W) to restored features (N, C, 2H, 2W)."""
+    """Latents (N, channels, H, W) to restored features (N, C, rH, rW)."""
 
-    def __init__(self, channels: int, features: int, width: int = 128) -> None:
-        """Restore `features` channels from `channels`, through convolutions `width` wide."""
+    def __init__(self, channels: int, features: int, reduction: int, width: int = 128) -> None:
+        """Restore `features` channels, `reduction` times finer, through convolutions `width` wide."""
         super().__init__(
             convolution(channels, width, 3),
             convolution(width, width, 3),
-            nn.Conv2d(width, 4 * features, 1),
-            nn.PixelShuffle(2),
+            nn.Conv2d(width, reduction**2 * features, 1),
+            nn.PixelShuffle(reduction),
         )
 
 

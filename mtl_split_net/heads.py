@@ -20,23 +20,25 @@ def _separable(width: int) -> nn.Sequential:
 class Neck(nn.Module):
     """A feature pyramid (Lin et al. 2017): what the coarse scales understand is added to what the fine ones see.
 
-    Features (N, channels of the scale, H/s, W/s) for s in STRIDES in, maps (N, width, H/s, W/s) out.
+    Features (N, channels of the scale, H/s, W/s) for the coarsest s in STRIDES in, maps (N, width, H/s, W/s) for all of
+    them out: scales finer than any of the features are made from the coarser ones alone.
     """
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
         """Merge features of so many `channels`, finest scale first, into maps of `width` channels."""
         super().__init__()
         self.lateral = nn.ModuleList(convolution(scale, width) for scale in channels)
-        self.refine = nn.ModuleList(nn.Sequential(_separable(width), _separable(width)) for _ in channels)
+        self.refine = nn.ModuleList(nn.Sequential(_separable(width), _separable(width)) for _ in STRIDES)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Merge the scales; see the class for the shapes."""
+        laterals = [lateral(scale) for lateral, scale in zip(self.lateral, features, strict=True)]
         maps: list[Tensor] = []
-        for lateral, refine, scale in reversed(list(zip(self.lateral, self.refine, features, strict=True))):
-            merged = lateral(scale)
+        for refine in reversed(self.refine):
+            parts = [laterals.pop()] if laterals else []
             if maps:
-                merged = merged + nn.functional.interpolate(maps[0], scale_factor=2.0, mode="nearest")
-            maps.insert(0, refine(merged))
+                parts.append(nn.functional.interpolate(maps[0], scale_factor=2.0, mode="nearest"))
+            maps.insert(0, refine(sum(parts)))
         return maps
 
 
@@ -101,3 +103,13 @@ class ClassificationHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, C, H, W) in, logits (N, labels) out."""
         return self.classify(features.mean(dim=(2, 3)))
+
+
+class FlatHead(nn.Sequential):
+    """MTL-Split's classification head: every value of the features (N, C, H, W) counts, not their means."""
+
+    def __init__(self, values: int, labels: int) -> None:
+        """Classify `values` features into `labels`."""
+        super().__init__(
+            nn.Flatten(), nn.Linear(values, 256), nn.Dropout(0.1), nn.ReLU(inplace=True), nn.Linear(256, labels)
+        )

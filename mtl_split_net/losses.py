@@ -1,9 +1,10 @@
-"""What the network is trained for: one loss per task, added up as MTL-Split does."""
+"""What the network is trained for: one loss per task, and how they are added up."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mtl_split_net.heads import Candidates
@@ -102,3 +103,22 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of logits (N, labels) against label indices (N,); UNKNOWN ones are left out."""
     known = labels != UNKNOWN
     return functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum") / known.sum().clamp(min=1)
+
+
+class LossSum(nn.Module):
+    """The tasks' losses added up: plainly, as MTL-Split does, or weighted by learned uncertainties.
+
+    Each loss L of weight w counts as exp(-s) w L + s / 2 with the logarithm s of the task's variance (Kendall et al.
+    2018). Plainly, every s stays 0.
+    """
+
+    def __init__(self, weights: Mapping[str, float], learned: bool) -> None:
+        """Add up the losses of tasks by name, of these `weights`; `learned` tells whether their uncertainties are."""
+        super().__init__()
+        self._weights = dict(weights)
+        self.log_variances = nn.Parameter(torch.zeros(len(self._weights)), learned)
+
+    def forward(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Losses by task in, one loss out."""
+        weighted = torch.stack([weight * losses[name] for name, weight in self._weights.items()])
+        return (torch.exp(-self.log_variances) * weighted + self.log_variances / 2).sum()

@@ -1,16 +1,19 @@
 """The whole multi-task network, made of the two halves that are exported: the edge's prefix, the server's suffix."""
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.errors import InputError
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
-from mtl_split_net.backbones import Backbone, stage_shapes
+from mtl_split_net.backbones import Backbone
 from mtl_split_net.bottleneck import Decoder, Encoder, quantise
-from mtl_split_net.heads import STRIDES, Candidates, ClassificationHead, DetectionHead, Neck
+from mtl_split_net.heads import STRIDES, Candidates, ClassificationHead, DetectionHead, FlatHead, Neck
+from mtl_split_net.tasks import LearnedTask
 
 Outputs = dict[str, Candidates | Tensor]
 """Per task: the candidates of a detection task, the logits (N, labels) of a classification task."""
@@ -26,7 +29,7 @@ class Prefix(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, stages: nn.Sequential, encoder: Encoder) -> None:
+    def __init__(self, stages: nn.Sequential, encoder: nn.Module) -> None:
         """Chain the backbone's stages before the split point and the bottleneck's encoder."""
         super().__init__()
         self.stages = stages
@@ -45,10 +48,10 @@ class Prefix(nn.Module):
 class Suffix(nn.Module):
     """The server's half: latents to every task's outputs."""
 
-    def __init__(self, decoder: Decoder, stages: nn.ModuleList, neck: Neck, heads: nn.ModuleDict) -> None:
+    def __init__(self, decoder: nn.Module, stages: nn.ModuleList, neck: Neck | None, heads: nn.ModuleDict) -> None:
         """Chain the bottleneck's decoder, the backbone's stages after the split point, the neck and a head per task.
 
-        `stages` are grouped so that each group ends with a scale that the neck takes.
+        `stages` are grouped so that each group ends with a scale that the neck takes, and the last with the backbone.
         """
         super().__init__()
         self.decoder = decoder
@@ -61,9 +64,10 @@ class Suffix(nn.Module):
         features = [self.decoder(latents)]
         for stage in self.stages:
             features.append(stage(features[-1]))
-        maps = self.neck(features)
+        maps = [] if self.neck is None else self.neck(features[1:])
         return {
-            name: head(maps) if isinstance(head, DetectionHead) else head(features[-1])
+            # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
+            name.removesuffix("_head"): head(maps) if isinstance(head, DetectionHead) else head(features[-1])
             for name, head in self.heads.items()
         }
 
@@ -75,40 +79,62 @@ class MultiTaskNetwork(nn.Module):
     """
 
     def __init__(
-        self, backbone: str, split_point: str, channels: int, tasks: Sequence[Task], input_size: Size, width: int = 96
+        self,
+        backbone: Backbone,
+        split_point: str,
+        tasks: Sequence[LearnedTask],
+        input_size: Size,
+        channels: int | None,
+        reduction: int = 1,
+        width: int = 96,
     ) -> None:
-        """Build the network with random weights.
+        """Build the network around a backbone, with random weights elsewhere.
 
-        `channels` is the bottleneck's number of channels, `width` the neck's. Raises ValueError for an unknown backbone
-        or split point, or one whose features are not at an eighth of the input's resolution.
+        `channels` is the bottleneck's number of channels (None: the features cross as they are), `reduction` how many
+        times coarser than the features its resolution is, `width` the neck's number of channels. Raises InputError for
+        an unknown split point, and for an input size, width and height in pixels, that the strides do not divide.
         """
         super().__init__()
         self.tasks = tuple(tasks)
-        before, after = Backbone(backbone).split(split_point)
-        columns, rows = input_size
-        shapes = stage_shapes(nn.Sequential(*before, *after).eval(), torch.zeros(1, 3, rows, columns))
+        before, after = backbone.split(split_point)
+        shapes = backbone.shapes(input_size)
         features, height, width_there = shapes[len(before) - 1]
-        if height * STRIDES[0] != rows:
-            raise ValueError(
-                f"split point {split_point!r} has {height} rows, expected 1/{STRIDES[0]} of the input's {rows}"
+        if height % reduction or width_there % reduction:
+            raise InputError(
+                f"the features at {split_point!r} are {width_there} x {height}, not to be reduced by {reduction}"
             )
-        self.latent_shape: Shape = (channels, height // 2, width_there // 2)
-        middle = next(index for index, shape in enumerate(shapes) if shape[1] * STRIDES[2] == rows) - len(before)
-        scales = [features, shapes[len(before) + middle - 1][0], shapes[-1][0]]
-        heads = nn.ModuleDict(
-            {
-                task.name: DetectionHead(width, len(task.labels))
-                if task.kind == "detection"
-                else ClassificationHead(scales[-1], len(task.labels))
-                for task in tasks
-            }
-        )
-        self.prefix = Prefix(before, Encoder(features, channels))
-        groups = nn.ModuleList([after[:middle], after[middle:]])
-        self.suffix = Suffix(Decoder(channels, features), groups, Neck(scales, width), heads)
-        self.train()  # asking for the shapes has switched the stages to inference
+        self.latent_shape: Shape = (channels or features, height // reduction, width_there // reduction)
+        detects = any(task.kind == "detection" for task in tasks)
+        ends = _scales(shapes[len(before) - 1 :], input_size) if detects else [len(after)]
+        groups = nn.ModuleList(after[start:end] for start, end in pairwise([0, *ends]))
+        neck = Neck([shapes[len(before) - 1 + end][0] for end in ends], width) if detects else None
+        heads = nn.ModuleDict({f"{task.name}_head": _head(task, shapes[-1], width) for task in tasks})
+        encoder = nn.Identity() if channels is None else Encoder(features, channels, reduction)
+        decoder = nn.Identity() if channels is None else Decoder(channels, features, reduction)
+        self.prefix = Prefix(before, encoder)
+        self.suffix = Suffix(decoder, groups, neck, heads)
 
-    def forward(self, images: Tensor, step: float) -> Outputs:
-        """Pictures, uint8 (N, height, width, 3), through both halves, the latents rounded to multiples of `step`."""
-        outputs: Outputs = self.suffix(quantise(self.prefix(images), step))
+    def forward(self, images: Tensor, step: float | None) -> Outputs:
+        """Pictures, uint8 (N, height, width, 3), through both halves.
+
+        The latents are rounded to multiples of `step`, or cross as they are where it is None.
+        """
+        latents = self.prefix(images)
+        outputs: Outputs = self.suffix(latents if step is None else quantise(latents, step))
         return outputs
+
+
+def _scales(shapes: Sequence[Shape], input_size: Size) -> list[int]:
+    """Which of the stages' outputs, from the split point on, the neck takes: the last of each scale that is there."""
+    columns, rows = input_size
+    if columns % STRIDES[-1] or rows % STRIDES[-1]:
+        raise InputError(f"detection needs an input of multiples of {STRIDES[-1]} pixels, got {columns} x {rows}")
+    strides = [rows // height for _, height, _ in shapes]
+    return [max(at for at, there in enumerate(strides) if there == stride) for stride in STRIDES if stride in strides]
+
+
+def _head(task: LearnedTask, features: Shape, width: int) -> nn.Module:
+    labels = len(task.labels)
+    if task.kind == "detection":
+        return DetectionHead(width, labels)
+    return ClassificationHead(features[0], labels) if task.head == "pooled" else FlatHead(math.prod(features), labels)

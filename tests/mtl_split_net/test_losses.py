@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from mtl_split_net.heads import Candidates
-from mtl_split_net.losses import UNKNOWN, Objects, assign, classification_loss, detection_loss, pairwise_overlap
+from mtl_split_net.losses import (
+    UNKNOWN,
+    LossSum,
+    Objects,
+    assign,
+    classification_loss,
+    detection_loss,
+    pairwise_overlap,
+)
 
 STRIDE = 8
 COLUMNS, ROWS = 16, 9
@@ -115,3 +123,23 @@ def test_unknown_classes_are_left_out() -> None:
     expected = torch.nn.functional.cross_entropy(logits[[0, 2]], labels[[0, 2]])
     torch.testing.assert_close(classification_loss(logits, labels), expected)
     assert classification_loss(logits, torch.full((4,), UNKNOWN)) == 0
+
+
+def test_losses_are_added_up_with_their_weights() -> None:
+    losses = {"detection": torch.tensor(2.0), "weather": torch.tensor(3.0)}
+    plain = LossSum({"detection": 1.0, "weather": 0.5}, learned=False)
+    assert plain(losses).item() == 3.5
+    assert not any(parameter.requires_grad for parameter in plain.parameters())
+
+
+def test_learned_uncertainties_settle_where_each_loss_counts_the_same() -> None:
+    """exp(-s) L + s / 2 is least where exp(-s) L is 1 / 2."""
+    losses = {"detection": torch.tensor(20.0), "weather": torch.tensor(0.1)}
+    learned = LossSum(dict.fromkeys(losses, 1.0), learned=True)
+    optimizer = torch.optim.Adam(learned.parameters(), 0.1)
+    for _ in range(400):
+        optimizer.zero_grad()
+        learned(losses).backward()
+        optimizer.step()
+    for log_variance, loss in zip(learned.log_variances, losses.values(), strict=True):
+        assert (torch.exp(-log_variance) * loss).item() == pytest.approx(0.5, rel=0.02)

@@ -1,19 +1,26 @@
 """The network is the same whole or split, batched or single, in torch or on the wire."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.errors import InputError
 from mtl_split_core.payload import OperatingPoint, PayloadFormat
+from mtl_split_core.scene import Size
 from mtl_split_net.backbones import BACKBONES, Backbone
 from mtl_split_net.bottleneck import quantise
 from mtl_split_net.heads import Candidates
-from mtl_split_net.network import MultiTaskNetwork
+from mtl_split_net.network import DEVIATION, MEAN, MultiTaskNetwork
+from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
+from mtl_split_net.vision import models
 
-TASKS = (
-    Task("detection", "detection", ("car", "truck")),
-    Task("weather", "classification", ("clear", "rainy", "foggy")),
+TASKS = parse_learned_tasks(
+    [
+        {"name": "detection", "kind": "detection", "labels": ["car", "truck"]},
+        {"name": "weather", "kind": "classification", "labels": ["clear", "rainy", "foggy"]},
+    ]
 )
 SIZE = (128, 96)
 
@@ -21,33 +28,92 @@ SIZE = (128, 96)
 @pytest.fixture(scope="module")
 def network() -> MultiTaskNetwork:
     torch.manual_seed(0)
-    return MultiTaskNetwork("mobilenet_v3_small", "features.3", 6, TASKS, SIZE).eval()
+    return MultiTaskNetwork(Backbone("mobilenet_v3_small"), "features.3", TASKS, SIZE, 6, 2).eval()
 
 
-def pictures(count: int) -> torch.Tensor:
+def pictures(count: int, size: Size = SIZE) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (count, SIZE[1], SIZE[0], 3), dtype=torch.uint8, generator=generator)
+    return torch.randint(0, 256, (count, size[1], size[0], 3), dtype=torch.uint8, generator=generator)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_split_equals_whole_at_every_split_point(name: str) -> None:
+@pytest.fixture(scope="module", params=BACKBONES)
+def backbone(request: pytest.FixtureRequest) -> Backbone:
     torch.manual_seed(0)
-    backbone = Backbone(name).eval()
-    inputs = torch.randn(2, 3, 96, 128)
+    return Backbone(request.param)
+
+
+def test_split_equals_whole_at_every_split_point(backbone: Backbone) -> None:
+    """The reference is torchvision's network, never cut."""
+    images = pictures(1, (32, 32))
+    planes = images.flip(3).permute(0, 3, 1, 2).float()
+    mean, scale = torch.tensor(MEAN).view(3, 1, 1), 1 / torch.tensor(DEVIATION).view(3, 1, 1)
     with torch.no_grad():
-        whole = backbone.features(inputs)
+        features = backbone.eval().stages((planes - mean) * scale)
         for split_point in backbone.split_points:
-            prefix, suffix = backbone.split(split_point)
-            assert torch.equal(suffix(prefix(inputs)), whole), split_point
+            network = MultiTaskNetwork(backbone, split_point, TASKS[1:], (32, 32), None).eval()
+            latents = network.prefix(images)
+            assert latents.shape[1:] == network.latent_shape
+            whole = network.suffix.heads["weather_head"](features)
+            assert torch.equal(network.suffix(latents)["weather"], whole), split_point
 
 
-def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'resnet0', expected one of mobilenet_v3_small"):
+def test_detection_works_wherever_the_backbone_is_cut(backbone: Backbone) -> None:
+    few = max(1, len(backbone.split_points) // 4)
+    for split_point in {*backbone.split_points[::few], backbone.split_points[-1]}:
+        network = MultiTaskNetwork(backbone, split_point, TASKS, (32, 32), 5).eval()
+        with torch.no_grad():
+            latents = network.prefix(pictures(1, (32, 32)))
+            candidates = network.suffix(latents)["detection"]
+        assert latents.shape[1:] == network.latent_shape and network.latent_shape[0] == 5
+        assert isinstance(candidates, Candidates) and candidates.boxes.shape == (1, 4 * 4 + 2 * 2 + 1, 4)
+
+
+def test_unknown_names_and_sizes_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"'resnet0', expected one of vgg16, "):
         Backbone("resnet0")
-    with pytest.raises(ValueError, match=r"'features.99', expected one of features.0, "):
-        Backbone("mobilenet_v3_small").split("features.99")
-    with pytest.raises(ValueError, match=r"'features.1' has 24 rows, expected 1/8"):
-        MultiTaskNetwork("mobilenet_v3_small", "features.1", 6, TASKS, SIZE)
+    small = Backbone("mobilenet_v3_small")
+    with pytest.raises(InputError, match=r"'features.99', expected one of features.0, "):
+        small.split("features.99")
+    with pytest.raises(InputError, match="multiples of 32 pixels, got 128 x 100"):
+        MultiTaskNetwork(small, "features.3", TASKS, (128, 100), 6)
+    with pytest.raises(InputError, match=r"'features\.3' are 16 x 12, not to be reduced by 5"):
+        MultiTaskNetwork(small, "features.3", TASKS, SIZE, 6, 5)
+
+
+def test_torchvisions_checkpoints_load(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier = models.resnet18(weights=None)
+    torch.save(classifier.state_dict(), tmp_path / "resnet18.pth")
+    backbone = Backbone("resnet18", tmp_path / "resnet18.pth").eval()
+    inputs = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        logits = classifier.eval().fc(backbone.stages(inputs).mean((2, 3)))
+        torch.testing.assert_close(logits, classifier(inputs))
+    with pytest.raises(InputError, match=r"resnet18.pth is no checkpoint of torchvision's MobileNetV3"):
+        Backbone("mobilenet_v3_small", tmp_path / "resnet18.pth")
+    with pytest.raises(InputError, match="no checkpoint at"):
+        Backbone("resnet18", tmp_path / "none.pth")
+
+
+def test_the_papers_head_sees_every_feature() -> None:
+    task = LearnedTask("type", "classification", ("cube", "ball"), "flattened", 1.0)
+    network = MultiTaskNetwork(Backbone("mobilenet_v3_small"), "features.12", [task], (64, 64), None).eval()
+    first = network.suffix.heads["type_head"][1]
+    assert isinstance(first, torch.nn.Linear) and first.in_features == 576 * 2 * 2 and first.out_features == 256
+    assert network(pictures(2, (64, 64)), None)["type"].shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"head": "pooled"}, "expected a head of anchor-free"),
+        ({"weight": 0}, "weight 0 .* expected"),
+        ({"colour": "red"}, r"unknown keys \['colour'\]"),
+    ],
+)
+def test_a_wrong_task_is_named(entry: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse_learned_tasks([{"name": "detection", "kind": "detection", "labels": ["car"]} | entry])
 
 
 def test_halves_chained_by_a_payload_equal_the_whole(network: MultiTaskNetwork) -> None:

@@ -1,0 +1,38 @@
+"""A task as it is learned: with its head and its loss's weight."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mtl_split_core.bundle import Task, parse_tasks
+
+HEADS = {"detection": ("anchor-free",), "classification": ("pooled", "flattened")}
+"""The heads there are for each kind of task, the usual one first: see mtl_split_net.heads."""
+
+
+@dataclass(frozen=True)
+class LearnedTask(Task):
+    """A task with the name of its head, see HEADS, and the weight of its loss in the sum."""
+
+    head: str
+    weight: float
+
+
+def parse_learned_tasks(value: Any) -> tuple[LearnedTask, ...]:
+    """Read tasks from plain data: as parse_tasks does, and for each, if wanted, head and weight.
+
+    Raises KeyError, TypeError or ValueError for anything else.
+    """
+    return tuple(_learned(task, entry) for task, entry in zip(parse_tasks(value), value, strict=True))
+
+
+def _learned(task: Task, entry: Mapping[str, Any]) -> LearnedTask:
+    unknown = set(entry) - {"name", "kind", "labels", "head", "weight"}
+    heads = HEADS[task.kind]
+    head, weight = entry.get("head", heads[0]), entry.get("weight", 1.0)
+    if unknown or head not in heads or not isinstance(weight, int | float) or weight <= 0:
+        raise ValueError(
+            f"task {task.name!r} has head {head!r}, weight {weight!r} and unknown keys {sorted(unknown)}; "
+            f"expected a head of {', '.join(heads)} and a weight above 0"
+        )
+    return LearnedTask(task.name, task.kind, task.labels, head, float(weight))
