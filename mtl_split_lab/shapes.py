@@ -13,6 +13,7 @@ import cv2
 import h5py
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Floats, Image, Truth
@@ -52,7 +53,7 @@ class ShapesPicture:
 
 @dataclass(frozen=True, slots=True)
 class StoredShapesPicture(ShapesPicture):
-    """One picture of the original's file."""
+    """One picture of the original's file, as read_shapes has unpacked it."""
 
     file: Path
     index: int
@@ -60,9 +61,8 @@ class StoredShapesPicture(ShapesPicture):
     def read(self) -> Image:
         """Read the picture, uint8 (64, 64, 3). Raises InputError for a damaged file."""
         try:
-            with h5py.File(self.file) as file:
-                return np.ascontiguousarray(file["images"][self.index][..., ::-1])
-        except (OSError, KeyError) as error:
+            return np.array(np.lib.format.open_memmap(self.file, "r")[self.index])
+        except (OSError, ValueError) as error:
             raise InputError(f"picture {self.index} of {self.file} is not readable: {error}") from error
 
 
@@ -81,30 +81,52 @@ def draw_shapes(sample: tuple[int, int] | None = None, part: str | None = None) 
 
 
 def read_shapes(
-    path: Path, sample: tuple[int, int] | None = None, part: str | None = None
+    path: Path, unpacked: Path, sample: tuple[int, int] | None = None, part: str | None = None
 ) -> list[StoredShapesPicture]:
-    """The pictures of the original's file `3dshapes.h5`, as draw_shapes chooses them; read one by one when needed.
+    """The pictures of the original's file `3dshapes.h5`, as draw_shapes chooses them.
 
-    Raises InputError for a file that is not the original's, and for more pictures than there are.
+    They are written to the file `unpacked`, unless it is there: the original packs thousands of pictures together, so
+    that one of them takes as long as all. Raises InputError for a file that is not the original's, and for more
+    pictures than there are.
     """
     try:
         with h5py.File(path) as file:
-            labels, shape = np.asarray(file["labels"], np.float64), file["images"].shape
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is no file with 3D Shapes' images and labels: {error}") from error
+            images = file["images"]
+            factors = _find_factors(path, file["labels"][:], images.shape)
+            chosen = _choose(factors, sample, part)
+            if not unpacked.exists():
+                _unpack(images, chosen, unpacked)
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path} is no readable file with 3D Shapes' images and labels: {error}") from error
+    return [
+        StoredShapesPicture(tuple(indices), unpacked, place) for place, indices in enumerate(factors[chosen].tolist())
+    ]
+
+
+def _find_factors(path: Path, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The indices of the factors' values (N, 6) from the values themselves."""
     if labels.shape != (shape[0], len(FACTORS)) or shape[1:] != (SIDE, SIDE, 3):
         raise InputError(f"{path} has images {shape} and labels {labels.shape}, expected (N, 64, 64, 3) and (N, 6)")
-    distances = [np.abs(labels[:, [column]] - values) for column, values in enumerate(FACTORS.values())]
-    strange = np.argwhere(np.stack([distance.min(axis=1) for distance in distances], axis=1) > 1e-3)
-    if len(strange):
-        row, column = strange[0]
-        name = list(FACTORS)[column]
-        raise InputError(f"{path}: {name} of picture {row} is {labels[row, column]}, expected one of {FACTORS[name]}")
-    factors = np.stack([distance.argmin(axis=1) for distance in distances], axis=1)
-    return [
-        StoredShapesPicture(tuple(factors[index].tolist()), path, int(index))
-        for index in _choose(factors, sample, part)
-    ]
+    indices = np.zeros(labels.shape, int)
+    for column, (name, values) in enumerate(FACTORS.items()):
+        distances = np.abs(labels[:, column, None] - values)
+        indices[:, column] = distances.argmin(axis=1)
+        if len(strange := np.flatnonzero(~(distances.min(axis=1) < 1e-3))):
+            row = strange[0]
+            raise InputError(f"{path}: {name} of picture {row} is {labels[row, column]}, expected one of {values}")
+    return indices
+
+
+def _unpack(images: h5py.Dataset, chosen: np.ndarray, unpacked: Path) -> None:
+    unpacked.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = unpacked.with_suffix(".unfinished")
+    pictures = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(chosen), SIDE, SIDE, 3))
+    step = images.chunks[0] if images.chunks else 1000
+    for start in tqdm(range(0, len(images), step), "unpacking 3D Shapes"):
+        here = (chosen >= start) & (chosen < start + step)
+        pictures[here] = images[start : start + step][chosen[here] - start, :, :, ::-1]
+    pictures.flush()
+    unfinished.rename(unpacked)
 
 
 def _choose(factors: np.ndarray, sample: tuple[int, int] | None, part: str | None) -> np.ndarray:

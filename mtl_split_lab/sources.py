@@ -29,7 +29,8 @@ def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, process
     - `FILE.tsv`: a table of MEDIC;
     - `FOLDER`: the pictures of FACES;
     - `FILE.h5[:SEED:COUNT][:train|:test]`: the file of 3D Shapes, or so many of its pictures at random, of all or of
-      those that MTL-Split's paper trains on or tests on (floor hue and wall hue both from the upper half);
+      those that MTL-Split's paper trains on or tests on (floor hue and wall hue both from the upper half), which are
+      unpacked into the folder `drawn` unless they are there;
     - `shapes[:SEED:COUNT][:train|:test]`: the same ones, drawn here instead of read.
 
     Files and folders begin in the folder `data`. `images`, `rename` and `labelled` are for files of labels. Raises
@@ -49,7 +50,8 @@ def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int)
         if portion.rename or portion.labelled is not None:
             raise InputError(f"{source!r} has labels of its own: it takes neither rename nor labelled")
         sample = (int(seed), int(count)) if seed else None
-        return draw_shapes(sample, part) if name == "shapes" else read_shapes(data / name, sample, part)
+        unpacked = drawn / f"{re.sub('[/:]', '-', source)}.npy"
+        return draw_shapes(sample, part) if name == "shapes" else read_shapes(data / name, unpacked, sample, part)
     if match := re.fullmatch(r"sim:(\d+):([1-9]\d*)", source):
         labels = draw_pictures(drawn / source.replace(":", "-"), int(match[2]), int(match[1]), size, processes)
         return _translate(read_pictures(labels), portion)

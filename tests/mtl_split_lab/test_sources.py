@@ -131,7 +131,7 @@ def test_faces(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         ("sim:1", {}, "no pictures 'sim:1': expected sim:SEED:COUNT"),
         ("sim:1:0", {}, "no pictures 'sim:1:0'"),
         ("nothing.json", {}, "no pictures 'nothing.json'"),
-        ("nothing.h5:1:5:test", {}, "nothing.h5 is no file with 3D Shapes"),
+        ("nothing.h5:1:5:test", {}, "nothing.h5 is no readable file with 3D Shapes"),
         ("shapes:1:5:validation", {}, "no pictures 'shapes:1:5:validation'"),
         ("shapes:1:5", {"rename": {"cube": "box"}}, "takes neither rename nor labelled"),
         ("sim:1:1", {"images": "folder"}, "'sim:1:1' is no file of labels"),
