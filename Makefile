@@ -76,7 +76,7 @@ $(CREATED):
 	touch $@
 
 .venv/.test: .venv/.run
-	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS) train test)
+	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS) engines train test)
 	touch $@
 
 # The wheels' CMake files name two include folders of the machine that built them.

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from mtl_split_core.bundle import Bundle, Task
-from mtl_split_core.engine import Array, OnnxRuntime
+from mtl_split_core.choice import REFERENCE, choose_engine
+from mtl_split_core.engine import Array
 from mtl_split_core.errors import PayloadError
 from mtl_split_core.geometry import Letterbox, check_image
 from mtl_split_core.scene import Classification, Detections, Floats, Image, Results, Size
@@ -22,17 +23,19 @@ MOST_CANDIDATES = 1000
 class EdgeHalf:
     """Picture to payload: prepare, prefix, encode."""
 
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, engine: str = REFERENCE) -> None:
         """Load and warm up a bundle's prefix; one call may use `threads` threads.
 
-        Raises BundleError if it cannot be loaded or does not do what the manifest says.
+        engine: one of mtl_split_core.choice.KINDS. Raises BundleError if the prefix cannot be loaded or does not do
+        what the manifest says, and InputError for an engine that there is not.
         """
         self.bundle = bundle
         self.stopwatch = Stopwatch()
-        self._prefix = OnnxRuntime(bundle.prefix, threads)
         width, height = bundle.input_size
-        blank = np.zeros((1, height, width, 3), np.uint8)
-        self._prefix.check(blank, {"latents": (1, *bundle.payload_format.shape)})
+        noise = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
+        expected = {"latents": (1, *bundle.payload_format.shape)}
+        self.choice = choose_engine(engine, bundle.prefix, threads, noise, expected)
+        self._prefix = self.choice.engine
 
     def encode(self, image: Image, operating_point: int = 0) -> bytes:
         """Turn a picture, uint8 (height, width, 3) blue-green-red of any size, into a payload.
@@ -52,26 +55,33 @@ class ServerHalf:
     """Payload to results: decode, suffix, post."""
 
     def __init__(
-        self, bundle: Bundle, threads: int = 1, score_threshold: float = 0.05, overlap_threshold: float = 0.6
+        self,
+        bundle: Bundle,
+        threads: int = 1,
+        score_threshold: float = 0.05,
+        overlap_threshold: float = 0.6,
+        engine: str = REFERENCE,
     ) -> None:
         """Load and warm up a bundle's suffix; one call may use `threads` threads.
 
         Detections with a score below `score_threshold` are left out, and of two with the same label whose intersection
-        over union is above `overlap_threshold`, the one with the lower score. Raises BundleError if the suffix cannot
-        be loaded or does not do what the manifest says.
+        over union is above `overlap_threshold`, the one with the lower score. engine: one of
+        mtl_split_core.choice.KINDS. Raises BundleError if the suffix cannot be loaded or does not do what the manifest
+        says, and InputError for an engine that there is not.
         """
         self.bundle = bundle
         self.stopwatch = Stopwatch()
         self._score_threshold = score_threshold
         self._overlap_threshold = overlap_threshold
-        self._suffix = OnnxRuntime(bundle.suffix, threads)
         expected: dict[str, tuple[int | None, ...]] = {}
         for task in bundle.tasks:
             if task.kind == "detection":
                 expected |= {f"{task.name}.boxes": (1, None, 4), f"{task.name}.scores": (1, None, len(task.labels))}
             else:
                 expected[task.name] = (1, len(task.labels))
-        self._suffix.check(np.zeros((1, *bundle.payload_format.shape), np.float32), expected)
+        noise = np.random.default_rng(0).standard_normal((1, *bundle.payload_format.shape), np.float32)
+        self.choice = choose_engine(engine, bundle.suffix, threads, noise, expected)
+        self._suffix = self.choice.engine
 
     def decode(self, payload: bytes, size: Size) -> Results:
         """Turn a payload into every task's result for the original picture of `size` (width, height).

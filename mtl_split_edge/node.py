@@ -61,7 +61,8 @@ class EdgeNode(ManagedNode):
         self._operating_point = _find_operating_point(bundle, values["operating_point"])
         self._kind, self._topic = _TRANSPORTS[values["transport"]]
         cv2.setNumThreads(values["threads"])
-        self._half = EdgeHalf(bundle, values["threads"])
+        self._half = EdgeHalf(bundle, values["threads"], values["engine"])
+        self.get_logger().info(f"prefix: {self._half.choice.words}")
         self._publisher = advertise(self, Bottleneck, "bottleneck", NEWEST)
 
     def activate(self) -> None:
@@ -73,6 +74,7 @@ class EdgeNode(ManagedNode):
             counts=("dropped",),
             clock=self.get_clock(),
             logger=self.get_logger(),
+            facts=self._half.choice.facts,
         )
 
         def receive(message: CameraMessage) -> None:

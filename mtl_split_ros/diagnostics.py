@@ -36,15 +36,17 @@ class Stream:
         counts: Iterable[str],
         clock: Clock,
         logger: Logger,
+        facts: Mapping[str, str],
     ) -> None:
         """Start with nothing received.
 
         topic: resolved name; stages: the stages of a frame; errors, counts: types of InputError and further counts that
-        are reported even where they are 0; clock: the node's.
+        are reported even where they are 0; clock: the node's; facts: what stays as it is, reported with the rest.
         """
         self.topic = topic
         self._clock = clock
         self._logger = logger
+        self._facts = facts
         self._lock = threading.Lock()
         self._stages: dict[str, list[float]] = {stage: [] for stage in stages}
         self._bytes: list[int] = []
@@ -114,6 +116,7 @@ class Stream:
                 "bytes_per_frame": _median(self._bytes),
                 **{name: str(total) for name, total in self._totals.items()},
                 **{f"stage_ms/{stage}": _median(times) for stage, times in self._stages.items()},
+                **self._facts,
             }
             level, message = self._judge(news, values["published_hz"])
             self._bytes.clear()

@@ -10,12 +10,16 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from mtl_split_core.choice import KINDS
 from mtl_split_core.errors import InputError
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.parameters import Parameter, Parameters
 
 COMMON_PARAMETERS = (
     Parameter("bundle", 'The trained network: name of a shipped bundle, or a folder (with a "/" in it).'),
+    Parameter(
+        "engine", "What runs the network; `auto`: the fastest installed, which takes seconds to find.", choices=KINDS
+    ),
     Parameter("threads", "Processor threads that inference may use.", range=(1, 64)),
     Parameter("autostart", "Configure and activate at the start; false: wait for a lifecycle manager."),
     Parameter("diagnostics_period", "Seconds between two reports on /diagnostics.", range=(0.1, 60.0)),

@@ -83,7 +83,8 @@ class ServerNode(ManagedNode):
         bundle = load_bundle(bundle_folder(values["bundle"]))
         threshold = values["score_threshold"]
         cv2.setNumThreads(values["threads"])
-        self._half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"])
+        self._half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"])
+        self.get_logger().info(f"suffix: {self._half.choice.words}")
         self._results: dict[str, dict[str, Publisher[Any]]] = {}
         self._labels: list[Publisher[LabelInfo]] = []
         header = Header(stamp=self.get_clock().now().to_msg())
@@ -129,6 +130,7 @@ class ServerNode(ManagedNode):
             counts=("dropped", "lost", "too_old"),
             clock=self.get_clock(),
             logger=self.get_logger(),
+            facts=self._half.choice.facts,
         )
         receive = partial(self._receive, Vehicle(stream, results))
         subscription = subscribe(self, Bottleneck, topic, receive, NEWEST, stream.warn)

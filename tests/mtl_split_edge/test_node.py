@@ -42,6 +42,16 @@ def test_bottleneck_carries_the_header_the_size_and_the_payload(bundle: Bundle, 
     assert edge.end(signal.SIGTERM) == 0
 
 
+def test_the_engine_that_auto_takes_is_told(bundle: Bundle, probe: Probe, start: Start) -> None:
+    edge = start("edge", "-p", f"bundle:={bundle.folder}", "-p", "engine:=auto", "-p", "diagnostics_period:=0.1")
+    values = probe.status("/edge: /image_raw", lambda _, values: "engine" in values)
+    assert values["engine"].split(",")[0] in ("onnxruntime", "openvino")
+    assert values["engine/onnxruntime"].endswith(" ms") and values["engine/openvino"].endswith(" ms")
+    assert "AveragePool" in values["engine/torch"]
+    assert f"prefix: {values['engine']} (onnxruntime: {values['engine/onnxruntime']}; " in edge.log
+    assert edge.end(signal.SIGTERM) == 0
+
+
 def test_compressed_images(bundle: Bundle, probe: Probe, start: Start) -> None:
     edge = start("edge", "-p", f"bundle:={bundle.folder}", "-p", "transport:=compressed")
     bottlenecks = probe.listen(Bottleneck, "/bottleneck", NEWEST)

@@ -35,7 +35,7 @@ def log() -> Log:
 
 @pytest.fixture
 def stream(log: Log) -> Stream:
-    return Stream("/bottleneck", ("link", "decode"), (PayloadError,), ("dropped",), Clock(), log)
+    return Stream("/bottleneck", ("link", "decode"), (PayloadError,), ("dropped",), Clock(), log, {"engine": "steam"})
 
 
 def report(stream: Stream) -> tuple[DiagnosticStatus, dict[str, str]]:
@@ -48,6 +48,7 @@ def test_before_the_first_frame_it_says_what_it_waits_for(stream: Stream) -> Non
     assert (status.level, status.message) == (DiagnosticStatus.WARN, "waiting for /bottleneck")
     assert {values[key] for key in ("age_ms", "bytes_per_frame", "stage_ms/link", "stage_ms/decode")} == {"n/a"}
     assert values["refused/PayloadError"] == values["dropped"] == "0"
+    assert values["engine"] == "steam"
 
 
 def test_medians_are_of_the_frames_since_the_last_report(stream: Stream) -> None:
@@ -96,7 +97,7 @@ def test_an_error_is_logged_once_and_a_flood_of_different_ones_is_held_back(
     refuse(ImageError("no pixels"))
     assert log.errors == ["/bottleneck: payload 0", "/bottleneck: no pixels"]
     monkeypatch.setattr(diagnostics, "REPORT_INTERVAL", 0.0)
-    later = Stream("/bottleneck", (), (), (), Clock(), log)
+    later = Stream("/bottleneck", (), (), (), Clock(), log, {})
     for number in (0, 1, 0, 1):
         later.refuse(PayloadError(f"payload {number}"))
     assert log.errors[2:] == ["/bottleneck: payload 0", "/bottleneck: payload 1"]

@@ -1,0 +1,192 @@
+"""All engines give the same answers, and `auto` takes the fastest of them."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import pytest
+
+from mtl_split_camera.street import Street
+from mtl_split_core import choice, engine
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.choice import AUTO, REFERENCE, choose_engine
+from mtl_split_core.engine import ENGINES, Array, Engine, Errors, NotInstalledError, load_engine
+from mtl_split_core.errors import BundleError, InputError
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.scene import Classification, Detections, Image, Results
+
+ROOT = Path(__file__).parents[2]
+REAL_PICTURES = ROOT.parent / "shared" / "data" / "road_mix" / "images"
+OTHERS = sorted(ENGINES.keys() - {REFERENCE})
+
+THRESHOLD = 0.05
+SCORE_TOLERANCE = 0.005
+PIXEL_TOLERANCE = 0.5
+
+
+@pytest.fixture(scope="module")
+def street() -> Bundle:
+    return load_bundle(ROOT / "models" / "street")
+
+
+@cache
+def simulated_pictures() -> list[Image]:
+    return [next(Street(seed, (1280, 720)))[0] for seed in range(6)]
+
+
+def real_pictures() -> Iterator[Image]:
+    paths = sorted(REAL_PICTURES.rglob("*.jpg"))
+    for path in paths[:: max(1, len(paths) // 100)][:100]:
+        image = cv2.imread(str(path))
+        assert image is not None
+        yield image.astype(np.uint8, copy=False)
+
+
+def assert_same_outputs(outputs: dict[str, Array], right: dict[str, Array]) -> None:
+    """Boxes are compared, in pixels, where there can be a detection: elsewhere they are many pictures large."""
+    detected = (right["detection.scores"].astype(np.float32) >= THRESHOLD).any(axis=2)
+    for name, output in outputs.items():
+        where = detected if name == "detection.boxes" else ...
+        assert_near(output[where], right[name][where])
+
+
+def assert_near(found: Array, right: Array) -> None:
+    np.testing.assert_allclose(found.astype(np.float32), right.astype(np.float32), rtol=0, atol=1e-3)
+
+
+def assert_same(found: Results, right: Results) -> None:
+    """Every task answers the same; a detection at the very threshold may be missing in one of them."""
+    for task, answer in right.items():
+        other = found[task]
+        if isinstance(answer, Classification):
+            assert isinstance(other, Classification)
+            np.testing.assert_allclose(other.scores, answer.scores, atol=SCORE_TOLERANCE)
+        else:
+            assert isinstance(other, Detections)
+            assert_counterparts(answer, other)
+            assert_counterparts(other, answer)
+
+
+def assert_counterparts(some: Detections, others: Detections) -> None:
+    for box, label, score in zip(some.boxes, some.labels, some.scores, strict=True):
+        near = (np.abs(others.boxes - box) <= PIXEL_TOLERANCE).all(axis=1)
+        near &= np.abs(others.scores - score) <= SCORE_TOLERANCE
+        near &= np.array(others.labels) == label
+        assert near.any() or score < THRESHOLD + SCORE_TOLERANCE, (box, label, score)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("pictures", [simulated_pictures, real_pictures])
+def test_every_engine_gives_the_same_latents_outputs_and_results(
+    kind: str, pictures: Callable[[], Iterable[Image]], street: Bundle
+) -> None:
+    if pictures is real_pictures and not REAL_PICTURES.is_dir():
+        pytest.skip(f"no real pictures at {REAL_PICTURES}")
+    prefix, other_prefix = EdgeHalf(street).choice.engine, EdgeHalf(street, engine=kind).choice.engine
+    server = ServerHalf(street, score_threshold=THRESHOLD)
+    other_server = ServerHalf(street, score_threshold=THRESHOLD, engine=kind)
+    for image in pictures():
+        size = (image.shape[1], image.shape[0])
+        batch = Letterbox(size, street.input_size).apply(image)[None]
+        latents, other_latents = (run(batch)["latents"].astype(np.float32) for run in (prefix, other_prefix))
+        assert_near(other_latents, latents)
+        assert_same_outputs(other_server.choice.engine(latents), server.choice.engine(latents))
+        # Latents between two symbols may be rounded differently, so that payloads differ too.
+        payloads = {street.payload_format.pack(found[0], 0) for found in (latents, other_latents)}
+        results = server.decode(street.payload_format.pack(latents[0], 0), size)
+        for payload in payloads:
+            assert_same(other_server.decode(payload, size), results)
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_a_file_that_is_no_network_is_named(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "prefix.onnx"
+    path.write_bytes(b"no network")
+    with pytest.raises(BundleError, match=rf"{kind} cannot load .*prefix\.onnx"):
+        load_engine(kind, path, 1, np.zeros(1), {})
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_an_input_that_does_not_fit_is_told_in_one_line(kind: str, street: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"cannot be run on an input of shape \(1, 12, 18, 32\)[^\n]*$"):
+        load_engine(kind, street.prefix, 1, np.zeros((1, 12, 18, 32), np.float32), {})
+
+
+@pytest.mark.parametrize(("kind", "module", "package"), [("openvino",) * 3, ("torch", "torch", "torch onnx")])
+def test_an_engine_that_is_not_installed_is_named_with_its_package(
+    kind: str, module: str, package: str, street: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(NotInstalledError, match=f"needs {module}, .*pip install {package}"):
+        EdgeHalf(street, engine=kind)
+
+
+def test_an_unknown_engine_is_told(street: Bundle) -> None:
+    with pytest.raises(InputError, match="engine is 'steam', expected one of onnxruntime, openvino, torch"):
+        ServerHalf(street, engine="steam")
+
+
+class Clock:
+    """Time that passes only when an engine works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def imitation(clock: Clock, seconds: float, answer: float) -> type[Engine]:
+    class Imitation:
+        name = f"takes {seconds} s"
+        errors: ClassVar[Errors] = ()
+
+        def __init__(self, path: Path, threads: int) -> None:
+            pass
+
+        def __call__(self, batch: Array) -> dict[str, Array]:
+            clock.now += seconds
+            return {"latents": np.full(3, answer)}
+
+    return Imitation
+
+
+def not_there(path: Path, threads: int) -> Engine:
+    raise ModuleNotFoundError("No module named 'steam'", name="steam")
+
+
+@pytest.mark.parametrize("slow", [0.01, 10.0])
+def test_auto_takes_the_fastest_that_agrees(slow: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    engines = {
+        REFERENCE: imitation(clock, slow, 1.0),
+        "fast": imitation(clock, 0.001, 1.0005),
+        "wrong": imitation(clock, 0.0001, 1.01),
+        "missing": not_there,
+    }
+    monkeypatch.setattr(choice, "time", clock)
+    for module in (choice, engine):
+        monkeypatch.setattr(module, "ENGINES", engines)
+    monkeypatch.setattr(engine, "PIP_PACKAGES", {"missing": "steam"})
+    chosen = choose_engine(AUTO, Path(), 1, np.zeros(1), {"latents": (3,)})
+    assert chosen.engine.name == "takes 0.001 s"
+    assert chosen.remarks == {
+        REFERENCE: f"{slow * 1e3:.2f} ms",
+        "fast": "1.00 ms",
+        "wrong": f"differs from {REFERENCE}",
+        "missing": "not installed",
+    }
+    assert clock.now < 3 * slow + choice.MOST_SECONDS + 0.1
+
+
+def test_auto_measures_the_engines_that_are_there(street: Bundle) -> None:
+    chosen = EdgeHalf(street, engine=AUTO).choice
+    assert list(chosen.remarks) == list(ENGINES)
+    assert all(remark.endswith(" ms") for remark in chosen.remarks.values())
+    assert chosen.remarks[chosen.engine.name.split(",")[0]] == min(chosen.remarks.values(), key=lambda t: float(t[:-3]))
