@@ -157,6 +157,8 @@ _CAMERA_DISTANCE = 5.0
 _CAMERA_HEIGHT = 2.3
 _AIM = np.array([0, 0, 0.65], np.float32)
 _HALF_VIEW = np.tan(np.radians(20))
+_FORMS = ((0.52, 0.52, 0), (0.55, 0.6, 0), (0, 0, 0.65), (0, 0.4, 0.42))
+"""For each of TYPES, half the width and the height of a box or an upright cylinder, and the radius that rounds it."""
 _LAMP = np.array([-0.4, -0.35, 0.85], np.float32)
 
 
@@ -223,10 +225,7 @@ def _meet(camera: Floats, rays: Floats, kind: int, scale: float) -> tuple[npt.ND
 
 def _distance(points: Floats, kind: int, scale: float) -> Floats:
     """The signed distance of points (N, 3) from the surface of the object."""
-    # Each type is a box or a cylinder, possibly of no width or height, that is rounded by a radius.
-    width, height, radius = {"cube": (0.52, 0.52, 0), "cylinder": (0.55, 0.6, 0), "sphere": (0, 0, 0.65)}.get(
-        TYPES[kind], (0, 0.4, 0.42)
-    )
+    width, height, radius = _FORMS[kind]
     x, y, z = (points - np.array([0, 0, (height + radius) * scale], np.float32)).T / np.float32(scale)
     sides = [np.abs(x), np.abs(y)] if TYPES[kind] == "cube" else [np.hypot(x, y)]
     beyond = np.stack([*(side - width for side in sides), np.abs(z) - height])

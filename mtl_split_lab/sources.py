@@ -2,10 +2,11 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
 from mtl_split_lab.faces import read_faces
@@ -38,6 +39,22 @@ def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, process
     """
     found = _find(portion, data, drawn, size, processes)
     return [picture for picture in found for _ in range(portion.repeat)]
+
+
+def check_tasks(pictures: Iterable[LabelledPicture], tasks: Iterable[Task]) -> None:
+    """Raise InputError for a task that these pictures cannot teach, because none has any of its labels."""
+    untaught = {task.name: task for task in tasks}
+    for picture in pictures:
+        for task in list(untaught.values()):
+            truth = picture.truth
+            labels = truth.labels if task.kind == "detection" else [truth.classes.get(task.name)]
+            if not set(task.labels).isdisjoint(labels):
+                del untaught[task.name]
+        if not untaught:
+            return
+    raise InputError(
+        "; ".join(f"no picture has any of {task.name}'s labels {task.labels}" for task in untaught.values())
+    )
 
 
 def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int) -> Sequence[LabelledPicture]:

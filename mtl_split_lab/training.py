@@ -24,7 +24,7 @@ from mtl_split_lab.damage import DamageReport
 from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.samples import Batch, Sample, Samples, collate
-from mtl_split_lab.sources import find_pictures
+from mtl_split_lab.sources import check_tasks, find_pictures
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.heads import Candidates
 from mtl_split_net.losses import LossSum, Objects, classification_loss, detection_loss
@@ -158,13 +158,10 @@ def train(
     if start is not None:
         load_weights(network, start)
     pictures, held_out = (
-        [
-            picture
-            for portion in portions
-            for picture in find_pictures(portion, data, run, recipe.input_size, processes)
-        ]
+        [picture for portion in portions for picture in find_pictures(portion, data, run, recipe.input_size, processes)]
         for portions in (recipe.training, recipe.validation)
     )
+    check_tasks(pictures, recipe.tasks)
     # On a processor the network itself takes the rest of the cores.
     fit(Training(recipe, network, pictures, held_out, readers=max(1, processes // 2)), run, hardware or {})
 

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
 from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_lab.recipe import Portion
-from mtl_split_lab.sources import find_pictures
+from mtl_split_lab.sources import check_tasks, find_pictures
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 
@@ -143,6 +144,16 @@ def test_a_source_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=complaint):
         find(tmp_path, source, **options)
+
+
+def test_a_task_that_no_picture_teaches_is_refused(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "a.png")
+    write_labels(tmp_path / "train.json", attributes={"weather": "snowy"})
+    pictures = find(tmp_path, "train.json")
+    people = Task("people", "detection", ("rider", "person"))
+    check_tasks(pictures, [people, Task("weather", "classification", ("rainy", "snowy"))])
+    with pytest.raises(InputError, match=r"^no picture has any of weather's labels \('rainy',\)$"):
+        check_tasks(pictures, [people, Task("weather", "classification", ("rainy",))])
 
 
 @pytest.mark.parametrize(
