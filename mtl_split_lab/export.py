@@ -1,10 +1,13 @@
 """Export: a trained network becomes a bundle, its two halves as ONNX files."""
 
+import copy
 import shutil
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +17,41 @@ from tqdm import tqdm
 from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle, write_manifest
 from mtl_split_core.engine import OnnxRuntime
 from mtl_split_core.errors import InputError
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.scene import Image
 from mtl_split_lab.measurement import measure
+from mtl_split_lab.quantisation import quantise
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.simulated import MEASURING_SEEDS, street_pictures
-from mtl_split_lab.training import CHECKPOINT, RECIPE, build_network, read_weights
+from mtl_split_lab.sources import find_pictures
+from mtl_split_lab.training import BEST, RECIPE, build_network, load_weights
 from mtl_split_net.heads import Candidates
-from mtl_split_net.network import MultiTaskNetwork, Suffix
+from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix
 
 LARGEST_DIFFERENCE = 1e-3
 """How far an exported half's outputs may be from torch's, relative to the largest."""
+
+
+CALIBRATION_PICTURES = 64
+"""So many training pictures show the quantisation which numbers there are."""
+
+
+class _Folded(nn.Module):
+    """The prefix with the pictures' normalisation in the weights of its first convolution, where it takes no time."""
+
+    mean: Tensor
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__()
+        self.stages = copy.deepcopy(prefix.stages)
+        self.encoder = prefix.encoder
+        first = next(module for module in self.stages.modules() if isinstance(module, nn.Conv2d))
+        first.weight.data = (first.weight.data * prefix.scale).flip(1)
+        self.register_buffer("mean", prefix.mean.flip(0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        latents: Tensor = self.encoder(self.stages(images.permute(0, 3, 1, 2).float() - self.mean))
+        return latents
 
 
 class _Answers(nn.Module):
@@ -45,40 +74,66 @@ class _Answers(nn.Module):
 
 def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
     """Load the recipe and the network that a training left in the folder `run`, ready for inference."""
-    if not (run / CHECKPOINT).is_file():
-        raise InputError(f"no training at {run}: expected a folder with a {CHECKPOINT}")
+    if not (run / BEST).is_file():
+        raise InputError(f"no training at {run}: expected a folder with a {BEST}")
     recipe = load_recipe(run / RECIPE)
     network = build_network(recipe)
-    network.load_state_dict(read_weights(run / CHECKPOINT))
+    load_weights(network, run / BEST)
     return recipe, network.eval()
 
 
-def export(run: Path, folder: Path, streets: int) -> Bundle:
+def export(run: Path, folder: Path, streets: int, calibration: Sequence[Image] = ()) -> Bundle:
     """Write the bundle of the training in the folder `run`, measured on so many simulated streets never trained on.
 
-    Raises InputError where there is no training or an exported half differs from torch's.
+    With `calibration`, pictures of the network's input size, the prefix calculates with 8-bit integers, and the
+    manifest has the measurement before that as well. Raises InputError where there is no training or an exported half
+    differs from torch's.
     """
     recipe, network = load_network(run)
     with TemporaryDirectory() as unchecked:
         write_bundle(recipe, network, Path(unchecked))
         bundle = load_bundle(Path(shutil.copytree(unchecked, folder, dirs_exist_ok=True)))
+    added: dict[str, Any] = {"measured": _measure(bundle, streets)}
+    if calibration:
+        quantise(bundle.prefix, calibration)
+        bundle = write_manifest(folder, bundle.manifest)
+        added = {
+            "measured": _measure(bundle, streets),
+            "int8": {"calibration_pictures": len(calibration), "measured_before": added["measured"]},
+        }
+    return write_manifest(folder, {**bundle.manifest, **added})
+
+
+def calibration_pictures(run: Path, data: Path, processes: int) -> list[Image]:
+    """Take some of the pictures that a training has seen, from all of its portions, letterboxed to the input."""
+    recipe = load_recipe(run / RECIPE)
+    pictures = [
+        picture
+        for portion in recipe.training
+        for picture in find_pictures(replace(portion, repeat=1), data, run, recipe.input_size, processes)
+    ]
+    chosen = pictures[:: max(1, len(pictures) // CALIBRATION_PICTURES)][:CALIBRATION_PICTURES]
+    images = [picture.read() for picture in chosen]
+    return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]
+
+
+def _measure(bundle: Bundle, streets: int) -> dict[str, Any]:
     seeds = tqdm(range(MEASURING_SEEDS, MEASURING_SEEDS + streets), "measuring", unit="street")
-    measured = measure(bundle, chain.from_iterable(map(street_pictures, seeds)))
-    return write_manifest(folder, {**bundle.manifest, "measured": {"simulated street": measured}})
+    return {"simulated street": measure(bundle, chain.from_iterable(map(street_pictures, seeds)))}
 
 
 def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bundle:
     """Write the bundle of a network, in inference mode, that was built from a recipe."""
     width, height = recipe.input_size
-    images = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     answers = _Answers(network.suffix).eval()
     with torch.no_grad():
         latents = network.prefix(images)
         expected = answers(latents)
-    _export_half(network.prefix, images, folder / PREFIX, "images", ["latents"])
-    _export_half(answers, latents, folder / SUFFIX, "latents", list(expected))
+    _export_half(_Folded(network.prefix).eval(), images[:1], folder / PREFIX, "images", ["latents"])
+    _export_half(answers, latents, folder / SUFFIX, "latents", list(expected), ({0: torch.export.Dim("batch")},))
     differences = {
-        PREFIX: _difference(folder / PREFIX, images, {"latents": latents}),
+        PREFIX: _difference(folder / PREFIX, images[:1], {"latents": latents[:1]}),
         SUFFIX: _difference(folder / SUFFIX, latents, expected),
     }
     channels, rows, columns = network.latent_shape
@@ -98,9 +153,18 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bun
     )
 
 
-def _export_half(half: nn.Module, example: Tensor, path: Path, name: str, outputs: list[str]) -> None:
+def _export_half(
+    half: nn.Module, example: Tensor, path: Path, name: str, outputs: list[str], dynamic_shapes: Any = None
+) -> None:
     torch.onnx.export(
-        half, (example,), path, input_names=[name], output_names=outputs, dynamo=True, external_data=False
+        half,
+        (example,),
+        path,
+        input_names=[name],
+        output_names=outputs,
+        dynamic_shapes=dynamic_shapes,
+        dynamo=True,
+        external_data=False,
     )
 
 
