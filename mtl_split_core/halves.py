@@ -1,5 +1,6 @@
 """All of the perception in two halves: picture to payload on the edge, payload to results on the server."""
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -64,8 +65,7 @@ class ServerHalf:
     ) -> None:
         """Load and warm up a bundle's suffix; one call may use `threads` threads.
 
-        Detections with a score below `score_threshold` are left out, and of two with the same label whose intersection
-        over union is above `overlap_threshold`, the one with the lower score. engine: one of
+        `score_threshold` and `overlap_threshold` choose the detections, see suppress. engine: one of
         mtl_split_core.choice.KINDS. Raises BundleError if the suffix cannot be loaded or does not do what the manifest
         says, and InputError for an engine that there is not.
         """
@@ -104,25 +104,35 @@ class ServerHalf:
             return Classification(task.labels, outputs[task.name][0].astype(np.float32, copy=False))
         boxes = outputs[f"{task.name}.boxes"][0].astype(np.float32, copy=False)
         scores = outputs[f"{task.name}.scores"][0].astype(np.float32, copy=False)
-        return self._select(task, boxes, scores, letterbox)
+        found = suppress(task.labels, boxes, scores, self._score_threshold, self._overlap_threshold)
+        return replace(found, boxes=letterbox.to_picture(found.boxes))
 
-    def _select(self, task: Task, boxes: Floats, scores: Floats, letterbox: Letterbox) -> Detections:
-        """Choose among the network's candidates: boxes (N, 4) x1, y1, x2, y2 in input pixels, scores (N, labels)."""
-        candidates, labels = np.nonzero(scores >= self._score_threshold)
-        candidate_scores = scores[candidates, labels]
-        corners = boxes[candidates]
-        rectangles = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-        # OpenCV's annotations know lists only; it takes arrays as well.
-        kept: Any = cv2.dnn.NMSBoxesBatched(
-            rectangles,  # type: ignore[arg-type]
-            candidate_scores,  # type: ignore[arg-type]
-            labels.astype(np.int32),  # type: ignore[arg-type]
-            self._score_threshold,
-            self._overlap_threshold,
-            top_k=MOST_CANDIDATES,
-        )
-        best = np.array(kept, np.intp).reshape(-1)
-        best = best[np.argsort(-candidate_scores[best], kind="stable")]
-        return Detections(
-            letterbox.to_picture(corners[best]), tuple(task.labels[i] for i in labels[best]), candidate_scores[best]
-        )
+
+def suppress(
+    labels: tuple[str, ...],
+    boxes: Floats,
+    scores: Floats,
+    score_threshold: float = 0.05,
+    overlap_threshold: float = 0.6,
+) -> Detections:
+    """Choose among the network's candidates for one picture: boxes (N, 4) x1, y1, x2, y2, scores (N, labels).
+
+    Those with a score below `score_threshold` are left out, and of two with the same label whose intersection over
+    union is above `overlap_threshold`, the one with the lower score.
+    """
+    candidates, indices = np.nonzero(scores >= score_threshold)
+    candidate_scores = scores[candidates, indices]
+    corners = boxes[candidates]
+    rectangles = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    # OpenCV's annotations know lists only; it takes arrays as well.
+    kept: Any = cv2.dnn.NMSBoxesBatched(
+        rectangles,  # type: ignore[arg-type]
+        candidate_scores,  # type: ignore[arg-type]
+        indices.astype(np.int32),  # type: ignore[arg-type]
+        score_threshold,
+        overlap_threshold,
+        top_k=MOST_CANDIDATES,
+    )
+    best = np.array(kept, np.intp).reshape(-1)
+    best = best[np.argsort(-candidate_scores[best], kind="stable")]
+    return Detections(corners[best], tuple(labels[i] for i in indices[best]), candidate_scores[best])

@@ -40,6 +40,8 @@ class Portion:
 
 
 def _parse_tasks(value: Any) -> tuple[LearnedTask, ...]:
+    if isinstance(value, tuple) and value and all(isinstance(task, LearnedTask) for task in value):
+        return value
     try:
         return parse_learned_tasks(value)
     except (KeyError, TypeError) as error:
@@ -58,10 +60,11 @@ class Recipe:
     pictures; backbone, split_point: see mtl_split_net.backbones; input_size: of the network; bottleneck_channels: how
     many cross the link (None: the features as they are, which cannot be exported); bottleneck_reduction: how much
     coarser than the features they are; quantisation_step: the latents, of unit variance, are sent as multiples of it
-    (None: not rounded); loss_sum: see mtl_split_net.losses.LossSum; batch: pictures per step; epochs: how often all are
-    seen; crop, crop_epochs: for so many epochs only windows of this size are seen, around the objects; patience: after
-    so many epochs without a lower loss on the validation pictures the training ends (None: never); learning_rate: the
-    highest of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
+    (None: not rounded); loss_sum: see mtl_split_net.losses.LossSum; augment: whether training
+    pictures are mirrored, scaled in windows, and lit differently, by chance; batch: pictures per step; epochs: how
+    often all are seen; crop, crop_epochs: for so many epochs only windows of this size are seen, around the objects;
+    patience: after so many epochs without a lower loss on the validation pictures the training ends (None: never);
+    learning_rate: the highest of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Recipe:
     bottleneck_reduction: PositiveInt = 2
     quantisation_step: PositiveFloat | None = 0.0625
     loss_sum: Literal["plain", "uncertainty"] = "plain"
+    augment: bool = True
     batch: PositiveInt = 16
     crop: Sides | None = None
     crop_epochs: NonNegativeInt = 0

@@ -78,7 +78,7 @@ class Training(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
         window = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
-        samples = Samples(self._pictures, self.recipe.input_size, augment=True, window=window)
+        samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, window)
         return self._loader(samples, training=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
