@@ -48,6 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--streets", type=_positive, default=60, help="streets to measure it on (default: %(default)s)"
     )
+    command.add_argument(
+        "--int8",
+        action="store_true",
+        help="let the prefix calculate with 8-bit integers, calibrated on training pictures, and measure what is lost",
+    )
+    command.add_argument(
+        "--data", type=Path, default=Path(), help="as for train, where --int8 looks for pictures (default: %(default)s)"
+    )
+    command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="as for train")
     command.set_defaults(function=_export)
 
     options = parser.parse_args(arguments)
@@ -86,10 +95,11 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from mtl_split_lab.export import export
+    from mtl_split_lab.export import calibration_pictures, export
 
-    bundle = export(options.run, options.bundle, options.streets)
-    print(json.dumps(bundle.manifest["measured"], indent=2))
+    calibration = calibration_pictures(options.run, options.data, options.processes) if options.int8 else ()
+    bundle = export(options.run, options.bundle, options.streets, calibration)
+    print(json.dumps({key: bundle.manifest[key] for key in ("measured", "int8") if key in bundle.manifest}, indent=2))
     print(f"wrote bundle {bundle.name} ({bundle.fingerprint}) to {options.bundle}")
 
 
