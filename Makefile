@@ -5,6 +5,7 @@ SHELL := bash
 SOURCE ?= sim
 FRAMES ?= 300
 RATE ?= 0
+BUNDLE ?= street
 OUT ?= out/demo
 
 RUN := ros2_ws/run
@@ -41,6 +42,7 @@ help:
 	@echo 'make demo    camera, edge and server on the simulated street; results in $(OUT)'
 	@echo '             SOURCE=sim | video:PATH | images:FOLDER | topic:NAME   OUT=out/demo'
 	@echo '             FRAMES=300 (0: all there are)   RATE=0 (frames per second; 0: own rate of a video, else 15)'
+	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
 	@echo 'make test    ruff, mypy and all tests'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
@@ -49,7 +51,8 @@ help:
 setup: ros2_ws/build/.done
 
 demo: setup
-	$(RUN) python -m mtl_split_lab.demo --source '$(SOURCE)' --frames '$(FRAMES)' --rate '$(RATE)' --out '$(OUT)'
+	$(RUN) python -m mtl_split_lab.demo --source '$(SOURCE)' --frames '$(FRAMES)' --rate '$(RATE)' \
+	    --bundle '$(BUNDLE)' --out '$(OUT)'
 
 test: setup .venv/.test
 	$(RUN) python -m ruff check

@@ -1,0 +1,54 @@
+"""Where the backbones can be cut, and what each cut costs the vehicle and the link."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mtl_split_core.payload import Shape
+from mtl_split_core.scene import Size
+from mtl_split_net.backbones import Backbone
+
+
+@dataclass(frozen=True)
+class SplitPoint:
+    """A boundary between two stages.
+
+    shape: channels, height, width of the features there; parameters, multiply_adds: of all stages before it.
+    """
+
+    name: str
+    shape: Shape
+    parameters: int
+    multiply_adds: int
+
+
+def list_split_points(backbone: str, input_size: Size) -> Iterator[SplitPoint]:
+    """List a backbone's split points, from the camera's side on, for pictures of a size (width, height) in pixels.
+
+    Raises InputError for an unknown backbone.
+    """
+    network = Backbone(backbone).eval()
+    features = torch.zeros(1, 3, input_size[1], input_size[0])
+    parameters = multiply_adds = 0
+    for name, stage, shape in zip(network.split_points, network.stages, network.shapes(input_size), strict=True):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            features = stage.eval()(features)
+        parameters += sum(parameter.numel() for parameter in stage.parameters())
+        multiply_adds += counter.get_total_flops() // 2
+        yield SplitPoint(name, shape, parameters, multiply_adds)
+
+
+def format_split_points(backbone: str, input_size: Size) -> str:
+    """Write a backbone's split points as a table."""
+    lines = [f"{backbone}, input {input_size[0]} x {input_size[1]}:"]
+    lines.append(f"  {'split point':<14}{'features':>16}{'as float32':>12}{'parameters':>14}{'multiply-adds':>16}")
+    for point in list_split_points(backbone, input_size):
+        channels, height, width = point.shape
+        size = channels * height * width * 4 / 1024
+        lines.append(
+            f"  {point.name:<14}{f'{channels} x {height} x {width}':>16}{size:>8.0f} KiB"
+            f"{point.parameters:>14,}{point.multiply_adds / 1e6:>14.1f} M"
+        )
+    return "\n".join(lines)
