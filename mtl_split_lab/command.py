@@ -46,18 +46,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--bundle", type=Path, default=Path("models/street"), help="folder to write (default: %(default)s)"
     )
     command.add_argument(
-        "--streets", type=_positive, default=60, help="streets to measure it on (default: %(default)s)"
-    )
-    command.add_argument(
         "--int8",
         action="store_true",
         help="let the prefix calculate with 8-bit integers, calibrated on training pictures, and measure what is lost",
     )
-    command.add_argument(
-        "--data", type=Path, default=Path(), help="as for train, where --int8 looks for pictures (default: %(default)s)"
-    )
+    command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="as for train")
     command.set_defaults(function=_export)
+
+    command = commands.add_parser("backbones", help="list where the backbones can be cut, and what each cut costs")
+    command.add_argument("backbone", nargs="*", help="only these (default: all)")
+    command.add_argument(
+        "--input", type=_positive, nargs=2, default=(512, 288), metavar=("WIDTH", "HEIGHT"), help="size of the pictures"
+    )
+    command.set_defaults(function=_list_backbones)
+
+    command = commands.add_parser("compare-mtl", help="compare networks for one task each with one for all tasks")
+    command.add_argument(
+        "--backbones", nargs="+", default=["mobilenet_v3_small"], metavar="NAME", help="default: mobilenet_v3_small"
+    )
+    command.add_argument("--seeds", type=_positive, default=3, help="trainings of each kind (default: %(default)s)")
+    command.add_argument(
+        "--run", type=Path, default=Path("runs/compare"), help="folder of the trainings (default: %(default)s)"
+    )
+    command.add_argument("--shapes", type=Path, metavar="FILE", help="3D Shapes' own 3dshapes.h5 (default: drawn here)")
+    command.add_argument(
+        "--out", type=Path, default=Path("docs/results"), help="folder of page and plot (default: %(default)s)"
+    )
+    command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="trainings that run at once")
+    command.set_defaults(function=_compare)
 
     options = parser.parse_args(arguments)
     try:
@@ -95,12 +112,26 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from mtl_split_lab.export import calibration_pictures, export
+    from mtl_split_lab.export import export
 
-    calibration = calibration_pictures(options.run, options.data, options.processes) if options.int8 else ()
-    bundle = export(options.run, options.bundle, options.streets, calibration)
+    bundle = export(options.run, options.bundle, options.data, options.processes, options.int8)
     print(json.dumps({key: bundle.manifest[key] for key in ("measured", "int8") if key in bundle.manifest}, indent=2))
     print(f"wrote bundle {bundle.name} ({bundle.fingerprint}) to {options.bundle}")
+
+
+def _list_backbones(options: argparse.Namespace) -> None:
+    from mtl_split_lab.split_points import format_split_points
+    from mtl_split_net.backbones import BACKBONES
+
+    for backbone in options.backbone or BACKBONES:
+        print(format_split_points(backbone, tuple(options.input)), end="\n\n")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from mtl_split_lab.comparison import compare, paper_experiments
+
+    experiments = paper_experiments(options.shapes)
+    compare(experiments, options.backbones, options.seeds, options.run, options.out, options.processes)
 
 
 if __name__ == "__main__":

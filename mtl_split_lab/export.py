@@ -2,15 +2,15 @@
 
 import copy
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -20,9 +20,10 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image
 from mtl_split_lab.measurement import measure
+from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_lab.quantisation import quantise
 from mtl_split_lab.recipe import Recipe, load_recipe
-from mtl_split_lab.simulated import MEASURING_SEEDS, street_pictures
+from mtl_split_lab.simulated import CAMERA_SIZE
 from mtl_split_lab.sources import find_pictures
 from mtl_split_lab.training import BEST, RECIPE, build_network, load_weights
 from mtl_split_net.heads import Candidates
@@ -82,31 +83,36 @@ def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
     return recipe, network.eval()
 
 
-def export(run: Path, folder: Path, streets: int, calibration: Sequence[Image] = ()) -> Bundle:
-    """Write the bundle of the training in the folder `run`, measured on so many simulated streets never trained on.
+def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = False) -> Bundle:
+    """Write the bundle of the training in the folder `run`, measured on the recipe's pictures for testing.
 
-    With `calibration`, pictures of the network's input size, the prefix calculates with 8-bit integers, and the
-    manifest has the measurement before that as well. Raises InputError where there is no training or an exported half
-    differs from torch's.
+    `data` is where the recipe's paths begin; `processes` draw simulated pictures. With `int8`, the prefix calculates
+    with 8-bit integers, and the manifest has the measurement before that as well. Raises InputError where there is no
+    training, it has no bottleneck, or an exported half differs from torch's.
     """
     recipe, network = load_network(run)
+    if recipe.bottleneck_channels is None or recipe.quantisation_step is None:
+        raise InputError(f"{run / RECIPE} has no bottleneck_channels or no quantisation_step, which a bundle needs")
+    sources = {
+        portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
+    }
     with TemporaryDirectory() as unchecked:
         write_bundle(recipe, network, Path(unchecked))
         bundle = load_bundle(Path(shutil.copytree(unchecked, folder, dirs_exist_ok=True)))
-    added: dict[str, Any] = {"measured": _measure(bundle, streets)}
-    if calibration:
+    added: dict[str, Any] = {"measured": _measure(bundle, sources)}
+    if int8:
+        calibration = _calibration_pictures(recipe, run, data, processes)
         quantise(bundle.prefix, calibration)
         bundle = write_manifest(folder, bundle.manifest)
         added = {
-            "measured": _measure(bundle, streets),
+            "measured": _measure(bundle, sources),
             "int8": {"calibration_pictures": len(calibration), "measured_before": added["measured"]},
         }
     return write_manifest(folder, {**bundle.manifest, **added})
 
 
-def calibration_pictures(run: Path, data: Path, processes: int) -> list[Image]:
+def _calibration_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> list[Image]:
     """Take some of the pictures that a training has seen, from all of its portions, letterboxed to the input."""
-    recipe = load_recipe(run / RECIPE)
     pictures = [
         picture
         for portion in recipe.training
@@ -117,9 +123,11 @@ def calibration_pictures(run: Path, data: Path, processes: int) -> list[Image]:
     return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]
 
 
-def _measure(bundle: Bundle, streets: int) -> dict[str, Any]:
-    seeds = tqdm(range(MEASURING_SEEDS, MEASURING_SEEDS + streets), "measuring", unit="street")
-    return {"simulated street": measure(bundle, chain.from_iterable(map(street_pictures, seeds)))}
+def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Any]:
+    return {
+        source: measure(bundle, ((picture.read(), picture.truth) for picture in tqdm(pictures, source)))
+        for source, pictures in sources.items()
+    }
 
 
 def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bundle:
@@ -148,7 +156,7 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bun
             "operating_points": [{"name": "default", "step": recipe.quantisation_step}],
             "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
             "difference_from_torch": differences,
-            "recipe": asdict(recipe),
+            "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),
         },
     )
 

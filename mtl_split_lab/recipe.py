@@ -57,20 +57,22 @@ class Recipe:
     """What is trained, on what and how.
 
     name: the bundle's name; tasks: what the network answers, as parse_learned_tasks reads it; training, validation: the
-    pictures; backbone, split_point: see mtl_split_net.backbones; input_size: of the network; bottleneck_channels: how
-    many cross the link (None: the features as they are, which cannot be exported); bottleneck_reduction: how much
-    coarser than the features they are; quantisation_step: the latents, of unit variance, are sent as multiples of it
-    (None: not rounded); loss_sum: see mtl_split_net.losses.LossSum; augment: whether training
-    pictures are mirrored, scaled in windows, and lit differently, by chance; batch: pictures per step; epochs: how
-    often all are seen; crop, crop_epochs: for so many epochs only windows of this size are seen, around the objects;
-    patience: after so many epochs without a lower loss on the validation pictures the training ends (None: never);
-    learning_rate: the highest of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
+    pictures; testing: those that an export measures the bundle on; backbone, split_point: see mtl_split_net.backbones;
+    input_size: of the network; bottleneck_channels: how many cross the link (None: the features as they are, which
+    cannot be exported); bottleneck_reduction: how much coarser than the features they are; quantisation_step: the
+    latents, of unit variance, are sent as multiples of it (None: not rounded); loss_sum: see
+    mtl_split_net.losses.LossSum; augment: whether training pictures are mirrored, scaled in windows, and lit
+    differently, by chance; batch: pictures per step; epochs: how often all are seen; crop, crop_epochs: for so many
+    epochs only windows of this size are seen, around the objects; patience: after so many epochs without a lower loss
+    on the validation pictures the training ends (None: never); learning_rate: the highest of a one-cycle schedule;
+    weight_decay: AdamW's; seed: of everything drawn by chance.
     """
 
     name: str
     tasks: Annotated[tuple[LearnedTask, ...], PlainValidator(_parse_tasks)]
     training: Annotated[tuple[Portion, ...], Len(1)]
     validation: Annotated[tuple[Portion, ...], Len(1)]
+    testing: tuple[Portion, ...] = ()
     backbone: str = "mobilenet_v3_small"
     split_point: str = "features.3"
     input_size: Sides = (512, 288)

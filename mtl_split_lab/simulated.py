@@ -14,11 +14,6 @@ from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image, Size, Truth
 from mtl_split_lab.pictures import LABELS, write_labels
 
-TRAINING_SEEDS = 1_000_000
-VALIDATION_SEEDS = 2_000_000
-MEASURING_SEEDS = 100_000
-"""Streets have seeds from here on; those below TRAINING_SEEDS are neither trained on nor looked at while training."""
-
 CAMERA_SIZE: Size = (1280, 720)
 PICTURES_PER_STREET = 10
 SECONDS_BETWEEN_PICTURES = 1.0

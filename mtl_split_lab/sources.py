@@ -70,7 +70,9 @@ def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int)
         unpacked = drawn / f"{re.sub('[/:]', '-', source)}.npy"
         return draw_shapes(sample, part) if name == "shapes" else read_shapes(data / name, unpacked, sample, part)
     if match := re.fullmatch(r"sim:(\d+):([1-9]\d*)", source):
-        labels = draw_pictures(drawn / source.replace(":", "-"), int(match[2]), int(match[1]), size, processes)
+        labels = draw_pictures(
+            drawn / f"{source.replace(':', '-')}-{size[0]}x{size[1]}", int(match[2]), int(match[1]), size, processes
+        )
         return _translate(read_pictures(labels), portion)
     path = data / source
     if path.suffix == ".json" and path.is_file():

@@ -1,5 +1,7 @@
 """The table of split points says what torch says of the network."""
 
+import re
+
 import pytest
 
 from mtl_split_lab.command import main
@@ -20,7 +22,11 @@ def test_the_end_of_the_backbone_has_the_papers_figures() -> None:
         assert before.parameters <= after.parameters and before.multiply_adds <= after.multiply_adds
 
 
-def test_the_command_lists_every_backbone(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["backbones", "--input", "32", "32"])
+def test_the_command_lists_the_split_points(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["backbones", "resnet18", "mobilenet_v3_small", "--input", "32", "32"])
     printed = capsys.readouterr().out
-    assert "vgg16_bn, input 32 x 32" in printed and "layer2" in printed and "features.12      576 x 1 x 1" in printed
+    assert "resnet18, input 32 x 32" in printed and "layer2" in printed
+    assert re.search(r"features\.12 +576 x 1 x 1 +2 KiB", printed)
+    with pytest.raises(SystemExit, match="1"):
+        main(["backbones", "vgg99"])
+    assert "unknown backbone 'vgg99', expected one of vgg16" in capsys.readouterr().err

@@ -12,10 +12,11 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections
 from mtl_split_lab.command import RECIPE, main
+from mtl_split_lab.curves import CURVES, read_losses
 from mtl_split_lab.export import load_network
 from mtl_split_lab.pictures import LABELS, read_pictures
 from mtl_split_lab.recipe import load_recipe
-from mtl_split_lab.training import LATEST, Training
+from mtl_split_lab.training import BEST, LATEST, Training
 
 
 def write_recipe(path: Path, **changes: object) -> Path:
@@ -62,6 +63,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         input_size=[256, 160],
         training=[{"pictures": "sim:1000000:10", "repeat": 2}],
         validation=[{"pictures": "sim:2000000:2"}],
+        testing=[{"pictures": "sim:100000:3"}],
         batch=4,
         crop_epochs=2,
         epochs=3,
@@ -85,16 +87,62 @@ def test_an_interrupted_training_goes_on(run: Path) -> None:
     checkpoint = torch.load(run / LATEST, weights_only=True)
     assert checkpoint["epoch"] == 2
     assert checkpoint["global_step"] == 3 * 20 // 4
+    losses = read_losses(run)
+    assert {"train/loss", "validation/loss", "train/detection", "validation/weather"} <= losses.keys()
+    assert all(sorted(epochs) == [0, 1, 2] for epochs in losses.values())
+    assert (run / CURVES).read_bytes().startswith(b"\x89PNG")
+    best = torch.load(run / BEST, weights_only=True)["epoch"]
+    assert losses["validation/loss"][best] == min(losses["validation/loss"].values())
+
+
+SHAPES = {
+    "tasks": [
+        {"name": "size", "kind": "classification", "labels": [str(size) for size in range(8)], "head": "flattened"}
+    ],
+    "training": [{"pictures": "shapes:0:48:train"}],
+    "validation": [{"pictures": "shapes:1:16:train"}],
+    "testing": [],
+    "input_size": [64, 64],
+    "split_point": "features.12",
+    "bottleneck_channels": None,
+    "quantisation_step": None,
+    "crop": None,
+    "crop_epochs": 0,
+}
+
+
+def test_the_same_seed_gives_the_same_losses(tmp_path: Path) -> None:
+    def losses(run: str, seed: int) -> dict[str, dict[int, float]]:
+        recipe = write_recipe(tmp_path / f"{run}.yaml", **SHAPES, epochs=2, seed=seed)
+        main(["train", str(recipe), "--run", str(tmp_path / run), "--processes", "1"])
+        return read_losses(tmp_path / run)
+
+    assert losses("one", 1) == losses("two", 1) != losses("three", 2)
+
+
+def test_training_ends_when_validation_gets_no_better(tmp_path: Path) -> None:
+    """With a learning rate of almost nothing, no epoch is better than the first."""
+    recipe = write_recipe(tmp_path / "recipe.yaml", **SHAPES, epochs=9, patience=1, learning_rate=1e-12)
+    main(["train", str(recipe), "--run", str(tmp_path / "run"), "--processes", "1"])
+    assert len(read_losses(tmp_path / "run")["validation/loss"]) < 9
+
+
+def test_a_bundle_needs_a_bottleneck(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", **SHAPES, epochs=1)
+    main(["train", str(recipe), "--run", str(tmp_path / "run"), "--processes", "1"])
+    with pytest.raises(SystemExit, match="1"):
+        main(["export", "--run", str(tmp_path / "run"), "--bundle", str(tmp_path / "bundle")])
+    assert "has no bottleneck_channels" in capsys.readouterr().err
 
 
 def test_a_bundle_answers_as_torch_does(run: Path, tmp_path: Path) -> None:
-    main(["export", "--run", str(run), "--bundle", str(tmp_path / "bundle"), "--streets", "1"])
+    main(["export", "--run", str(run), "--bundle", str(tmp_path / "bundle"), "--processes", "1"])
     bundle = load_bundle(tmp_path / "bundle")
-    measured = bundle.manifest["measured"]["simulated street"]
-    assert measured["pictures"] == 10 and set(measured["classification"]) == {"timeofday", "weather", "scene"}
+    measured = bundle.manifest["measured"]["sim:100000:3"]
+    assert measured["pictures"] == 3 and set(measured["classification"]) == {"timeofday", "weather", "scene"}
     edge, server = EdgeHalf(bundle), ServerHalf(bundle, score_threshold=0.0)
     _, network = load_network(run)
-    for picture in read_pictures(run / "sim-1000000-10" / LABELS)[:3]:
+    for picture in read_pictures(run / "sim-1000000-10-256x160" / LABELS)[:3]:
         image = picture.read()
         results = server.decode(edge.encode(image), (image.shape[1], image.shape[0]))
         with torch.no_grad():
