@@ -1,0 +1,70 @@
+"""What an export leaves: a suffix for any number of pictures, a prefix of 8-bit integers, and what that costs."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import yaml
+
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.halves import EdgeHalf
+from mtl_split_lab.command import RECIPE, main
+from mtl_split_lab.export import calibration_pictures, load_network
+from mtl_split_lab.recipe import load_recipe
+from mtl_split_lab.training import BEST, build_network
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a training leaves it, of a small network that has learned nothing."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = yaml.safe_load(RECIPE.read_text())
+    # A network of few operators is soon exported.
+    recipe |= {"backbone": "resnet18", "split_point": "layer2", "bottleneck_reduction": 1}
+    recipe |= {"input_size": [128, 64], "training": [{"pictures": "shapes:0:20", "repeat": 3}]}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    torch.manual_seed(0)
+    weights = build_network(load_recipe(folder / "recipe.yaml")).state_dict()
+    torch.save({"state_dict": {f"network.{name}": value for name, value in weights.items()}}, folder / BEST)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def int8(run: Path) -> Bundle:
+    folder = run / "bundle"
+    main(["export", "--run", str(run), "--bundle", str(folder), "--int8", "--processes", "1"])
+    return load_bundle(folder)
+
+
+def test_both_precisions_are_measured_on_the_same_pictures(int8: Bundle) -> None:
+    assert int8.manifest["int8"]["calibration_pictures"] == 20
+    before, after = int8.manifest["int8"]["measured_before"], int8.manifest["measured"]
+    assert before.keys() == after.keys()
+    assert before["simulated street"]["pictures"] == after["simulated street"]["pictures"] == 10
+    assert max(int8.manifest["difference_from_torch"].values()) < 1e-4
+
+
+def test_the_prefix_calculates_with_integers_and_is_near_the_network(int8: Bundle, run: Path) -> None:
+    operators = [node.op_type for node in onnx.load(int8.prefix).graph.node]
+    assert operators.count("QuantizeLinear") > operators.count("Conv") > 10
+    _, network = load_network(run)
+    prefix = EdgeHalf(int8).choice.engine
+    for image in calibration_pictures(run, Path(), processes=1):
+        with torch.inference_mode():
+            right = network.prefix(torch.from_numpy(image[None])).numpy()
+        error = prefix(image[None])["latents"].astype(np.float32) - right
+        assert 0 < np.sqrt(np.square(error).mean()) < 0.2 * right.std()
+
+
+def test_the_suffix_takes_many_pictures_at_once(int8: Bundle) -> None:
+    suffix = onnxruntime.InferenceSession(int8.suffix, providers=["CPUExecutionProvider"])
+    latents = np.random.default_rng(0).standard_normal((5, *int8.payload_format.shape), np.float32)
+    together = suffix.run(None, {"latents": latents})
+    for index, each in enumerate(latents):
+        for all_of_them, one in zip(together, suffix.run(None, {"latents": each[None]}), strict=True):
+            np.testing.assert_allclose(all_of_them[index], one[0], rtol=0, atol=1e-5)
