@@ -4,10 +4,12 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mtl_split_core.errors import InputError
 
+EXPERIMENTS = ("street", "shapes-8", "shapes-71")
 RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
 
 
@@ -65,6 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--backbones", nargs="+", default=["mobilenet_v3_small"], metavar="NAME", help="default: mobilenet_v3_small"
     )
+    command.add_argument(
+        "--experiments", nargs="+", choices=EXPERIMENTS, default=EXPERIMENTS, help="pictures and tasks (default: all)"
+    )
+    command.add_argument("--epochs", type=_positive, help="how often all pictures are seen (default: the recipes')")
     command.add_argument("--seeds", type=_positive, default=3, help="trainings of each kind (default: %(default)s)")
     command.add_argument(
         "--run", type=Path, default=Path("runs/compare"), help="folder of the trainings (default: %(default)s)"
@@ -130,7 +136,9 @@ def _list_backbones(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from mtl_split_lab.comparison import compare, paper_experiments
 
-    experiments = paper_experiments(options.shapes)
+    experiments = [e for e in paper_experiments(options.shapes) if e.name in options.experiments]
+    if options.epochs:
+        experiments = [replace(e, recipe=replace(e.recipe, epochs=options.epochs)) for e in experiments]
     compare(experiments, options.backbones, options.seeds, options.run, options.out, options.processes)
 
 
