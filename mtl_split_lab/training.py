@@ -90,7 +90,7 @@ class Training(lightning.LightningModule):
             samples,
             self.recipe.batch,
             shuffle=training,
-            drop_last=training,
+            drop_last=training and len(samples) > self.recipe.batch,
             num_workers=self._readers,
             collate_fn=partial(collate, tasks=self.recipe.tasks),
         )

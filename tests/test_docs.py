@@ -19,7 +19,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "own-tasks-and-data.md"
 
 
 def code(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return [text for name, text in blocks if name == language]
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +47,9 @@ def test_the_page_leads_to_a_bundle_that_runs(folder: Path, monkeypatch: pytest.
     monkeypatch.chdir(folder.parent)
     [recipe] = code("yaml")
     (folder / "recipe.yaml").write_text(recipe.replace("epochs: 20", "epochs: 1"))
-    lines = [line for block in code("") for line in block.splitlines() if "mtl-split" in line and "launch" not in line]
-    for line in lines:
-        main([*line.split()[2:], "--processes", "1"])
+    for line in "".join(code("")).splitlines():
+        if line.startswith("ros2_ws/run mtl-split"):
+            main([*line.split()[2:], "--processes", "1"])
     bundle = load_bundle(folder / "bundle")
     assert [task.name for task in bundle.tasks] == [task["name"] for task in yaml.safe_load(recipe)["tasks"]]
     assert bundle.manifest["measured"]["test.json"]["pictures"] == 10

@@ -1,6 +1,7 @@
 """The table of split points says what torch says of the network."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_the_end_of_the_backbone_has_the_papers_figures() -> None:
     assert points[-1].parameters == sum(parameter.numel() for parameter in features.parameters())
     # torchvision gives 57 M for the classifier as a whole, 0.6 M of which follow the backbone.
     assert 50e6 < points[-1].multiply_adds < 57e6
-    for before, after in zip(points, points[1:], strict=False):
+    for before, after in pairwise(points):
         assert before.parameters <= after.parameters and before.multiply_adds <= after.multiply_adds
 
 
