@@ -86,7 +86,7 @@ def _read_from(file: Path, recipe: Recipe) -> Recipe:
     """Take 3D Shapes from the original's file instead of drawing them."""
     if file.suffix != ".h5":
         raise InputError(f"{file} is no file of 3D Shapes, expected a name that ends in .h5")
-    parts = {
+    parts: dict[str, Any] = {
         part: tuple(
             dataclasses.replace(portion, pictures=portion.pictures.replace("shapes", str(file), 1))
             for portion in getattr(recipe, part)
