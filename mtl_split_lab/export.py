@@ -51,7 +51,9 @@ class _Folded(nn.Module):
         self.register_buffer("mean", prefix.mean.flip(0))
 
     def forward(self, images: Tensor) -> Tensor:
-        latents: Tensor = self.encoder(self.stages(images.permute(0, 3, 1, 2).float() - self.mean))
+        # Torch exports pooling of values in another order than their shape's in a roundabout way.
+        planes = images.permute(0, 3, 1, 2).contiguous().float()
+        latents: Tensor = self.encoder(self.stages(planes - self.mean))
         return latents
 
 
@@ -136,7 +138,7 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bun
     images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     answers = _Answers(network.suffix).eval()
     with torch.no_grad():
-        latents = network.prefix(images)
+        latents = network.prefix(images).contiguous()
         expected = answers(latents)
     _export_half(_Folded(network.prefix).eval(), images[:1], folder / PREFIX, "images", ["latents"])
     _export_half(answers, latents, folder / SUFFIX, "latents", list(expected), ({0: torch.export.Dim("batch")},))
