@@ -10,13 +10,18 @@ import torch
 import yaml
 
 from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.engine import ENGINES, load_engine
+from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_lab.command import RECIPE, main
-from mtl_split_lab.export import calibration_pictures, load_network
-from mtl_split_lab.recipe import load_recipe
+from mtl_split_lab.export import load_network
+from mtl_split_lab.recipe import Portion, load_recipe
+from mtl_split_lab.sources import find_pictures
 from mtl_split_lab.training import BEST, build_network
 
 pytestmark = pytest.mark.timeout(600)
+
+PICTURES = "shapes:0:20"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = yaml.safe_load(RECIPE.read_text())
     # A network of few operators is soon exported.
     recipe |= {"backbone": "resnet18", "split_point": "layer2", "bottleneck_reduction": 1}
-    recipe |= {"input_size": [128, 64], "training": [{"pictures": "shapes:0:20", "repeat": 3}]}
+    recipe |= {"input_size": [128, 64], "training": [{"pictures": PICTURES, "repeat": 3}]}
+    recipe |= {"testing": [{"pictures": PICTURES}]}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     torch.manual_seed(0)
     weights = build_network(load_recipe(folder / "recipe.yaml")).state_dict()
@@ -44,8 +50,8 @@ def int8(run: Path) -> Bundle:
 def test_both_precisions_are_measured_on_the_same_pictures(int8: Bundle) -> None:
     assert int8.manifest["int8"]["calibration_pictures"] == 20
     before, after = int8.manifest["int8"]["measured_before"], int8.manifest["measured"]
-    assert before.keys() == after.keys()
-    assert before["simulated street"]["pictures"] == after["simulated street"]["pictures"] == 10
+    assert before.keys() == after.keys() == {PICTURES}
+    assert before[PICTURES]["pictures"] == after[PICTURES]["pictures"] == 20
     assert max(int8.manifest["difference_from_torch"].values()) < 1e-4
 
 
@@ -54,7 +60,9 @@ def test_the_prefix_calculates_with_integers_and_is_near_the_network(int8: Bundl
     assert operators.count("QuantizeLinear") > operators.count("Conv") > 10
     _, network = load_network(run)
     prefix = EdgeHalf(int8).choice.engine
-    for image in calibration_pictures(run, Path(), processes=1):
+    size = int8.input_size
+    for picture in find_pictures(Portion(PICTURES), Path(), run, size, processes=1):
+        image = Letterbox((64, 64), size).apply(picture.read())
         with torch.inference_mode():
             right = network.prefix(torch.from_numpy(image[None])).numpy()
         error = prefix(image[None])["latents"].astype(np.float32) - right
@@ -68,3 +76,13 @@ def test_the_suffix_takes_many_pictures_at_once(int8: Bundle) -> None:
     for index, each in enumerate(latents):
         for all_of_them, one in zip(together, suffix.run(None, {"latents": each[None]}), strict=True):
             np.testing.assert_allclose(all_of_them[index], one[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_every_engine_runs_the_suffix(kind: str, int8: Bundle, run: Path) -> None:
+    latents = np.random.default_rng(0).standard_normal((1, *int8.payload_format.shape), np.float32)
+    _, network = load_network(run)
+    with torch.inference_mode():
+        right = network.suffix(torch.from_numpy(latents))["weather"].softmax(-1).numpy()
+    weather = load_engine(kind, int8.suffix, 1, latents, {"weather": right.shape})(latents)["weather"]
+    np.testing.assert_allclose(weather.astype(np.float32), right, rtol=0, atol=1e-4)
