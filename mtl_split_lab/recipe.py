@@ -1,6 +1,6 @@
 """A recipe: everything that decides what a training makes, read from one YAML file."""
 
-from dataclasses import field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +9,7 @@ from annotated_types import Len
 from pydantic import (
     ConfigDict,
     NonNegativeInt,
+    PlainSerializer,
     PlainValidator,
     PositiveFloat,
     PositiveInt,
@@ -48,6 +49,10 @@ def _parse_tasks(value: Any) -> tuple[LearnedTask, ...]:
         raise ValueError(f"tasks need name, kind and labels ({error!r})") from error
 
 
+def _format_tasks(tasks: tuple[LearnedTask, ...]) -> list[dict[str, Any]]:
+    return [asdict(task) for task in tasks]
+
+
 Sides = tuple[PositiveInt, PositiveInt]
 """A size: width and height in pixels."""
 
@@ -69,7 +74,7 @@ class Recipe:
     """
 
     name: str
-    tasks: Annotated[tuple[LearnedTask, ...], PlainValidator(_parse_tasks)]
+    tasks: Annotated[tuple[LearnedTask, ...], PlainValidator(_parse_tasks), PlainSerializer(_format_tasks)]
     training: Annotated[tuple[Portion, ...], Len(1)]
     validation: Annotated[tuple[Portion, ...], Len(1)]
     testing: tuple[Portion, ...] = ()
