@@ -242,9 +242,9 @@ of both sides' variances, below the single-task mean.
 
 {trainings}
 
-- All begins with random weights. There is no bottleneck, the classification heads are MTL-Split's (flatten, linear
-  to 256, dropout 0.1, ReLU, linear) at the end of the backbone, and the loss is the plain sum. The detection head,
-  which MTL-Split does not have, takes the backbone's features at strides of 8, 16 and 32 pixels.
+- All weights are random at first, there is no bottleneck, and the loss is the plain sum. On 3D Shapes the heads are
+  MTL-Split's: flatten, linear to 256, dropout 0.1, ReLU, linear. On the street, which MTL-Split does not have, the
+  classification heads pool the features, and the detection head takes those at strides of 8, 16 and 32 pixels.
 - AdamW, with a one-cycle schedule up to the learning rate of the table. MTL-Split's recipe, 30 epochs of 360,000
   pictures, is out of reach for a processor: these trainings are short, so the scores are lower than they could be,
   on both sides.

@@ -156,7 +156,7 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     experiments = [Experiment("street", "simulated street", recipe)]
     run, out = tmp_path / "run", tmp_path / "results"
-    compare(experiments, ["mobilenet_v3_small"], 1, run, out, processes=1)
+    compare(experiments, ["mobilenet_v3_small"], 1, run, out, processes=2)
     page = (out / PAGE).read_text()
     assert "| mobilenet_v3_small | simulated street | none | detection | 1 |" in page
     assert "| mobilenet_v3_small | simulated street | none | weather | 1 |" in page
@@ -166,8 +166,8 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
     # All is there: nothing is trained, and the page is made again.
     (out / PAGE).unlink()
     monkeypatch.setattr(comparison, "_train", None)
-    compare(experiments, ["mobilenet_v3_small"], 1, run, out, processes=1)
+    compare(experiments, ["mobilenet_v3_small"], 1, run, out, processes=2)
     assert (out / PAGE).read_text() == page
     changed = [replace(experiments[0], recipe=replace(recipe, epochs=2))]
     with pytest.raises(InputError, match="holds a training of another recipe"):
-        compare(changed, ["mobilenet_v3_small"], 1, run, out, processes=1)
+        compare(changed, ["mobilenet_v3_small"], 1, run, out, processes=2)
