@@ -99,8 +99,10 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
         portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
     }
     with TemporaryDirectory() as unchecked:
-        write_bundle(recipe, network, Path(unchecked))
-        bundle = load_bundle(Path(shutil.copytree(unchecked, folder, dirs_exist_ok=True)))
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in write_bundle(recipe, network, Path(unchecked)).folder.iterdir():
+            shutil.copyfile(file, folder / file.name)
+    bundle = load_bundle(folder)
     added: dict[str, Any] = {"measured": _measure(bundle, sources)}
     if int8:
         calibration = _calibration_pictures(recipe, run, data, processes)

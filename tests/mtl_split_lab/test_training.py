@@ -54,6 +54,10 @@ def test_a_recipe_without_a_key_is_named(tmp_path: Path) -> None:
         load_recipe(tmp_path / "recipe.yaml")
 
 
+class Interruption(Exception):
+    """Ends a training in its midst."""
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training of three epochs that was interrupted in the second and taken up again."""
@@ -73,9 +77,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def interrupt(training: Training) -> None:
         if training.current_epoch == 1:
-            raise KeyboardInterrupt
+            raise Interruption
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interruption):
         patch.setattr(Training, "on_train_epoch_start", interrupt)
         main(arguments)
     assert torch.load(run / LATEST, weights_only=True)["epoch"] == 0

@@ -11,7 +11,7 @@ from mtl_split_core.payload import OperatingPoint, PayloadFormat
 from mtl_split_core.scene import Size
 from mtl_split_net.backbones import BACKBONES, Backbone
 from mtl_split_net.bottleneck import quantise
-from mtl_split_net.heads import Candidates
+from mtl_split_net.heads import Candidates, FlatHead
 from mtl_split_net.network import DEVIATION, MEAN, MultiTaskNetwork
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
 from mtl_split_net.vision import models
@@ -98,7 +98,9 @@ def test_torchvisions_checkpoints_load(tmp_path: Path) -> None:
 def test_the_papers_head_sees_every_feature() -> None:
     task = LearnedTask("type", "classification", ("cube", "ball"), "flattened", 1.0)
     network = MultiTaskNetwork(Backbone("mobilenet_v3_small"), "features.12", [task], (64, 64), None).eval()
-    first = network.suffix.heads["type_head"][1]
+    head = network.suffix.heads["type_head"]
+    assert isinstance(head, FlatHead)
+    first = head[1]
     assert isinstance(first, torch.nn.Linear) and first.in_features == 576 * 2 * 2 and first.out_features == 256
     assert network(pictures(2, (64, 64)), None)["type"].shape == (2, 2)
 
