@@ -35,7 +35,7 @@ from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.report import machine
 from mtl_split_lab.samples import LEAST_HEIGHT, Samples, collate
 from mtl_split_lab.shapes import COUNTS, ShapesPicture
-from mtl_split_lab.sources import find_pictures
+from mtl_split_lab.sources import find_all_pictures
 from mtl_split_lab.training import BEST, LATEST, Training, build_network, fit, load_weights
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.heads import STRIDES, Candidates
@@ -240,8 +240,7 @@ def find_parts(
     training, validation, test = (
         [
             _as_compared(picture, experiment.noise)
-            for portion in portions
-            for picture in find_pictures(portion, Path(), drawn, recipe.input_size, processes)
+            for picture in find_all_pictures(portions, Path(), drawn, recipe.input_size, processes)
         ]
         for portions in (recipe.training, recipe.validation, recipe.testing)
     )

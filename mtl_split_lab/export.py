@@ -24,7 +24,7 @@ from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_lab.quantisation import quantise
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.simulated import CAMERA_SIZE
-from mtl_split_lab.sources import find_pictures
+from mtl_split_lab.sources import find_all_pictures, find_pictures
 from mtl_split_lab.training import BEST, RECIPE, build_network, load_weights
 from mtl_split_net.heads import Candidates
 from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix
@@ -117,11 +117,8 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
 
 def _calibration_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> list[Image]:
     """Take some of the pictures that a training has seen, from all of its portions, letterboxed to the input."""
-    pictures = [
-        picture
-        for portion in recipe.training
-        for picture in find_pictures(replace(portion, repeat=1), data, run, recipe.input_size, processes)
-    ]
+    once = (replace(portion, repeat=1) for portion in recipe.training)
+    pictures = find_all_pictures(once, data, run, recipe.input_size, processes)
     chosen = pictures[:: max(1, len(pictures) // CALIBRATION_PICTURES)][:CALIBRATION_PICTURES]
     images = [picture.read() for picture in chosen]
     return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]

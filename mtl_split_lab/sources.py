@@ -57,6 +57,13 @@ def check_tasks(pictures: Iterable[LabelledPicture], tasks: Iterable[Task]) -> N
     )
 
 
+def find_all_pictures(
+    portions: Iterable[Portion], data: Path, drawn: Path, size: Size, processes: int
+) -> list[LabelledPicture]:
+    """Find the pictures of several portions, one after the other, as find_pictures does."""
+    return [picture for portion in portions for picture in find_pictures(portion, data, drawn, size, processes)]
+
+
 def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int) -> Sequence[LabelledPicture]:
     source = portion.pictures
     images = None if portion.images is None else data / portion.images

@@ -32,12 +32,13 @@ def list_split_points(backbone: str, input_size: Size) -> Iterator[SplitPoint]:
     network = Backbone(backbone).eval()
     features = torch.zeros(1, 3, input_size[1], input_size[0])
     parameters = multiply_adds = 0
-    for name, stage, shape in zip(network.split_points, network.stages, network.shapes(input_size), strict=True):
+    for name, stage in zip(network.split_points, network.stages, strict=True):
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            features = stage.eval()(features)
+            features = stage(features)
         parameters += sum(parameter.numel() for parameter in stage.parameters())
         multiply_adds += counter.get_total_flops() // 2
-        yield SplitPoint(name, shape, parameters, multiply_adds)
+        channels, height, width = features.shape[1:]
+        yield SplitPoint(name, (channels, height, width), parameters, multiply_adds)
 
 
 def format_split_points(backbone: str, input_size: Size) -> str:

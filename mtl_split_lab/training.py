@@ -24,8 +24,9 @@ from mtl_split_lab.damage import DamageReport
 from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.samples import Batch, Sample, Samples, collate
-from mtl_split_lab.sources import check_tasks, find_pictures
+from mtl_split_lab.sources import check_tasks, find_all_pictures
 from mtl_split_net.backbones import Backbone
+from mtl_split_net.checkpoints import read_checkpoint
 from mtl_split_net.heads import Candidates
 from mtl_split_net.losses import LossSum, Objects, classification_loss, detection_loss
 from mtl_split_net.network import MultiTaskNetwork
@@ -158,7 +159,7 @@ def train(
     if start is not None:
         load_weights(network, start)
     pictures, held_out = (
-        [picture for portion in portions for picture in find_pictures(portion, data, run, recipe.input_size, processes)]
+        find_all_pictures(portions, data, run, recipe.input_size, processes)
         for portions in (recipe.training, recipe.validation)
     )
     check_tasks(pictures, recipe.tasks)
@@ -196,9 +197,7 @@ def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:
 
 def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
     """Give a network the weights of a training's checkpoint. Raises InputError where they are missing or do not fit."""
-    if not checkpoint.is_file():
-        raise InputError(f"no checkpoint at {checkpoint}")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    state = read_checkpoint(checkpoint)["state_dict"]
     prefix = "network."
     weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     try:

@@ -10,6 +10,7 @@ from torch import nn
 from mtl_split_core.errors import InputError
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
+from mtl_split_net.checkpoints import read_checkpoint
 from mtl_split_net.vision import models
 
 BACKBONES = ("vgg16", "vgg16_bn", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0")
@@ -55,21 +56,20 @@ class Backbone(nn.Module):
         if input_size not in self._shapes:
             width, height = input_size
             features, shapes = torch.zeros(1, 3, height, width), []
+            training = self.training
             self.eval()  # zeros must not count in the batch norms' statistics
             with torch.no_grad():
                 for stage in self.stages:
                     features = stage(features)
                     shapes.append((features.shape[1], features.shape[2], features.shape[3]))
-            self.train()
+            self.train(training)
             self._shapes[input_size] = shapes
         return self._shapes[input_size]
 
 
 def _load(classifier: nn.Module, checkpoint: Path) -> None:
-    if not checkpoint.is_file():
-        raise InputError(f"no checkpoint at {checkpoint}")
     try:
-        classifier.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+        classifier.load_state_dict(read_checkpoint(checkpoint))
     except (RuntimeError, TypeError) as error:
         kind = type(classifier).__name__
         raise InputError(f"{checkpoint} is no checkpoint of torchvision's {kind}: {str(error)[:200]}") from error

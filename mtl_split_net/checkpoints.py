@@ -1,0 +1,15 @@
+"""Checkpoints: files of weights, read without running any code that they may hold."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mtl_split_core.errors import InputError
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Read what torch.save wrote, onto the processor. Raises InputError where there is no file."""
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}")
+    return torch.load(path, map_location="cpu", weights_only=True)
