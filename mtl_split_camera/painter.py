@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from mtl_split_camera.shapes import BALL, FACE, GRID, LIMB, RING, Lamp, Shape
 from mtl_split_camera.weather import Air, clouds
@@ -16,6 +17,20 @@ from mtl_split_core.scene import Floats, Image, Size
 NEAR = 0.3
 _SHIFT = 4  # OpenCV's fixed point: 1/16 pixel in the picture; the half-size buffer of names uses one bit more
 _ONE = 1 << _SHIFT
+
+
+@dataclass(frozen=True)
+class Painted:
+    """Where something was painted.
+
+    box: x1, y1, x2, y2 in pixels, not clipped; count: how many places of the canvas's names were given its name;
+    sides: the first and last columns and rows of them.
+    """
+
+    name: int
+    box: Floats
+    count: int
+    sides: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -84,12 +99,8 @@ class Canvas:
         self._air = air
         self._sprites: dict[tuple[int, int, tuple[float, float, float]], Image] = {}
 
-    def paint(self, body: Body, camera: Camera, name: int) -> tuple[Floats, int] | None:
-        """Paints a body over what is there.
-
-        Where it has a name (not 0) and is in the picture, returns its box (x1, y1, x2, y2, not clipped) and how many
-        places bear its name now.
-        """
+    def paint(self, body: Body, camera: Camera, name: int) -> Painted | None:
+        """Paints a body over what is there; returns where, if it has a name (not 0) and is in the picture."""
         width, height = self.size
         shape, air = body.shape, self._air
         middle = body.s - camera.s
@@ -174,14 +185,32 @@ class Canvas:
         if air.dark and body.lamps:
             for lamp, where, normal in body.lamps:
                 self._glare(lamp, where, normal, body, camera)
-        return (box, self.count(box, name)) if name else None
+        return Painted(name, box, *self._find(box, name)) if name else None
 
-    def count(self, box: Floats, name: int) -> int:
-        """How many places inside a box bear a name."""
+    def _find(self, box: Floats, name: int) -> tuple[int, npt.NDArray[np.int64]]:
+        """How many places inside a box bear a name, and the first and last columns and rows of them."""
         x0, y0, x1, y1 = (int(edge / 2) for edge in box.tolist())
-        return int(
-            np.count_nonzero(self.names[max(y0 - 1, 0) : max(y1 + 3, 0), max(x0 - 1, 0) : max(x1 + 3, 0)] == name)
+        left, top = max(x0 - 1, 0), max(y0 - 1, 0)
+        there = self.names[top : max(y1 + 3, 0), left : max(x1 + 3, 0)] == name
+        columns, rows = np.flatnonzero(there.any(axis=0)), np.flatnonzero(there.any(axis=1))
+        if not len(columns):
+            return 0, np.zeros(4, np.int64)
+        return int(np.count_nonzero(there)), np.array(
+            [left + columns[0], top + rows[0], left + columns[-1], top + rows[-1]], np.int64
         )
+
+    def visible(self, painted: Painted) -> tuple[Floats, float]:
+        """The box (x1, y1, x2, y2, not clipped) of what can still be seen of something painted, and how much that is.
+
+        The latter is a fraction of what was painted; where it is 0 the box means nothing.
+        """
+        count, sides = self._find(painted.box, painted.name)
+        # A place is two pixels wide: a side that nothing hides is known better.
+        hidden = sides != painted.sides
+        first, last = painted.box[:2], painted.box[2:]
+        first = np.where(hidden[:2], np.minimum(np.float32(2) * sides[:2], last - 1), first)
+        last = np.where(hidden[2:], np.maximum(np.float32(2) * sides[2:] + 2, first + 1), last)
+        return np.concatenate([first, last]), count / max(painted.count, 1)
 
     def shows(self, body: Body, camera: Camera, least: float) -> bool:
         """Whether a body may be in the picture, at least so many pixels high."""
@@ -197,10 +226,6 @@ class Canvas:
             min(left / near + bend * near, left / far + bend * far),
         )
         return camera.centre + camera.focal * most > 0 and camera.centre + camera.focal * least_aside < self.size[0]
-
-    def tally(self) -> np.ndarray:
-        """How many places bear each name."""
-        return np.bincount(self.names.ravel())
 
     def _glare(self, lamp: Lamp, where: Floats, normal: Floats, body: Body, camera: Camera) -> None:
         z = float(where[2]) + body.s - camera.s

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from mtl_split_camera import scenery, shapes
-from mtl_split_camera.painter import Body, Camera, Canvas, Ground
+from mtl_split_camera.painter import Body, Camera, Canvas, Ground, Painted
 from mtl_split_camera.scenery import Prop
 from mtl_split_camera.weather import Lens, draw_air, draw_sky
 from mtl_split_camera.world import SIGHT, Block, Mover, World, draw_road
-from mtl_split_core.scene import Floats, Image, Size, Truth
+from mtl_split_core.scene import Image, Size, Truth
 
 DETECTION_LABELS = (
     "pedestrian",
@@ -104,13 +104,12 @@ class Street:
         self._paint_sky(camera)
         self._ground.paint(canvas.picture, camera, blocks, self._lamps(camera, things), self._shadows(camera, things))
         canvas.names[:] = 0
-        painted: list[tuple[str, int, Floats, int, float]] = []
+        painted: list[tuple[str, float, Painted | None]] = []
         for label, body, _ in sorted(shown, key=functools.cmp_to_key(functools.partial(_farther, camera))):
             name = len(painted) + 1 if label else 0
             done = canvas.paint(body, camera, name)
             if label:
-                box, count = done if done is not None else (np.zeros(4, np.float32), 0)
-                painted.append((label, name, box, count, body.s - camera.s))
+                painted.append((label, body.s - camera.s, done))
         truth = self._truth(painted)
         noise = np.random.default_rng([self._seed, 4, self._frame])  # not the world's: skipping draws none
         picture = self._lens.look_through(canvas.picture, noise, world.time, world.ego_v)
@@ -204,16 +203,21 @@ class Street:
 
     # the truth
 
-    def _truth(self, painted: list[tuple[str, int, Floats, int, float]]) -> Truth:
+    def _truth(self, painted: list[tuple[str, float, Painted | None]]) -> Truth:
+        """The boxes hold what can be seen of the things, as people draw them, not what they know is behind."""
         width, height = self._size
         boxes, labels, visible, ignore = [], [], [], []
-        left = self._canvas.tally()
-        for label, name, box, count, distance in painted:
-            if not count or name >= len(left) or not left[name]:
+        for label, distance, done in painted:
+            if done is None:
                 continue
-            clipped = np.clip(box, 0, (width, height, width, height))
-            inside = float(np.prod(clipped[2:] - clipped[:2]) / max(float(np.prod(box[2:] - box[:2])), 1e-6))
-            seen = min(1.0, float(left[name]) / count * inside)
+            box, seen = self._canvas.visible(done)
+            if not seen:
+                continue
+            corners = (width, height, width, height)
+            whole = done.box[2:] - done.box[:2]
+            inside = np.prod(np.clip(done.box, 0, corners)[2:] - np.clip(done.box, 0, corners)[:2]) / whole.prod()
+            seen = min(1.0, seen * float(inside))
+            clipped = np.clip(box, 0, corners)
             boxes.append(clipped)
             labels.append(label)
             visible.append(seen)

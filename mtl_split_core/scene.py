@@ -48,10 +48,10 @@ Results = dict[str, Detections | Classification]
 class Truth:
     """What is really in a picture.
 
-    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels; labels: N names; visible: float32 (N,), the fraction not hidden,
-    0 to 1; ignore: bool (N,), objects neither rewarded nor punished, in training and in scoring; classes: label by
-    classification task, only the known ones; labelled: the detection labels of which every object in the picture has
-    its box (None: all of them).
+    boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, around what can be seen of the objects; labels: N names; visible:
+    float32 (N,), the fraction of them not hidden, 0 to 1; ignore: bool (N,), objects neither rewarded nor punished, in
+    training and in scoring; classes: label by classification task, only the known ones; labelled: the detection labels
+    of which every object in the picture has its box (None: all of them).
     """
 
     boxes: Floats = field(default_factory=lambda: np.zeros((0, 4), np.float32))

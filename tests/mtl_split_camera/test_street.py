@@ -104,14 +104,19 @@ def test_what_hides_behind_something_nearer_counts_as_less_visible() -> None:
     wall = scenery.block_shape((-2, 2), (0, 3), (-0.1, 0.1), (90, 90, 90))
     painted = canvas.paint(Body(wall, 0.0, air).at(30.0, 0.0), camera, 1)
     assert painted is not None
-    box, whole = painted
+    box = painted.box
     assert box == pytest.approx((640 - 2000 / 29.9, 360 - 1600 / 29.9, 640 + 2000 / 29.9, 360 + 1400 / 29.9), abs=0.5)
-    assert whole == pytest.approx((box[2] - box[0]) * (box[3] - box[1]) / 4, rel=0.05)
+    assert painted.count == pytest.approx((box[2] - box[0]) * (box[3] - box[1]) / 4, rel=0.05)
+    seen, fraction = canvas.visible(painted)
+    assert fraction == 1 and (seen == box).all()
+    # From its left edge, 0.1 m left of the middle, the nearer wall hides all that is behind it.
     canvas.paint(Body(wall, 0.0, air).at(15.0, 1.9), camera, 0)
-    half = canvas.count(box, 1)
-    assert 0.4 < half / whole < 0.6
+    seen, fraction = canvas.visible(painted)
+    assert 0.4 < fraction < 0.6
+    assert seen[2] == pytest.approx(640 - 100 / 14.9, abs=2)
+    assert (seen[[0, 1, 3]] == box[[0, 1, 3]]).all()
     canvas.paint(Body(wall, 0.0, air).at(15.0, 0.0), camera, 0)
-    assert canvas.count(box, 1) == 0
+    assert canvas.visible(painted)[1] == 0
 
 
 def test_objects_persist_from_picture_to_picture() -> None:
