@@ -35,7 +35,7 @@ VISION_MSGS := $(wildcard $(addsuffix /share/vision_msgs/package.xml,$(subst :, 
     ros2_ws/src/vision_msgs ros2_ws/src/*/vision_msgs)
 BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 
-.PHONY: help setup demo test
+.PHONY: help setup demo test fuzz
 
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
@@ -44,6 +44,7 @@ help:
 	@echo '             FRAMES=300 (0: all there are)   RATE=0 (frames per second; 0: own rate of a video, else 15)'
 	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
 	@echo 'make test    ruff, mypy and all tests'
+	@echo 'make fuzz    a million damaged payloads, which takes minutes'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
 	@echo '             ros2_ws/run python -m mtl_split_edge.node'
@@ -59,6 +60,10 @@ test: setup .venv/.test
 	$(RUN) python -m ruff format --check
 	$(RUN) python -m mypy
 	$(RUN) python -m pytest
+
+fuzz: setup
+	$(PIP_INSTALL) --group fuzz
+	$(RUN) python tests/fuzz_payload.py
 
 # What was built on one Python or one ROS 2 cannot be used with another, so all of it goes.
 $(CREATED):

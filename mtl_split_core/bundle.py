@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+
+from mtl_split_core.entropy import EntropyTables
 from mtl_split_core.errors import BundleError
 from mtl_split_core.payload import OperatingPoint, PayloadFormat, Shape
 from mtl_split_core.scene import Size
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 PREFIX = "prefix.onnx"
 SUFFIX = "suffix.onnx"
@@ -86,6 +89,13 @@ def _load(folder: Path) -> Bundle:
         _check_file(folder / name, files.get(name))
     bottleneck = _read(path, manifest, "bottleneck", _parse_shape)
     points = _read(path, manifest, "operating_points", _parse_operating_points)
+    names = [point.name for point in points]
+    default = _read(path, manifest, "default_operating_point", names.index)
+    tables = _read(path, manifest, "entropy_tables", parse_entropy_tables)
+    try:
+        payload_format = PayloadFormat(bottleneck, points, default, tables)
+    except ValueError as error:
+        raise BundleError(f"{path}: bottleneck, operating points and entropy tables do not fit: {error}") from error
     return Bundle(
         folder=folder,
         name=_read(path, manifest, "name", _text),
@@ -93,7 +103,7 @@ def _load(folder: Path) -> Bundle:
         tasks=_read(path, manifest, "tasks", parse_tasks),
         input_size=_read(path, manifest, "input", _parse_input),
         split_point=_read(path, manifest, "split_point", _text),
-        payload_format=PayloadFormat(bottleneck, points),
+        payload_format=payload_format,
         manifest=manifest,
     )
 
@@ -135,10 +145,26 @@ def _parse_shape(value: Any) -> Shape:
 
 
 def _parse_operating_points(value: Any) -> tuple[OperatingPoint, ...]:
-    points = tuple(OperatingPoint(_text(point["name"]), float(point["step"])) for point in value)
-    if not points or not all(point.step > 0 for point in points):
-        raise ValueError("expected at least one operating point, each with a positive step")
+    points = tuple(OperatingPoint(_text(point["name"]), np.array(point["steps"], np.float32)) for point in value)
+    if not points or not all(point.steps.ndim == 1 and (point.steps > 0).all() for point in points):
+        raise ValueError("expected at least one operating point, each with a positive step per channel")
+    if len({point.name for point in points}) != len(points):
+        raise ValueError("expected every operating point's name once")
     return points
+
+
+def parse_entropy_tables(value: Any) -> EntropyTables:
+    """Read the manifest's `entropy_tables`. Raises KeyError, TypeError or ValueError for anything else."""
+    return EntropyTables(
+        groups=tuple(tuple(map(int, group)) for group in value["groups"]),
+        **{name: np.array(value[name], np.int64) for name in ("weights", "thresholds", "counts")},
+    )
+
+
+def format_entropy_tables(tables: EntropyTables) -> dict[str, Any]:
+    """Return tables as plain data for the manifest's `entropy_tables`."""
+    arrays = {name: getattr(tables, name).tolist() for name in ("weights", "thresholds", "counts")}
+    return {"groups": tables.groups, **arrays}
 
 
 def parse_tasks(value: Any) -> tuple[Task, ...]:

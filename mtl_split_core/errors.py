@@ -9,6 +9,10 @@ class ImageError(InputError):
     """A camera image with an unknown encoding, no pixels or the wrong number of bytes."""
 
 
+class TooLargeError(InputError):
+    """A picture so full of detail that no operating point keeps its payload small enough."""
+
+
 class PayloadError(InputError):
     """A bottleneck payload that is damaged, of another version, or not possible with the bundle at hand."""
 

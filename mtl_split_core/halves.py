@@ -1,6 +1,6 @@
 """All of the perception in two halves: picture to payload on the edge, payload to results on the server."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -9,7 +9,7 @@ import numpy as np
 from mtl_split_core.bundle import Bundle, Task
 from mtl_split_core.choice import REFERENCE, choose_engine
 from mtl_split_core.engine import Array
-from mtl_split_core.errors import PayloadError
+from mtl_split_core.errors import PayloadError, TooLargeError
 from mtl_split_core.geometry import Letterbox, check_image
 from mtl_split_core.scene import Classification, Detections, Floats, Image, Results, Size
 from mtl_split_core.stopwatch import Stopwatch
@@ -19,6 +19,14 @@ LARGEST_SIDE = 1 << 15
 
 MOST_CANDIDATES = 1000
 """Of all candidates for detections in a picture only so many, the best, are looked at, so that its time is bounded."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture's payload, and the index of the operating point that it is at."""
+
+    payload: bytes
+    operating_point: int
 
 
 class EdgeHalf:
@@ -38,18 +46,35 @@ class EdgeHalf:
         self.choice = choose_engine(engine, bundle.prefix, threads, noise, expected)
         self._prefix = self.choice.engine
 
-    def encode(self, image: Image, operating_point: int = 0) -> bytes:
+    def encode(self, image: Image, operating_point: int | None = None, most_bytes: int | None = None) -> Encoded:
         """Turn a picture, uint8 (height, width, 3) blue-green-red of any size, into a payload.
 
-        Raises ImageError if it is no such picture. The stages' times are in `stopwatch` afterwards.
+        operating_point: an index (None: the bundle's default); where the payload has more than `most_bytes`, the next
+        coarser one is tried. Raises ImageError if it is no such picture, and TooLargeError if even the coarsest takes
+        more bytes. The stages' times are in `stopwatch` afterwards.
         """
+        latents = self.latents(image)
+        with self.stopwatch.stage("encode"):
+            return self._pack(latents, operating_point, most_bytes)
+
+    def latents(self, image: Image) -> Floats:
+        """Turn a picture into its latents, float32 (channels, height, width): all of `encode` but the coding."""
         size = check_image(image)
         with self.stopwatch.stage("prepare"):
             prepared = Letterbox(size, self.bundle.input_size).apply(image)
         with self.stopwatch.stage("prefix"):
-            latents = self._prefix(prepared[None])["latents"]
-        with self.stopwatch.stage("encode"):
-            return self.bundle.payload_format.pack(latents[0].astype(np.float32, copy=False), operating_point)
+            latents: Floats = self._prefix(prepared[None])["latents"][0].astype(np.float32, copy=False)
+        return latents
+
+    def _pack(self, latents: Floats, wanted: int | None, most_bytes: int | None) -> Encoded:
+        form = self.bundle.payload_format
+        for point in range(form.default if wanted is None else wanted, -1, -1):
+            payload = form.pack(latents, point)
+            if most_bytes is None or len(payload) <= most_bytes:
+                return Encoded(payload, point)
+        raise TooLargeError(
+            f"the picture takes {len(payload)} bytes at the coarsest operating point, at most {most_bytes} allowed"
+        )
 
 
 class ServerHalf:
@@ -93,6 +118,10 @@ class ServerHalf:
             raise PayloadError(f"the picture's size is {size}, expected sides of 1 to {LARGEST_SIDE} pixels")
         with self.stopwatch.stage("decode"):
             latents = self.bundle.payload_format.unpack(payload)
+        return self.answer(latents, size)
+
+    def answer(self, latents: Floats, size: Size) -> Results:
+        """Turn latents into every task's result: all of `decode` but the decoding."""
         with self.stopwatch.stage("suffix"):
             outputs = self._suffix(latents[None])
         with self.stopwatch.stage("post"):

@@ -1,6 +1,6 @@
-"""The bottleneck's bytes on the wire: quantised latents as one msgpack array that proves its own integrity.
+"""The bottleneck's bytes on the wire: entropy-coded symbols as one msgpack array that proves its own integrity.
 
-[version, operating point, [channels, height, width], symbols, CRC-32 of operating point and symbols]
+[version, operating point, [channels, height, width], [stream], checksum]; docs/wire-format.md tells every byte.
 """
 
 import zlib
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 import msgpack
 import numpy as np
-import numpy.typing as npt
 
+from mtl_split_core.entropy import EntropyCoder, EntropyTables, Symbols
 from mtl_split_core.errors import PayloadError
 from mtl_split_core.scene import Floats
 
-VERSION = 1
-LARGEST_SYMBOL = 127
+VERSION = 2
+MOST_BYTES_PER_SYMBOL = 3
+"""The range coder's precision is 24 bits: no symbol takes more."""
+FRAME = 64
+"""No payload has more bytes than that beside its stream."""
 
 Shape = tuple[int, int, int]
 """Channels, height and width of the latents."""
@@ -22,34 +25,49 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One quality level: the latents are sent as multiples of `step`."""
+    """One quality level: each channel of the latents is sent as multiples of its step; steps: (channels,), positive."""
 
     name: str
-    step: float
+    steps: Floats
 
 
-@dataclass(frozen=True)
 class PayloadFormat:
-    """What a bundle's payloads can look like; every payload that it could not have packed itself is refused."""
+    """What a bundle's payloads look like; whatever it could not have packed itself is refused."""
 
-    shape: Shape
-    operating_points: tuple[OperatingPoint, ...]
+    def __init__(
+        self, shape: Shape, operating_points: tuple[OperatingPoint, ...], default: int, tables: EntropyTables
+    ) -> None:
+        """Pack latents of one shape at one of the operating points, the coarsest first; `default` is an index.
+
+        Raises ValueError where the parts do not fit together.
+        """
+        points = [len(point.steps) for point in operating_points]
+        if points != [shape[0]] * len(tables.weights) or tables.weights.shape[-1] != shape[0]:
+            raise ValueError(f"operating points have {points} steps, tables {tables.weights.shape}, latents {shape}")
+        self.shape = shape
+        self.operating_points = operating_points
+        self.default = default
+        self.tables = tables
+        self._coder = EntropyCoder(shape, tables)
 
     @property
     def largest(self) -> int:
         """The most bytes that a payload of this format can have."""
-        return int(np.prod(self.shape)) + 64
+        return MOST_BYTES_PER_SYMBOL * int(np.prod(self.shape)) + FRAME
 
     def pack(self, latents: Floats, operating_point: int) -> bytes:
-        """Quantise latents, float32 of `shape`, to 8-bit symbols at an operating point, given by its index."""
-        step = self.operating_points[operating_point].step
-        symbols = np.clip(np.rint(latents / step), -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int8)
-        return self._serialise(operating_point, symbols.tobytes())
+        """Quantise latents, float32 of `shape`, at an operating point, given by its index, and code them."""
+        steps = self.operating_points[operating_point].steps[:, None, None]
+        limit = self.tables.largest
+        symbols = np.clip(np.rint(latents / steps), -limit, limit).astype(np.int32)
+        stream = self._coder.encode(symbols, operating_point)
+        return self._serialise(operating_point, stream, _checksum(operating_point, stream, symbols))
 
     def unpack(self, payload: bytes) -> Floats:
         """Return the latents, float32 of `shape`, that a payload carries.
 
-        Raises PayloadError for anything that `pack` could not have written with this format.
+        Raises PayloadError for a payload that is not of this format, or damaged, or decodes to other symbols here than
+        where it was coded.
         """
         if len(payload) > self.largest:
             raise PayloadError(f"payload has {len(payload)} bytes, expected at most {self.largest}")
@@ -59,31 +77,45 @@ class PayloadFormat:
             raise PayloadError(f"payload is no msgpack array: {error!r}") from error
         if not isinstance(fields, tuple) or len(fields) != 5:
             raise PayloadError(f"payload holds {_brief(fields)}, expected an array of 5 fields")
-        version, operating_point, shape, symbols, _ = fields
+        version, point, shape, streams, checksum = fields
         if type(version) is not int or version != VERSION:
             raise PayloadError(f"payload has version {_brief(version)}, expected {VERSION}")
-        if type(operating_point) is not int or not 0 <= operating_point < len(self.operating_points):
-            raise PayloadError(
-                f"payload has operating point {_brief(operating_point)}, expected 0 to {len(self.operating_points) - 1}"
-            )
+        if type(point) is not int or not 0 <= point < len(self.operating_points):
+            most = len(self.operating_points) - 1
+            raise PayloadError(f"payload has operating point {_brief(point)}, expected 0 to {most}")
         if shape != self.shape:
             raise PayloadError(f"payload has latents of shape {_brief(shape)}, expected {self.shape}")
-        if type(symbols) is not bytes or len(symbols) != np.prod(self.shape):
-            raise PayloadError(f"payload has symbols {_brief(symbols)}, expected {np.prod(self.shape)} bytes")
-        # Comparing the whole also refuses a wrong checksum and a second spelling of the same fields.
-        if payload != self._serialise(operating_point, symbols):
-            raise PayloadError("payload is damaged: its checksum does not belong to its symbols")
-        return _dequantise(symbols, self.shape, self.operating_points[operating_point].step)
+        if type(streams) is not tuple or len(streams) != 1 or type(streams[0]) is not bytes or len(streams[0]) % 4:
+            raise PayloadError(f"payload has streams {_brief(streams)}, expected one of a multiple of 4 bytes")
+        stream = streams[0]
+        # Cheap, and it also refuses a second spelling of the same fields.
+        if (
+            type(checksum) is not int
+            or checksum >> 32 != _stream_checksum(point, stream)
+            or not 0 <= checksum < 1 << 64
+        ):
+            raise PayloadError("payload is damaged: its checksum does not belong to its stream")
+        if payload != self._serialise(point, stream, checksum):
+            raise PayloadError("payload is spelled in another way than it is packed")
+        try:
+            symbols = self._coder.decode(stream, point)
+        except ValueError as error:
+            raise PayloadError(f"payload cannot be decoded: {error}") from error
+        if checksum != _checksum(point, stream, symbols):
+            raise PayloadError("payload decodes to other symbols than were coded: its checksum does not belong to them")
+        return symbols.astype(np.float32) * self.operating_points[point].steps[:, None, None]
 
-    def _serialise(self, operating_point: int, symbols: bytes) -> bytes:
-        checksum = zlib.crc32(symbols, operating_point)
-        packed: bytes = msgpack.packb((VERSION, operating_point, self.shape, symbols, checksum))
+    def _serialise(self, operating_point: int, stream: bytes, checksum: int) -> bytes:
+        packed: bytes = msgpack.packb((VERSION, operating_point, self.shape, (stream,), checksum))
         return packed
 
 
-def _dequantise(symbols: bytes, shape: Shape, step: float) -> Floats:
-    values: npt.NDArray[np.int8] = np.frombuffer(symbols, np.int8)
-    return (values.astype(np.float32) * np.float32(step)).reshape(shape)
+def _stream_checksum(operating_point: int, stream: bytes) -> int:
+    return zlib.crc32(stream, operating_point)
+
+
+def _checksum(operating_point: int, stream: bytes, symbols: Symbols) -> int:
+    return _stream_checksum(operating_point, stream) << 32 | zlib.crc32(symbols.astype("<i2").tobytes())
 
 
 def _brief(value: object) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 from mtl_split.msg import Bottleneck
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from mtl_split_core.bundle import Bundle, load_bundle
-from mtl_split_core.errors import ImageError, InputError
+from mtl_split_core.errors import ImageError, InputError, TooLargeError
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.images import CameraMessage, to_picture
@@ -28,7 +31,17 @@ PARAMETERS = Parameters(
     "edge",
     *COMMON_PARAMETERS,
     Parameter("transport", "Subscribe to image_raw or to image_raw/compressed.", choices=("raw", "compressed")),
-    Parameter("operating_point", "Quality of the bottleneck: a name from the bundle's manifest; empty: its first."),
+    Parameter(
+        "operating_point",
+        "Quality of the bottleneck: a name from the bundle's manifest; empty: its default. May be changed at any time.",
+        live=True,
+    ),
+    Parameter(
+        "max_payload_bytes",
+        "A frame that takes more goes out at the next coarser operating point. May be changed at any time.",
+        range=(64, 1_000_000),
+        live=True,
+    ),
 )
 
 _TRANSPORTS = {"raw": (Image, "image_raw"), "compressed": (CompressedImage, "image_raw/compressed")}
@@ -53,12 +66,15 @@ class EdgeNode(ManagedNode):
     def __init__(self) -> None:
         """Declare the parameters, then configure and activate where `autostart` says so."""
         super().__init__("edge", PARAMETERS)
+        self._points: dict[str, int] = {}
+        self.add_on_set_parameters_callback(self._check)
         self.autostart()
 
     def configure(self, values: dict[str, Any]) -> None:
         """Load and warm up the bundle's prefix."""
         bundle = load_bundle(bundle_folder(values["bundle"]))
-        self._operating_point = _find_operating_point(bundle, values["operating_point"])
+        self._points = _index_operating_points(bundle)
+        _check_operating_point(values["operating_point"], self._points)
         self._kind, self._topic = _TRANSPORTS[values["transport"]]
         cv2.setNumThreads(values["threads"])
         self._half = EdgeHalf(bundle, values["threads"], values["engine"])
@@ -70,8 +86,8 @@ class EdgeNode(ManagedNode):
         stream = Stream(
             self.resolve_topic_name(self._topic),
             stages=("image_transport", "convert", "prepare", "prefix", "encode"),
-            errors=(ImageError,),
-            counts=("dropped",),
+            errors=(ImageError, TooLargeError),
+            counts=("dropped", "coarser"),
             clock=self.get_clock(),
             logger=self.get_logger(),
             facts=self._half.choice.facts,
@@ -96,12 +112,25 @@ class EdgeNode(ManagedNode):
         """Release the network and the publisher."""
         self.destroy_publisher(self._publisher)
         del self._half
+        self._points = {}
+
+    def _check(self, changes: list[RosParameter[Any]]) -> SetParametersResult:
+        """Refuse an operating point that the bundle at work does not have."""
+        try:
+            for change in changes:
+                if change.name == "operating_point" and self._points:
+                    _check_operating_point(change.value, self._points)
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
 
     def _process(self, stream: Stream, received: Received) -> None:
         message, stopwatch = received.message, self._half.stopwatch
         with stopwatch.stage("convert"):
             picture = to_picture(message)
-        payload = self._half.encode(picture, self._operating_point)
+        point = self._points[self.get_parameter("operating_point").value]
+        encoded = self._half.encode(picture, point, self.get_parameter("max_payload_bytes").value)
+        stream.count("coarser", encoded.operating_point < point)
         self._publisher.publish(
             Bottleneck(
                 header=message.header,
@@ -109,18 +138,21 @@ class EdgeNode(ManagedNode):
                 bundle=self._half.bundle.fingerprint,
                 image_width=picture.shape[1],
                 image_height=picture.shape[0],
-                payload=array("B", payload),
+                payload=array("B", encoded.payload),
             )
         )
         self._sequence += 1
-        stream.published({"image_transport": received.transport, **stopwatch.milliseconds}, len(payload))
+        stream.published({"image_transport": received.transport, **stopwatch.milliseconds}, len(encoded.payload))
 
 
-def _find_operating_point(bundle: Bundle, name: str) -> int:
-    names = [point.name for point in bundle.payload_format.operating_points]
-    if name and name not in names:
-        raise InputError(f"operating_point is {name!r}, expected one of {', '.join(names)}")
-    return names.index(name) if name else 0
+def _index_operating_points(bundle: Bundle) -> dict[str, int]:
+    form = bundle.payload_format
+    return {"": form.default} | {point.name: index for index, point in enumerate(form.operating_points)}
+
+
+def _check_operating_point(name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise InputError(f"operating_point is {name!r}, expected one of {', '.join(filter(None, known))}")
 
 
 def main() -> int:

@@ -36,13 +36,15 @@ from mtl_split_ros.share import config_file
 class Parameter:
     """One parameter: what it means and which values it may have.
 
-    range: smallest and largest number allowed; choices: the strings allowed (none: all).
+    range: smallest and largest number allowed; choices: the strings allowed (none: all); live: may be changed at any
+    time, and counts from the next frame on.
     """
 
     name: str
     description: str
     range: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
+    live: bool = False
 
     @property
     def expected(self) -> str:
@@ -84,7 +86,8 @@ class Parameters:
     def declare(self, node: Node, may_change: Callable[[], bool] | None = None) -> None:
         """Declare all parameters on a node, with the values that its parameter files and command line give.
 
-        may_change: says whether values may be changed at the moment (None: never after this call). Raises InputError
+        may_change: says whether values that are not live may be changed at the moment (None: never after this call).
+        Raises InputError
         for a value of the wrong type, out of range or not among the choices; later on such a value is refused.
         """
 
@@ -93,7 +96,7 @@ class Parameters:
                 row = self._rows.get(change.name)
                 if row and row.choices and change.value not in row.choices:
                     return _refusal(f"{row.name} is {change.value!r}, expected {row.expected}")
-                if row and node.has_parameter(row.name) and may_change and not may_change():
+                if row and not row.live and node.has_parameter(row.name) and may_change and not may_change():
                     return _refusal(f"{row.name} is read when the node is configured: clean up first")
             return SetParametersResult(successful=True)
 

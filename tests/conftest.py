@@ -1,6 +1,6 @@
 """Fixtures of the tests over DDS. Every test has a domain of its own, every module a bundle."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,8 +43,8 @@ def start(domain: int, tmp_path: Path) -> Iterator[Start]:
     """Starts nodes: `start("edge", "-p", "threads:=1")`. Whatever still runs after the test is killed."""
     processes = []
 
-    def start(name: str, *arguments: str) -> NodeProcess:
-        processes.append(NodeProcess(f"mtl_split_{name}.node", tmp_path, domain, *arguments))
+    def start(name: str, *arguments: str, within: Sequence[str] = ()) -> NodeProcess:
+        processes.append(NodeProcess(f"mtl_split_{name}.node", tmp_path, domain, *arguments, within=within))
         return processes[-1]
 
     yield start

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,13 +39,13 @@ PATIENCE = 60.0
 class NodeProcess:
     """One node, started as a user would."""
 
-    def __init__(self, module: str, folder: Path, domain: int, *arguments: str) -> None:
-        """Start `python -m module --ros-args arguments`, with its log in `folder`."""
+    def __init__(self, module: str, folder: Path, domain: int, *arguments: str, within: Sequence[str] = ()) -> None:
+        """Start `python -m module --ros-args arguments`, with its log in `folder`; `within` goes before the command."""
         number = len(list(folder.glob("*.log")))
         self._log = folder / f"{module}-{number}.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, "--ros-args", *arguments],
+                [*within, sys.executable, "-m", module, "--ros-args", *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(folder / "ros")},

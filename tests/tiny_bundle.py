@@ -9,9 +9,17 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper, save
 
-from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, write_manifest
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, format_entropy_tables, write_manifest
+from mtl_split_core.entropy import GRIDS, TERMS, EntropyTables
 
 WIDTH, HEIGHT = 64, 32
+FLAT_TABLES = EntropyTables(
+    groups=((0, 1, 2),),
+    weights=np.zeros((2, GRIDS, TERMS, 3), np.int64),
+    thresholds=np.zeros(0, np.int64),
+    counts=np.ones((1, 128), np.int64),
+)
+"""Every symbol is as likely as any other: a payload's length hardly depends on the picture."""
 COLOURS = ("blue", "green", "red")
 THING = (16.0, 8.0, 48.0, 24.0)
 """The thing's box, x1, y1, x2, y2 in pixels of the input."""
@@ -31,7 +39,9 @@ def write_tiny_bundle(folder: Path, name: str = "tiny") -> Bundle:
         "input": {"width": WIDTH, "height": HEIGHT},
         "split_point": "pool",
         "bottleneck": {"channels": 3, "height": 2, "width": 4},
-        "operating_points": [{"name": "fine", "step": 2.0}, {"name": "coarse", "step": 8.0}],
+        "operating_points": [{"name": "coarse", "steps": [8.0] * 3}, {"name": "fine", "steps": [2.0] * 3}],
+        "default_operating_point": "fine",
+        "entropy_tables": format_entropy_tables(FLAT_TABLES),
     }
     return write_manifest(folder, manifest)
 

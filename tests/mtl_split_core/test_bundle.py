@@ -79,7 +79,11 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, written: bytes) -> Non
         ("bottleneck", {"channels": 0, "height": 18, "width": 32}),
         ("bottleneck", None),
         ("operating_points", []),
-        ("operating_points", [{"name": "default", "step": 0}]),
+        ("operating_points", [{"name": "default", "steps": [0.0]}]),
+        ("operating_points", [{"name": "default", "steps": 1.0}]),
+        ("operating_points", [{"name": "default", "steps": [1.0]}] * 2),
+        ("default_operating_point", "best"),
+        ("entropy_tables", {}),
         ("files", "prefix.onnx"),
     ],
 )
@@ -90,8 +94,17 @@ def test_a_wrong_entry_is_named(folder: Path, key: str, value: object) -> None:
         load_bundle(folder)
 
 
-def _shrink(manifest: dict[str, Any]) -> None:
+def test_parts_that_do_not_fit_together_are_named(folder: Path) -> None:
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text())
     manifest["bottleneck"]["channels"] -= 1
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="do not fit: operating points have"):
+        load_bundle(folder)
+
+
+def _shrink(manifest: dict[str, Any]) -> None:
+    manifest["bottleneck"]["height"] -= 1
 
 
 def _add_a_label(manifest: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mtl_split_core.bundle import load_bundle
-from mtl_split_core.errors import ImageError, PayloadError
+from mtl_split_core.errors import ImageError, PayloadError, TooLargeError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections, Image, Size
 
@@ -52,7 +52,7 @@ def picture(size: Size, seed: int = 0) -> Image:
 
 @pytest.mark.parametrize("size", [(1280, 720), (640, 480), (300, 500), (17, 5), (1, 1)])
 def test_every_task_answers_within_the_picture(edge: EdgeHalf, server: ServerHalf, size: Size) -> None:
-    results = server.decode(edge.encode(picture(size)), size)
+    results = server.decode(edge.encode(picture(size)).payload, size)
     assert set(results) == {task.name for task in server.bundle.tasks}
     for task in server.bundle.tasks:
         result = results[task.name]
@@ -68,7 +68,7 @@ def test_every_task_answers_within_the_picture(edge: EdgeHalf, server: ServerHal
 
 
 def test_the_same_picture_gives_the_same_bytes_and_results(edge: EdgeHalf, server: ServerHalf) -> None:
-    payloads = [edge.encode(picture((640, 360))) for _ in range(2)]
+    payloads = [edge.encode(picture((640, 360))).payload for _ in range(2)]
     assert payloads[0] == payloads[1]
     first, second = (server.decode(payload, (640, 360)) for payload in payloads)
     for task in first:
@@ -78,18 +78,18 @@ def test_the_same_picture_gives_the_same_bytes_and_results(edge: EdgeHalf, serve
 def test_threads_do_not_change_the_payload_by_more_than_one_symbol(edge: EdgeHalf) -> None:
     image = picture((640, 360))
     form = edge.bundle.payload_format
-    one, two = (form.unpack(half.encode(image)) for half in (edge, EdgeHalf(edge.bundle, threads=2)))
-    assert np.abs(one - two).max() <= form.operating_points[0].step * 1.01
+    one, two = (form.unpack(half.encode(image).payload) for half in (edge, EdgeHalf(edge.bundle, threads=2)))
+    assert (np.abs(one - two) <= form.operating_points[form.default].steps[:, None, None] * 1.01).all()
 
 
 def test_the_stages_are_measured(edge: EdgeHalf, server: ServerHalf) -> None:
-    server.decode(edge.encode(picture((640, 360))), (640, 360))
+    server.decode(edge.encode(picture((640, 360))).payload, (640, 360))
     assert set(edge.stopwatch.milliseconds) == {"prepare", "prefix", "encode"}
     assert set(server.stopwatch.milliseconds) == {"decode", "suffix", "post"}
 
 
 def test_a_higher_score_threshold_leaves_out_the_weaker(edge: EdgeHalf, server: ServerHalf) -> None:
-    payload = edge.encode(picture((640, 360)))
+    payload = edge.encode(picture((640, 360))).payload
     every = ServerHalf(server.bundle, score_threshold=0.0).decode(payload, (640, 360))["detection"]
     assert isinstance(every, Detections) and len(every.scores) > 10
     threshold = float(every.scores.min() + every.scores.max()) / 2
@@ -105,12 +105,12 @@ def test_a_broken_picture_is_refused(edge: EdgeHalf) -> None:
 @pytest.mark.parametrize("size", [(0, 720), (1280, 0), (-1, 5), (1 << 20, 720)])
 def test_an_impossible_picture_size_is_refused(edge: EdgeHalf, server: ServerHalf, size: Size) -> None:
     with pytest.raises(PayloadError, match="size"):
-        server.decode(edge.encode(picture((64, 64))), size)
+        server.decode(edge.encode(picture((64, 64))).payload, size)
 
 
 def test_100_000_damaged_payloads_are_refused_in_flat_memory(edge: EdgeHalf, server: ServerHalf) -> None:
     chance = random.Random(1)
-    good = edge.encode(picture((640, 360)))
+    good = edge.encode(picture((640, 360))).payload
     before = resident()
     for _ in range(100_000):
         payload = damage(chance, good)
@@ -118,3 +118,23 @@ def test_100_000_damaged_payloads_are_refused_in_flat_memory(edge: EdgeHalf, ser
             with pytest.raises(PayloadError):
                 server.decode(payload, (640, 360))
     assert resident() - before < 20_000_000
+
+
+def test_a_payload_too_large_goes_out_at_the_next_coarser_operating_point(edge: EdgeHalf) -> None:
+    image, points = picture((1280, 720)), edge.bundle.payload_format.operating_points
+    sizes = [len(edge.encode(image, point).payload) for point in range(len(points))]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+    for cap in (*sizes, sizes[-1] - 1, sizes[0] + 1):
+        encoded = edge.encode(image, len(points) - 1, most_bytes=cap)
+        assert len(encoded.payload) <= cap
+        assert sizes[encoded.operating_point] == max(size for size in sizes if size <= cap)
+    with pytest.raises(TooLargeError, match=f"takes {sizes[0]} bytes .* at most {sizes[0] - 1} "):
+        edge.encode(image, most_bytes=sizes[0] - 1)
+
+
+def test_every_operating_point_answers(edge: EdgeHalf, server: ServerHalf) -> None:
+    names = [point.name for point in edge.bundle.payload_format.operating_points]
+    assert len(names) >= 4 and names[edge.bundle.payload_format.default] == "default"
+    for point in range(len(names)):
+        results = server.decode(edge.encode(picture((640, 360)), point).payload, (640, 360))
+        assert set(results) == {task.name for task in server.bundle.tasks}

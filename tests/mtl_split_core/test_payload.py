@@ -1,5 +1,11 @@
 """A payload comes back as it went out, or is refused."""
 
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
 import msgpack
 import numpy as np
 import pytest
@@ -7,22 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mtl_split_core.bundle import parse_entropy_tables
 from mtl_split_core.errors import PayloadError
-from mtl_split_core.payload import LARGEST_SYMBOL, VERSION, OperatingPoint, PayloadFormat
+from mtl_split_core.payload import VERSION, OperatingPoint, PayloadFormat
+
+from .test_entropy import LARGEST, random_tables
 
 SHAPE = (4, 3, 5)
-FORMAT = PayloadFormat(SHAPE, (OperatingPoint("fine", 0.125), OperatingPoint("coarse", 0.5)))
+COARSE = OperatingPoint("coarse", np.array([0.5, 1.0, 2.0, 0.3], np.float32))
+FINE = OperatingPoint("fine", np.array([0.125, 0.25, 0.5, 0.06], np.float32))
+FORMAT = PayloadFormat(SHAPE, (COARSE, FINE), 1, random_tables(1, 4))
 
-latents = arrays(np.float32, SHAPE, elements=st.floats(-100, 100, width=32))
+latents = arrays(np.float32, SHAPE, elements=st.floats(-20, 20, width=32))
 
 
 @given(latents, st.sampled_from([0, 1]))
-def test_latents_come_back_rounded_to_the_step(sent: np.ndarray, operating_point: int) -> None:
-    step = FORMAT.operating_points[operating_point].step
+def test_latents_come_back_rounded_to_the_steps(sent: np.ndarray, operating_point: int) -> None:
+    steps = FORMAT.operating_points[operating_point].steps[:, None, None]
     received = FORMAT.unpack(FORMAT.pack(sent, operating_point))
-    limit = LARGEST_SYMBOL * step
     assert received.shape == SHAPE and received.dtype == np.float32
-    assert np.abs(received - np.clip(sent, -limit, limit)).max() <= step / 2 + 1e-5
+    assert (np.abs(received - np.clip(sent, -LARGEST * steps, LARGEST * steps)) <= steps / 2 + 1e-5).all()
 
 
 @given(latents)
@@ -53,7 +63,7 @@ def test_arbitrary_msgpack_is_refused(fields: object) -> None:
 
 def _fields(**changes: object) -> list[object]:
     payload = FORMAT.pack(np.zeros(SHAPE, np.float32), 0)
-    names = ("version", "operating_point", "shape", "symbols", "checksum")
+    names = ("version", "operating_point", "shape", "streams", "checksum")
     return list((dict(zip(names, msgpack.unpackb(payload), strict=True)) | changes).values())
 
 
@@ -67,12 +77,16 @@ def _fields(**changes: object) -> list[object]:
         (_fields(operating_point=0.0), "operating point 0.0"),
         (_fields(shape=[3, 4, 5]), r"expected \(4, 3, 5\)"),
         (_fields(shape=[2**40, 2**40, 2**40]), r"expected \(4, 3, 5\)"),
-        (_fields(symbols=b"\0" * 59), "bytes of 59, expected 60 bytes"),
-        (_fields(symbols="\0" * 60), "expected 60 bytes"),
-        (_fields(symbols=b"\1" * 60), "checksum"),
+        (_fields(streams=[]), "expected one of a multiple of 4 bytes"),
+        (_fields(streams=[b"1234", b"1234"]), "expected one"),
+        (_fields(streams=["1234"]), "expected one"),
+        (_fields(streams=[b"123"]), "multiple of 4 bytes"),
+        (_fields(streams=[b"1234"]), "checksum does not belong to its stream"),
         (_fields(checksum=0), "checksum"),
+        (_fields(checksum=True), "checksum"),
+        (_fields(checksum=1.5), "checksum"),
         (_fields()[:4], "expected an array of 5 fields"),
-        ({"version": 1}, "expected an array of 5 fields"),
+        ({"version": VERSION}, "expected an array of 5 fields"),
     ],
 )
 def test_a_wrong_field_is_named(fields: object, complaint: str) -> None:
@@ -80,13 +94,64 @@ def test_a_wrong_field_is_named(fields: object, complaint: str) -> None:
         FORMAT.unpack(msgpack.packb(fields))
 
 
+def test_a_stream_that_no_coder_writes_is_refused_in_words() -> None:
+    """Found by `make fuzz`: the range coder itself can tell that a stream is impossible."""
+    description = json.loads((GOLDEN / "version_2.json").read_text())
+    form = read_format(description)
+    stream = b"\x75" * 12
+    checksum = zlib.crc32(stream, 1) << 32
+    with pytest.raises(PayloadError, match="cannot be decoded: the stream"):
+        form.unpack(msgpack.packb((VERSION, 1, form.shape, (stream,), checksum)))
+
+
+def test_symbols_that_decode_otherwise_than_they_were_coded_are_refused() -> None:
+    fields = _fields()
+    assert isinstance(fields[-1], int)
+    with pytest.raises(PayloadError, match="decodes to other symbols"):
+        FORMAT.unpack(msgpack.packb([*fields[:-1], fields[-1] ^ 1]))
+
+
 def test_a_second_spelling_of_the_same_fields_is_refused() -> None:
     payload = FORMAT.pack(np.zeros(SHAPE, np.float32), 0)
     assert payload[1] == VERSION
-    with pytest.raises(PayloadError):
+    with pytest.raises(PayloadError, match="spelled in another way"):
         FORMAT.unpack(payload[:1] + b"\xcc" + payload[1:])
 
 
 def test_an_oversized_payload_is_refused_unread() -> None:
     with pytest.raises(PayloadError, match=r"200000000 bytes, expected at most"):
         FORMAT.unpack(bytes(200_000_000))
+
+
+def read_format(description: dict[str, Any]) -> PayloadFormat:
+    points = tuple(
+        OperatingPoint(point["name"], np.array(point["steps"], np.float32)) for point in description["operating_points"]
+    )
+    return PayloadFormat(tuple(description["shape"]), points, 0, parse_entropy_tables(description["entropy_tables"]))
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.iterdir()), ids=lambda path: path.stem)
+def test_payloads_of_every_released_version_decode(path: Path) -> None:
+    description = json.loads(path.read_text())
+    form = read_format(description)
+    for sample in description["payloads"]:
+        payload = bytes.fromhex(sample["payload"])
+        steps = form.operating_points[payload[2]].steps[:, None, None]
+        expected = np.array(sample["symbols"], np.float32).reshape(form.shape) * steps
+        assert (form.unpack(payload) == expected).all()
+        if payload[1] == VERSION:
+            assert form.pack(expected, payload[2]) == payload
+
+
+def test_the_documentation_s_example_is_as_it_says() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "wire-format.md").read_text()
+    tables, symbols, listing = re.findall(r"```(?:json)?\n(.*?)```", text, re.DOTALL)
+    description = {"shape": [1, 3, 4], "operating_points": [{"name": "only", "steps": [0.5]}]}
+    form = read_format({**description, "entropy_tables": json.loads(tables)})
+    latents = np.array(symbols.split(), np.float32).reshape(1, 3, 4) * 0.5
+    payload = bytes.fromhex("".join(line.split("   ")[0] for line in listing.splitlines()))
+    assert form.pack(latents, 0) == payload
+    assert (form.unpack(payload) == latents).all()

@@ -5,20 +5,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from mtl_split.msg import Bottleneck
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue, SetParametersResult
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-from mtl_split_core.bundle import Bundle
+from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_ros.qos import NEWEST
+from mtl_split_ros.share import bundle_folder
 
 from ..conftest import Start
 from ..processes import Probe, header, image_message, plain
@@ -36,7 +38,7 @@ def test_bottleneck_carries_the_header_the_size_and_the_payload(bundle: Bundle, 
     first = probe.exchange(camera, image_message(picture, 1), bottlenecks)
     assert first.header == header(1)
     assert (first.image_width, first.image_height, first.bundle) == (128, 64, bundle.fingerprint)
-    assert first.payload.tobytes() == EdgeHalf(bundle).encode(picture, 1)
+    assert first.payload.tobytes() == EdgeHalf(bundle).encode(picture, 0).payload
     second = probe.exchange(camera, image_message(picture[:, ::-1], 2, "rgb8"), bottlenecks)
     assert second.sequence > first.sequence
     assert edge.end(signal.SIGTERM) == 0
@@ -58,7 +60,7 @@ def test_compressed_images(bundle: Bundle, probe: Probe, start: Start) -> None:
     camera = probe.publisher(CompressedImage, "/image_raw/compressed", CAMERA)
     picture = plain(RED)
     message = CompressedImage(header=header(1), format="png", data=cv2.imencode(".png", picture)[1].tobytes())
-    assert probe.exchange(camera, message, bottlenecks).payload.tobytes() == EdgeHalf(bundle).encode(picture)
+    assert probe.exchange(camera, message, bottlenecks).payload.tobytes() == EdgeHalf(bundle).encode(picture).payload
     assert edge.end(signal.SIGINT) == 0
 
 
@@ -92,6 +94,46 @@ def test_a_bad_image_is_refused_once_in_words_and_the_next_good_one_answered(
     assert edge.end(signal.SIGTERM) == 0
 
 
+def set_parameter(probe: Probe, name: str, value: str | int) -> SetParametersResult:
+    kind = ParameterType.PARAMETER_STRING if isinstance(value, str) else ParameterType.PARAMETER_INTEGER
+    field = "string_value" if isinstance(value, str) else "integer_value"
+    parameter = Parameter(name=name, value=ParameterValue(type=kind, **{field: value}))
+    request = SetParameters.Request(parameters=[parameter])
+    result: SetParametersResult = probe.call(SetParameters, "/edge/set_parameters", request).results[0]
+    return result
+
+
+def test_quality_and_size_follow_their_parameters_from_the_next_frame_on(probe: Probe, start: Start) -> None:
+    half = EdgeHalf(load_bundle(bundle_folder("street")))
+    picture = np.random.default_rng(0).integers(0, 256, (360, 640, 3), np.uint8)
+    payloads = [half.encode(picture, point).payload for point in range(3)]
+    default = half.bundle.payload_format.default
+    name = "/edge: /image_raw"
+    edge = start("edge", "-p", "max_payload_bytes:=100000", "-p", "diagnostics_period:=0.1")
+    bottlenecks = probe.listen(Bottleneck, "/bottleneck", NEWEST)
+    camera = probe.publisher(Image, "/image_raw", CAMERA)
+
+    def send(second: int) -> bytes:
+        return bytes(probe.exchange(camera, image_message(picture, second), bottlenecks).payload.tobytes())
+
+    assert send(1) == half.encode(picture, default).payload
+    assert set_parameter(probe, "operating_point", "coarse").successful
+    assert send(2) == payloads[1]
+    refusal = set_parameter(probe, "operating_point", "finer")
+    assert not refusal.successful and "'finer', expected one of coarsest, coarse, default" in refusal.reason
+    assert send(3) == payloads[1]
+    assert probe.status(name, lambda _, values: values["published"] == "3")["coarser"] == "0"
+    assert set_parameter(probe, "max_payload_bytes", len(payloads[1]) - 1).successful
+    assert send(4) == payloads[0]
+    probe.value(name, "coarser", "1")
+    assert set_parameter(probe, "max_payload_bytes", len(payloads[0]) - 1).successful
+    camera.publish(image_message(picture, 5))
+    probe.value(name, "refused/TooLargeError", "1")
+    assert "at the coarsest operating point" in edge.log
+    assert not set_parameter(probe, "max_payload_bytes", 1).successful
+    assert edge.end(signal.SIGTERM) == 0
+
+
 def remove_prefix(bundle: Path) -> None:
     (bundle / "prefix.onnx").unlink()
 
@@ -113,12 +155,10 @@ def test_an_unusable_bundle_is_told_and_a_good_one_then_taken(
     probe.status("/edge", lambda status, _: status.level == DiagnosticStatus.ERROR)
     assert "unconfigured" in probe.statuses["/edge"].message and "prefix.onnx" in probe.statuses["/edge"].message
     assert edge.log.count("prefix.onnx") == 1
-    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(bundle.folder))
-    request = SetParameters.Request(parameters=[Parameter(name="bundle", value=value)])
-    assert probe.call(SetParameters, "/edge/set_parameters", request).results[0].successful
+    assert set_parameter(probe, "bundle", str(bundle.folder)).successful
     assert probe.change_state("/edge", Transition.TRANSITION_CONFIGURE)
     assert probe.change_state("/edge", Transition.TRANSITION_ACTIVATE)
-    refusal = probe.call(SetParameters, "/edge/set_parameters", request).results[0]
+    refusal = set_parameter(probe, "bundle", str(bundle.folder))
     assert not refusal.successful and "bundle" in refusal.reason
     probe.exchange(
         probe.publisher(Image, "/image_raw", CAMERA),

@@ -40,7 +40,7 @@ def bottleneck(edge: EdgeHalf, picture: Picture, second: int, sequence: int = 0)
         bundle=edge.bundle.fingerprint,
         image_width=picture.shape[1],
         image_height=picture.shape[0],
-        payload=array("B", edge.encode(picture)),
+        payload=array("B", edge.encode(picture).payload),
     )
 
 
