@@ -277,7 +277,7 @@ def evaluate(
     for part in loader:
         if part.damage:
             raise InputError(part.damage[0])
-        for task, output in network(part.images, None).items():
+        for task, output in network(part.images).items():
             if isinstance(output, Candidates):
                 candidates = zip(output.boxes.numpy(), output.logits.sigmoid().numpy(), strict=True)
                 boxes[task] += [suppress(labels[task], corners, scores) for corners, scores in candidates]

@@ -47,10 +47,10 @@ def halves(recipe: Recipe, threads: int) -> dict[str, dict[str, Call]]:
     network = build_network(recipe).eval()
     calls: dict[str, dict[str, Call]] = {"prefix": {}, "suffix": {}}
     with TemporaryDirectory() as folder:
-        bundle = write_bundle(recipe, network, Path(folder))
-        width, height = bundle.input_size
         chance = np.random.default_rng(0)
+        width, height = recipe.input_size
         image = chance.integers(0, 256, (1, height, width, 3), np.uint8)
+        bundle = write_bundle(recipe, network, [*image], Path(folder))
         latents = chance.standard_normal((1, *bundle.payload_format.shape), np.float32)
         for half, module, path, example, kind_of_half in (
             ("prefix", network.prefix, bundle.prefix, image, EdgeHalf),

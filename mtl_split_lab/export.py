@@ -1,6 +1,7 @@
 """Export: a trained network becomes a bundle, its two halves as ONNX files."""
 
 import copy
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,12 +15,13 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle, write_manifest
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, format_entropy_tables, load_bundle, write_manifest
 from mtl_split_core.engine import OnnxRuntime
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image
 from mtl_split_lab.measurement import measure
+from mtl_split_lab.operating_points import calibrate
 from mtl_split_lab.pictures import LabelledPicture
 from mtl_split_lab.quantisation import quantise
 from mtl_split_lab.recipe import Recipe, load_recipe
@@ -33,8 +35,8 @@ LARGEST_DIFFERENCE = 1e-3
 """How far an exported half's outputs may be from torch's, relative to the largest."""
 
 
-CALIBRATION_PICTURES = 64
-"""So many training pictures show the quantisation which numbers there are."""
+CALIBRATION_PICTURES = 256
+"""So many training pictures show which numbers there are."""
 
 
 class _Folded(nn.Module):
@@ -93,34 +95,39 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
     training, it has no bottleneck, or an exported half differs from torch's.
     """
     recipe, network = load_network(run)
-    if recipe.bottleneck_channels is None or recipe.quantisation_step is None:
-        raise InputError(f"{run / RECIPE} has no bottleneck_channels or no quantisation_step, which a bundle needs")
+    if not recipe.operating_points:
+        raise InputError(f"{run / RECIPE} has no operating_points, which a bundle needs")
     sources = {
         portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
     }
+    seen = _seen_pictures(recipe, run, data, processes)
     with TemporaryDirectory() as unchecked:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in write_bundle(recipe, network, Path(unchecked)).folder.iterdir():
+        for file in write_bundle(recipe, network, seen, Path(unchecked)).folder.iterdir():
             shutil.copyfile(file, folder / file.name)
     bundle = load_bundle(folder)
     added: dict[str, Any] = {"measured": _measure(bundle, sources)}
     if int8:
-        calibration = _calibration_pictures(recipe, run, data, processes)
-        quantise(bundle.prefix, calibration)
+        quantise(bundle.prefix, seen[::4])
         bundle = write_manifest(folder, bundle.manifest)
         added = {
             "measured": _measure(bundle, sources),
-            "int8": {"calibration_pictures": len(calibration), "measured_before": added["measured"]},
+            "int8": {"calibration_pictures": len(seen[::4]), "measured_before": added["measured"]},
         }
     return write_manifest(folder, {**bundle.manifest, **added})
 
 
-def _calibration_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> list[Image]:
+def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> list[Image]:
     """Take some of the pictures that a training has seen, from all of its portions, letterboxed to the input."""
     once = (replace(portion, repeat=1) for portion in recipe.training)
     pictures = find_all_pictures(once, data, run, recipe.input_size, processes)
     chosen = pictures[:: max(1, len(pictures) // CALIBRATION_PICTURES)][:CALIBRATION_PICTURES]
-    images = [picture.read() for picture in chosen]
+    images = []
+    for picture in chosen:
+        try:
+            images.append(picture.read())
+        except InputError as error:
+            logging.warning("left out: %s", error)
     return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]
 
 
@@ -131,8 +138,14 @@ def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -
     }
 
 
-def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bundle:
-    """Write the bundle of a network, in inference mode, that was built from a recipe."""
+def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path) -> Bundle:
+    """Write the bundle of a network, in inference mode, that was built from a recipe.
+
+    The operating points are calibrated on pictures of the input's size that were trained on.
+    """
+    with torch.no_grad():
+        all_latents = torch.cat([network.prefix(torch.from_numpy(picture)[None]) for picture in seen])
+    form, medians = calibrate(network.rate, all_latents, recipe.operating_points)
     width, height = recipe.input_size
     images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     answers = _Answers(network.suffix).eval()
@@ -154,7 +167,12 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, folder: Path) -> Bun
             "input": {"width": width, "height": height},
             "split_point": recipe.split_point,
             "bottleneck": {"channels": channels, "height": rows, "width": columns},
-            "operating_points": [{"name": "default", "step": recipe.quantisation_step}],
+            "operating_points": [
+                {"name": point.name, "steps": point.steps.tolist(), "bytes": medians[point.name]}
+                for point in form.operating_points
+            ],
+            "default_operating_point": form.operating_points[form.default].name,
+            "entropy_tables": format_entropy_tables(form.tables),
             "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
             "difference_from_torch": differences,
             "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from annotated_types import Len
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     NonNegativeInt,
     PlainSerializer,
@@ -53,6 +54,12 @@ def _format_tasks(tasks: tuple[LearnedTask, ...]) -> list[dict[str, Any]]:
     return [asdict(task) for task in tasks]
 
 
+def _sort_operating_points(points: dict[str, int]) -> dict[str, int]:
+    if points and ("default" not in points or len(set(points.values())) < len(points)):
+        raise ValueError("operating points need a default, and different numbers of bytes")
+    return dict(sorted(points.items(), key=lambda point: point[1]))
+
+
 Sides = tuple[PositiveInt, PositiveInt]
 """A size: width and height in pixels."""
 
@@ -61,16 +68,17 @@ Sides = tuple[PositiveInt, PositiveInt]
 class Recipe:
     """What is trained, on what and how.
 
-    name: the bundle's name; tasks: what the network answers, as parse_learned_tasks reads it; training, validation: the
-    pictures; testing: those that an export measures the bundle on; backbone, split_point: see mtl_split_net.backbones;
-    input_size: of the network; bottleneck_channels: how many cross the link (None: the features as they are, which
-    cannot be exported); bottleneck_reduction: how much coarser than the features they are; quantisation_step: the
-    latents, of unit variance, are sent as multiples of it (None: not rounded); loss_sum: see
-    mtl_split_net.losses.LossSum; augment: whether training pictures are mirrored, scaled in windows, and lit
-    differently, by chance; batch: pictures per step; epochs: how often all are seen; crop, crop_epochs: for so many
-    epochs only windows of this size are seen, around the objects; patience: after so many epochs without a lower loss
-    on the validation pictures the training ends (None: never); learning_rate: the highest of a one-cycle schedule;
-    weight_decay: AdamW's; seed: of everything drawn by chance.
+    name: the bundle's name; tasks: what the network answers, as parse_learned_tasks reads it; training, validation:
+    the pictures; testing: those that an export measures the bundle on; backbone, split_point: see
+    mtl_split_net.backbones; input_size: of the network; bottleneck_channels: how many cross the link (None: the
+    features as they are, which cannot be exported); bottleneck_reduction: how much coarser than the features they
+    are; operating_points: about how many bytes a picture is to take at each, by name, one of them
+    `default` (none: not compressed, cannot be exported); loss_sum: see mtl_split_net.losses.LossSum; augment:
+    whether training pictures are mirrored, scaled in windows, and lit differently, by chance; batch: pictures per
+    step; epochs: how often all are seen; crop, crop_epochs: for so many epochs only windows of this size are seen,
+    around the objects; patience: after so many epochs without a lower loss on the validation pictures the training
+    ends (None: never); learning_rate: the highest of a one-cycle schedule; weight_decay: AdamW's; seed: of
+    everything drawn by chance.
     """
 
     name: str
@@ -81,9 +89,11 @@ class Recipe:
     backbone: str = "mobilenet_v3_small"
     split_point: str = "features.3"
     input_size: Sides = (512, 288)
-    bottleneck_channels: PositiveInt | None = 12
+    bottleneck_channels: PositiveInt | None = 24
     bottleneck_reduction: PositiveInt = 2
-    quantisation_step: PositiveFloat | None = 0.0625
+    operating_points: Annotated[dict[str, PositiveInt], AfterValidator(_sort_operating_points)] = field(
+        default_factory=lambda: {"coarsest": 300, "coarse": 550, "default": 860, "fine": 2000, "finest": 6000}
+    )
     loss_sum: Literal["plain", "uncertainty"] = "plain"
     augment: bool = True
     batch: PositiveInt = 16

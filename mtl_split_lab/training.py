@@ -35,6 +35,8 @@ RECIPE = "recipe.yaml"
 LATEST = "latest.ckpt"
 BEST = "best.ckpt"
 """The checkpoint of the epoch with the lowest loss on the validation pictures."""
+WINDOW_DENSITY = 1.8
+"""How many times the bits per place of whole pictures the windows around the objects have."""
 BOX_WEIGHT = 10.0
 """Weight of the box loss beside the score loss."""
 
@@ -48,6 +50,7 @@ def build_network(recipe: Recipe, pretrained: Path | None = None) -> MultiTaskNe
         recipe.input_size,
         recipe.bottleneck_channels,
         recipe.bottleneck_reduction,
+        tuple(recipe.operating_points.values()),
     )
 
 
@@ -115,9 +118,24 @@ class Training(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.recipe.learning_rate, steps, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def _share(self, images: Tensor) -> float:
+        """Say how many of a whole picture's bits such pictures may take."""
+        width, height = self.recipe.input_size
+        area = images.shape[1] * images.shape[2] / (width * height)
+        return area * WINDOW_DENSITY if area < 1 else 1.0
+
     def _loss(self, batch: Batch, part: str) -> Tensor:
-        outputs = self.network(batch.images, self.recipe.quantisation_step)
         losses: dict[str, Tensor] = {}
+        charge: Tensor | float = 0.0
+        if count := len(self.recipe.operating_points):
+            pictures = len(batch.images)
+            drawn = torch.randint(count, (pictures,)) if self.training else torch.arange(pictures) % count
+            points = drawn.to(batch.images.device)
+            outputs, bits = self.network.compressed(batch.images, points)
+            charge = self.network.rate.charge(bits, points, self._share(batch.images))
+            self.log(f"{part}/rate", charge, on_step=False, on_epoch=True, batch_size=pictures)
+        else:
+            outputs = self.network(batch.images)
         for task, target in batch.targets.items():
             output = outputs[task]
             if isinstance(output, Candidates) and isinstance(target, Objects):
@@ -128,8 +146,9 @@ class Training(lightning.LightningModule):
         total: Tensor = self.loss_sum(losses)
         log = {f"{part}/{name}": loss for name, loss in losses.items()}
         self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch.images))
+        # Without the charge: prices change from epoch to epoch.
         self.log(f"{part}/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.images))
-        return total
+        return total + charge
 
 
 def train(

@@ -1,9 +1,6 @@
-"""The bottleneck: features squeezed into a few channels on the edge, quantised, and restored on the server."""
+"""The bottleneck: features squeezed into a few channels on the edge and restored on the server."""
 
-import torch
 from torch import Tensor, nn
-
-from mtl_split_core.payload import LARGEST_SYMBOL
 
 
 def convolution(
@@ -17,15 +14,38 @@ def convolution(
     )
 
 
+def separable(width: int) -> nn.Sequential:
+    """A convolution of 5 x 5 places in two steps, each channel alone first."""
+    return nn.Sequential(convolution(width, width, 5, groups=width), convolution(width, width))
+
+
+class Residual(nn.Module):
+    """Adds a separable convolution's output to its input; at first it adds nothing."""
+
+    def __init__(self, width: int) -> None:
+        """Keep maps of `width` channels as wide as they are."""
+        super().__init__()
+        self.branch = separable(width)
+        nn.init.zeros_(self.branch.get_parameter("1.1.weight"))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (N, width, H, W) in and out."""
+        added: Tensor = maps + self.branch(maps)
+        return added
+
+
 class Encoder(nn.Sequential):
-    """Features (N, C, rH, rW) to latents (N, channels, H, W) of about zero mean and unit variance per channel."""
+    """Features (N, C, rH, rW) to latents (N, channels, H, W)."""
 
     def __init__(self, features: int, channels: int, reduction: int) -> None:
         """Squeeze `features` channels into `channels` at a resolution `reduction` times coarser."""
+        width = 4 * features
         super().__init__(
-            convolution(features, 4 * features, max(3, 2 * reduction - 1), stride=reduction),
-            nn.Conv2d(4 * features, channels, 1, bias=False),
-            nn.BatchNorm2d(channels, affine=False),
+            convolution(features, width, max(3, 2 * reduction - 1), stride=reduction),
+            Residual(width),
+            Residual(width),
+            nn.Conv2d(width, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
         )
 
 
@@ -37,14 +57,8 @@ class Decoder(nn.Sequential):
         super().__init__(
             convolution(channels, width, 3),
             convolution(width, width, 3),
+            Residual(width),
+            Residual(width),
             nn.Conv2d(width, reduction**2 * features, 1),
             nn.PixelShuffle(reduction),
         )
-
-
-def quantise(latents: Tensor, step: float) -> Tensor:
-    """Round latents to the multiples of `step` that fit the wire, as the payload does; gradients pass unchanged."""
-    limit = LARGEST_SYMBOL * step
-    clipped = latents.clamp(-limit, limit)
-    rounded = torch.round(clipped / step) * step
-    return clipped + (rounded - clipped).detach()

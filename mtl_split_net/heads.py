@@ -7,14 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mtl_split_net.bottleneck import convolution
+from mtl_split_net.bottleneck import convolution, separable
 
 STRIDES = (8, 16, 32)
 """Input pixels per cell of the three maps that the neck hands to the detection head."""
-
-
-def _separable(width: int) -> nn.Sequential:
-    return nn.Sequential(convolution(width, width, 5, groups=width), convolution(width, width))
 
 
 class Neck(nn.Module):
@@ -28,7 +24,7 @@ class Neck(nn.Module):
         """Merge features of so many `channels`, finest scale first, into maps of `width` channels."""
         super().__init__()
         self.lateral = nn.ModuleList(convolution(scale, width) for scale in channels)
-        self.refine = nn.ModuleList(nn.Sequential(_separable(width), _separable(width)) for _ in STRIDES)
+        self.refine = nn.ModuleList(nn.Sequential(separable(width), separable(width)) for _ in STRIDES)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Merge the scales; see the class for the shapes."""
@@ -62,8 +58,8 @@ class DetectionHead(nn.Module):
     def __init__(self, width: int, labels: int) -> None:
         """Detect `labels` kinds of objects on maps of `width` channels."""
         super().__init__()
-        self.score_tower = nn.ModuleList(nn.Sequential(_separable(width), _separable(width)) for _ in STRIDES)
-        self.box_tower = nn.ModuleList(nn.Sequential(_separable(width), _separable(width)) for _ in STRIDES)
+        self.score_tower = nn.ModuleList(nn.Sequential(separable(width), separable(width)) for _ in STRIDES)
+        self.box_tower = nn.ModuleList(nn.Sequential(separable(width), separable(width)) for _ in STRIDES)
         self.scores = nn.ModuleList(nn.Conv2d(width, labels, 1) for _ in STRIDES)
         self.boxes = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in STRIDES)
         for name, parameter in self.scores.named_parameters():

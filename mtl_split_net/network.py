@@ -11,8 +11,9 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
 from mtl_split_net.backbones import Backbone
-from mtl_split_net.bottleneck import Decoder, Encoder, quantise
+from mtl_split_net.bottleneck import Decoder, Encoder
 from mtl_split_net.heads import STRIDES, Candidates, ClassificationHead, DetectionHead, FlatHead, Neck
+from mtl_split_net.rate import RateModel
 from mtl_split_net.tasks import LearnedTask
 
 Outputs = dict[str, Candidates | Tensor]
@@ -86,13 +87,16 @@ class MultiTaskNetwork(nn.Module):
         input_size: Size,
         channels: int | None,
         reduction: int = 1,
+        sizes: Sequence[int] = (),
         width: int = 96,
     ) -> None:
         """Build the network around a backbone, with random weights elsewhere.
 
         `channels` is the bottleneck's number of channels (None: the features cross as they are), `reduction` how many
-        times coarser than the features its resolution is, `width` the neck's number of channels. Raises InputError for
-        an unknown split point, and for an input size, width and height in pixels, that the strides do not divide.
+        times coarser than the features its resolution is, `sizes` the bytes that a picture is to take at each operating
+        point, the fewest first (none: pictures cannot be sent compressed), `width` the neck's number of channels.
+        Raises InputError for an unknown split point, and for an input size, width and height in pixels, that the
+        strides do not divide.
         """
         super().__init__()
         self.tasks = tuple(tasks)
@@ -113,15 +117,21 @@ class MultiTaskNetwork(nn.Module):
         decoder = nn.Identity() if channels is None else Decoder(channels, features, reduction)
         self.prefix = Prefix(before, encoder)
         self.suffix = Suffix(decoder, groups, neck, heads)
+        latents, rows, columns = self.latent_shape
+        self.rate = RateModel(latents, rows * columns, sizes)
 
-    def forward(self, images: Tensor, step: float | None) -> Outputs:
-        """Pictures, uint8 (N, height, width, 3), through both halves.
-
-        The latents are rounded to multiples of `step`, or cross as they are where it is None.
-        """
-        latents = self.prefix(images)
-        outputs: Outputs = self.suffix(latents if step is None else quantise(latents, step))
+    def forward(self, images: Tensor) -> Outputs:
+        """Pictures, uint8 (N, height, width, 3), through both halves; the latents cross as they are."""
+        outputs: Outputs = self.suffix(self.prefix(images))
         return outputs
+
+    def compressed(self, images: Tensor, points: Tensor) -> tuple[Outputs, Tensor]:
+        """Send each picture at the operating point that `points` (N,) tells by index.
+
+        Returns the outputs, and each picture's bits (N,).
+        """
+        restored, bits = self.rate(self.prefix(images), points)
+        return self.suffix(restored), bits
 
 
 def _scales(shapes: Sequence[Shape], input_size: Size) -> list[int]:

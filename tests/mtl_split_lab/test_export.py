@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A network of few operators is soon exported.
     recipe |= {"backbone": "resnet18", "split_point": "layer2", "bottleneck_reduction": 1}
     recipe |= {"input_size": [128, 64], "training": [{"pictures": PICTURES, "repeat": 3}]}
-    recipe |= {"testing": [{"pictures": PICTURES}]}
+    recipe |= {"testing": [{"pictures": PICTURES}], "operating_points": {"coarse": 100, "default": 300}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     torch.manual_seed(0)
     weights = build_network(load_recipe(folder / "recipe.yaml")).state_dict()
@@ -48,7 +48,7 @@ def int8(run: Path) -> Bundle:
 
 
 def test_both_precisions_are_measured_on_the_same_pictures(int8: Bundle) -> None:
-    assert int8.manifest["int8"]["calibration_pictures"] == 20
+    assert int8.manifest["int8"]["calibration_pictures"] == 5
     before, after = int8.manifest["int8"]["measured_before"], int8.manifest["measured"]
     assert before.keys() == after.keys() == {PICTURES}
     assert before[PICTURES]["pictures"] == after[PICTURES]["pictures"] == 20

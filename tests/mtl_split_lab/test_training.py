@@ -39,6 +39,8 @@ def test_the_shipped_recipe_is_complete() -> None:
             {"validation": [{"pictures": "a.json", "repeat": 0}]},
             "validation.0.repeat: Input should be greater than 0, got 0",
         ),
+        ({"operating_points": {"fine": 2000}}, "operating points need a default"),
+        ({"operating_points": {"default": 800, "fine": 800}}, "different numbers of bytes"),
         ({"tasks": [{"name": "weather"}]}, "tasks need name, kind and labels"),
         ({"tasks": [{"name": "road type", "kind": "classification", "labels": ["a"]}]}, "'road type' is no task name"),
     ],
@@ -65,6 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = write_recipe(
         folder / "recipe.yaml",
         input_size=[256, 160],
+        operating_points={"coarse": 60, "default": 200},
         training=[{"pictures": "sim:1000000:10", "repeat": 2}],
         validation=[{"pictures": "sim:2000000:2"}],
         testing=[{"pictures": "sim:100000:3"}],
@@ -109,7 +112,7 @@ SHAPES = {
     "input_size": [64, 64],
     "split_point": "features.12",
     "bottleneck_channels": None,
-    "quantisation_step": None,
+    "operating_points": {},
     "crop": None,
     "crop_epochs": 0,
 }
@@ -136,7 +139,7 @@ def test_a_bundle_needs_a_bottleneck(tmp_path: Path, capsys: pytest.CaptureFixtu
     main(["train", str(recipe), "--run", str(tmp_path / "run"), "--processes", "1"])
     with pytest.raises(SystemExit, match="1"):
         main(["export", "--run", str(tmp_path / "run"), "--bundle", str(tmp_path / "bundle")])
-    assert "has no bottleneck_channels" in capsys.readouterr().err
+    assert "has no operating_points" in capsys.readouterr().err
 
 
 def test_a_bundle_answers_as_torch_does(run: Path, tmp_path: Path) -> None:
@@ -148,9 +151,10 @@ def test_a_bundle_answers_as_torch_does(run: Path, tmp_path: Path) -> None:
     _, network = load_network(run)
     for picture in read_pictures(run / "sim-1000000-10-256x160" / LABELS)[:3]:
         image = picture.read()
-        results = server.decode(edge.encode(image), (image.shape[1], image.shape[0]))
+        results = server.decode(edge.encode(image).payload, (image.shape[1], image.shape[0]))
         with torch.no_grad():
-            outputs = network(torch.from_numpy(image)[None], bundle.payload_format.operating_points[0].step)
+            latents = bundle.payload_format.unpack(edge.encode(image).payload)
+            outputs = network.suffix(torch.from_numpy(latents)[None])
         weather, detections = results["weather"], results["detection"]
         assert isinstance(weather, Classification) and isinstance(detections, Detections)
         np.testing.assert_allclose(weather.scores, outputs["weather"].softmax(-1)[0], atol=0.02)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,11 +9,12 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.payload import OperatingPoint, PayloadFormat
 from mtl_split_core.scene import Size
 from mtl_split_net.backbones import BACKBONES, Backbone
-from mtl_split_net.bottleneck import quantise
 from mtl_split_net.heads import Candidates, FlatHead
 from mtl_split_net.network import DEVIATION, MEAN, MultiTaskNetwork
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
 from mtl_split_net.vision import models
+
+from ..mtl_split_core.test_entropy import random_tables
 
 TASKS = parse_learned_tasks(
     [
@@ -28,7 +28,7 @@ SIZE = (128, 96)
 @pytest.fixture(scope="module")
 def network() -> MultiTaskNetwork:
     torch.manual_seed(0)
-    return MultiTaskNetwork(Backbone("mobilenet_v3_small"), "features.3", TASKS, SIZE, 6, 2).eval()
+    return MultiTaskNetwork(Backbone("mobilenet_v3_small"), "features.3", TASKS, SIZE, 6, 2, (40, 160)).eval()
 
 
 def pictures(count: int, size: Size = SIZE) -> torch.Tensor:
@@ -102,7 +102,7 @@ def test_the_papers_head_sees_every_feature() -> None:
     assert isinstance(head, FlatHead)
     first = head[1]
     assert isinstance(first, torch.nn.Linear) and first.in_features == 576 * 2 * 2 and first.out_features == 256
-    assert network(pictures(2, (64, 64)), None)["type"].shape == (2, 2)
+    assert network(pictures(2, (64, 64)))["type"].shape == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -119,36 +119,28 @@ def test_a_wrong_task_is_named(entry: dict[str, object], complaint: str) -> None
 
 
 def test_halves_chained_by_a_payload_equal_the_whole(network: MultiTaskNetwork) -> None:
-    step = 0.25
-    form = PayloadFormat(network.latent_shape, (OperatingPoint("default", step),))
+    """Training rounds as the wire does."""
+    steps = torch.exp(-network.rate.log_gains.detach()).numpy()
+    points = tuple(OperatingPoint(str(index), step) for index, step in enumerate(steps))
+    form = PayloadFormat(network.latent_shape, points, 0, random_tables(1, 6))
     images = pictures(1)
     with torch.no_grad():
-        whole = network(images, step)
-        received = form.unpack(form.pack(network.prefix(images)[0].numpy(), 0))
-        split = network.suffix(torch.from_numpy(received)[None])
-    assert torch.equal(split["weather"], whole["weather"])
-    assert torch.equal(split["detection"].boxes, whole["detection"].boxes)
-
-
-@pytest.mark.parametrize("step", [0.0625, 1.0])
-def test_training_rounds_as_the_wire_does(step: float) -> None:
-    latents = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(2)) * 40
-    form = PayloadFormat((6, 4, 5), (OperatingPoint("default", step),))
-    np.testing.assert_allclose(quantise(latents, step), form.unpack(form.pack(latents.numpy(), 0)), atol=1e-5)
-
-
-def test_gradients_pass_through_the_rounding() -> None:
-    latents = torch.tensor([0.3, -0.7, 500.0], requires_grad=True)
-    quantise(latents, 0.5).sum().backward()
-    assert latents.grad is not None and latents.grad.tolist() == [1.0, 1.0, 0.0]
+        for index in range(2):
+            whole, _ = network.compressed(images, torch.tensor([index]))
+            received = form.unpack(form.pack(network.prefix(images)[0].numpy(), index))
+            split = network.suffix(torch.from_numpy(received)[None])
+            torch.testing.assert_close(split["weather"], whole["weather"])
+            one, other = split["detection"], whole["detection"]
+            assert isinstance(one, Candidates) and isinstance(other, Candidates)
+            torch.testing.assert_close(one.boxes, other.boxes)
 
 
 def test_batched_equals_single(network: MultiTaskNetwork) -> None:
     images = pictures(3)
     with torch.no_grad():
-        batched = network(images, 0.25)
+        batched = network(images)
         for index in range(3):
-            single = network(images[index : index + 1], 0.25)
+            single = network(images[index : index + 1])
             torch.testing.assert_close(batched["weather"][index], single["weather"][0], rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(
                 batched["detection"].boxes[index], single["detection"].boxes[0], rtol=1e-3, atol=1e-2
@@ -157,7 +149,7 @@ def test_batched_equals_single(network: MultiTaskNetwork) -> None:
 
 def test_every_cell_proposes_a_box(network: MultiTaskNetwork) -> None:
     with torch.no_grad():
-        candidates = network(pictures(2), 0.25)["detection"]
+        candidates = network(pictures(2))["detection"]
     assert isinstance(candidates, Candidates)
     points = sum((SIZE[0] // stride) * (SIZE[1] // stride) for stride in (8, 16, 32))
     assert candidates.boxes.shape == (2, points, 4)
