@@ -1,4 +1,4 @@
-"""The `mtl-split` command: train, export."""
+"""The `mtl-split` command: train, export, compare."""
 
 import argparse
 import json
@@ -10,12 +10,15 @@ from pathlib import Path
 from mtl_split_core.errors import InputError
 
 EXPERIMENTS = ("street", "shapes-8", "shapes-71")
+PICTURES = ("sim:100000:200", "carla_towns/val.json", "road_mix/val.json")
 RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one of the subcommands; `mtl-split --help` lists them."""
-    parser = argparse.ArgumentParser(prog="mtl-split", description="Split multi-task perception: train and export.")
+    parser = argparse.ArgumentParser(
+        prog="mtl-split", description="Split multi-task perception: train, export, compare."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("train", help="train a recipe's network, or go on with an interrupted training")
@@ -82,6 +85,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="trainings that run at once")
     command.set_defaults(function=_compare)
 
+    command = commands.add_parser(
+        "rate-accuracy", help="compare what each byte on the link buys, by every way to send it"
+    )
+    command.add_argument(
+        "--bundle", type=Path, default=Path("models/street"), help="folder of the bundle (default: %(default)s)"
+    )
+    command.add_argument(
+        "--pictures", nargs="+", default=PICTURES, metavar="SOURCE",
+        help=f"as a recipe names them, never trained on (default: {' '.join(PICTURES)})",
+    )  # fmt: skip
+    command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
+    command.add_argument(
+        "--run", type=Path, default=Path("runs/rate-accuracy"), help="folder of drawn pictures (default: %(default)s)"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("docs/results"), help="folder of page and plot (default: %(default)s)"
+    )
+    command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="processes that run at once")
+    command.set_defaults(function=_compare_rates)
+
     options = parser.parse_args(arguments)
     try:
         options.function(options)
@@ -140,6 +163,14 @@ def _compare(options: argparse.Namespace) -> None:
     if options.epochs:
         experiments = [replace(e, recipe=replace(e.recipe, epochs=options.epochs)) for e in experiments]
     compare(experiments, options.backbones, options.seeds, options.run, options.out, options.processes)
+
+
+def _compare_rates(options: argparse.Namespace) -> None:
+    from mtl_split_core.bundle import load_bundle
+    from mtl_split_lab.rate_accuracy_page import compare_rates
+
+    bundle = load_bundle(options.bundle)
+    compare_rates(bundle, options.pictures, options.data, options.run, options.out, options.processes)
 
 
 if __name__ == "__main__":

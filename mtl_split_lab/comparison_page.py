@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
+from mtl_split_lab.markdown import table
 
 PAGE = "mtl_vs_stl.md"
 PLOT = "mtl_vs_stl.png"
@@ -202,15 +203,15 @@ def _render(groups: Sequence[Group]) -> str:
         )
     return _PAGE.format(
         plot=PLOT,
-        scores=_table(
+        scores=table(
             "backbone|data|noise|task|seeds|single-task|multi-task|difference|within one standard deviation or better",
             scores,
         ),
-        parameters=_table(
+        parameters=table(
             "backbone|data|single-task backbones|multi-task backbone|single-task, all|multi-task, all|saved",
             list(dict.fromkeys(parameters)),
         ),
-        trainings=_table(
+        trainings=table(
             "backbone|data|noise|input|training / validation / test|epochs|batch|learning rate|trainings|minutes",
             trainings,
         ),
@@ -258,12 +259,6 @@ of both sides' variances, below the single-task mean.
   networks' input count neither as found nor as missed.
 - Minutes are summed over the trainings, several of which ran at once, on: {machines}.
 """
-
-
-def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
-    names = head.split("|")
-    lines = [" | ".join(cells) for cells in (names, ["---"] * len(names), *rows)]
-    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _millions(count: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mtl_split_core.payload import Shape
@@ -33,12 +34,19 @@ def list_split_points(backbone: str, input_size: Size) -> Iterator[SplitPoint]:
     features = torch.zeros(1, 3, input_size[1], input_size[0])
     parameters = multiply_adds = 0
     for name, stage in zip(network.split_points, network.stages, strict=True):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            features = stage(features)
         parameters += sum(parameter.numel() for parameter in stage.parameters())
-        multiply_adds += counter.get_total_flops() // 2
+        multiply_adds += count_multiply_adds(stage, features)
+        with torch.no_grad():
+            features = stage(features)
         channels, height, width = features.shape[1:]
         yield SplitPoint(name, (channels, height, width), parameters, multiply_adds)
+
+
+def count_multiply_adds(module: nn.Module, example: Tensor) -> int:
+    """Count the multiplications with weights, each with its addition, that a module needs for an example."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(example)
+    return int(counter.get_total_flops()) // 2
 
 
 def format_split_points(backbone: str, input_size: Size) -> str:

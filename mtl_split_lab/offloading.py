@@ -1,0 +1,169 @@
+"""The rivals: what else a vehicle could send, and what the same network's second half then makes of it."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from backports import zstd
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.halves import EdgeHalf
+from mtl_split_core.scene import Floats, Image, Size
+
+ZSTD_LEVEL = 19
+
+
+class Link:
+    """Something that carries pictures: so many bytes go over it, and such latents come out of it.
+
+    family: what the points of one curve have in common; setting: what tells them apart.
+    """
+
+    family: str
+    setting: str
+
+    @abstractmethod
+    def carry(self, edge: EdgeHalf, image: Image) -> tuple[int, Floats]:
+        """Return the bytes and the latents, float32, that the server's half goes on with."""
+
+
+class Split(Link):
+    """Our own payloads, at one operating point."""
+
+    family = "split"
+
+    def __init__(self, bundle: Bundle, point: int) -> None:
+        """Encode at the operating point with this index."""
+        self.setting = bundle.payload_format.operating_points[point].name
+        self._point = point
+
+    def carry(self, edge: EdgeHalf, image: Image) -> tuple[int, Floats]:
+        """Encode and decode."""
+        payload = edge.encode(image, self._point).payload
+        return len(payload), edge.bundle.payload_format.unpack(payload)
+
+
+class NaiveSplit(Link):
+    """The same latents, as they are or rounded to a number format."""
+
+    family = "naive split"
+
+    def __init__(self, setting: str, rounded: Callable[[Floats], tuple[bytes, Floats]]) -> None:
+        """Send what `rounded` makes of latents: the bytes, and the latents that can be restored from them."""
+        self.setting = setting
+        self._rounded = rounded
+
+    def carry(self, edge: EdgeHalf, image: Image) -> tuple[int, Floats]:
+        """Send the latents."""
+        sent, latents = self._rounded(edge.latents(image))
+        return len(sent), latents
+
+
+class Offloading(Link):
+    """The picture itself, compressed with loss; the whole network runs on the server."""
+
+    def __init__(
+        self, codec: str, setting: str, compressed: Callable[[Image], tuple[int, Image]], size: Size | None
+    ) -> None:
+        """Send pictures as they are, or first scaled to a network's input `size`."""
+        self.family = codec if size is None else f"{codec}, scaled to {size[0]}x{size[1]}"
+        self.setting = setting
+        self._compressed = compressed
+        self._size = size
+
+    def carry(self, edge: EdgeHalf, image: Image) -> tuple[int, Floats]:
+        """Compress the picture, and run the prefix on what is left of it."""
+        if self._size is not None:
+            image = Letterbox((image.shape[1], image.shape[0]), self._size).apply(image)
+        size, received = self._compressed(image)
+        return size, edge.latents(received)
+
+
+def links(bundle: Bundle) -> list[Link]:
+    """Every way to send a picture that is compared, in families from few to many bytes."""
+    found: list[Link] = [Split(bundle, point) for point in range(len(bundle.payload_format.operating_points))]
+    found += [
+        NaiveSplit("8 bits, zstd", lambda latents: _as_bytes(latents, zip_them=True)),
+        NaiveSplit("8 bits", lambda latents: _as_bytes(latents, zip_them=False)),
+        NaiveSplit(
+            "float16",
+            lambda latents: (latents.astype(np.float16).tobytes(), latents.astype(np.float16).astype(np.float32)),
+        ),
+        NaiveSplit("float32", lambda latents: (latents.tobytes(), latents)),
+    ]
+    for size, jpegs, webps, crfs in (
+        (None, (2, 5, 10, 20, 35, 60, 90), (1, 5, 20, 50, 90), (48, 43, 38, 32, 24)),
+        (bundle.input_size, (2, 5, 10, 20, 35, 60, 90), (1, 5, 20, 50, 90), (46, 41, 36, 30, 22)),
+    ):
+        for quality in jpegs:
+            found.append(
+                Offloading("JPEG", f"quality {quality}", _still(".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), size)
+            )
+        for quality in webps:
+            found.append(
+                Offloading("WebP", f"quality {quality}", _still(".webp", cv2.IMWRITE_WEBP_QUALITY, quality), size)
+            )
+        for crf in crfs:
+            found.append(Offloading("H.264 intra", f"crf {crf}", H264(crf), size))
+    return found
+
+
+def _as_bytes(latents: Floats, zip_them: bool) -> tuple[bytes, Floats]:
+    """Round each channel to 256 levels between its smallest and largest value, which are sent as well."""
+    low = latents.min(axis=(1, 2), keepdims=True)
+    step = np.maximum(latents.max(axis=(1, 2), keepdims=True) - low, 1e-6) / 255
+    levels = np.rint((latents - low) / step).astype(np.uint8)
+    body = zstd.compress(levels.tobytes(), ZSTD_LEVEL) if zip_them else levels.tobytes()
+    return body + low.tobytes() + step.tobytes(), (levels * step + low).astype(np.float32)
+
+
+def _still(suffix: str, flag: int, quality: int) -> Callable[[Image], tuple[int, Image]]:
+    def compressed(image: Image) -> tuple[int, Image]:
+        _, data = cv2.imencode(suffix, image, [flag, quality])
+        return len(data), np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+    return compressed
+
+
+class H264:
+    """Pictures as key frames of one H.264 stream; what is sent once per stream is not counted."""
+
+    def __init__(self, crf: int) -> None:
+        """Encode with x264 at a constant rate factor, 0 to 51; higher is coarser."""
+        self._crf = crf
+        self._encoder: av.VideoCodecContext | None = None
+        self._count = 0
+
+    def __call__(self, image: Image) -> tuple[int, Image]:
+        """Encode and decode one picture."""
+        image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # the colours are at half the resolution
+        if self._encoder is None or (self._encoder.width, self._encoder.height) != image.shape[1::-1]:
+            self._encoder = self._open(image.shape[1], image.shape[0])
+            # The first packet also tells all about the encoder.
+            self._encode(image)
+        packet = self._encode(image)
+        decoder = av.CodecContext.create("h264", "r")
+        decoder.extradata = self._encoder.extradata
+        frames = [*decoder.decode(packet), *decoder.decode(None)]  # type: ignore[attr-defined]
+        return packet.size, np.asarray(frames[0].to_ndarray(format="bgr24"), np.uint8)
+
+    def _open(self, width: int, height: int) -> "av.VideoCodecContext":
+        encoder: av.VideoCodecContext = av.CodecContext.create("libx264", "w")  # type: ignore[assignment]
+        encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+        encoder.time_base = Fraction(1, 30)
+        encoder.gop_size, encoder.thread_count = 1, 1
+        encoder.flags |= av.codec.context.Flags.global_header
+        encoder.options = {"crf": str(self._crf), "preset": "medium", "tune": "zerolatency"}
+        return encoder
+
+    def _encode(self, image: Image) -> "av.Packet":
+        assert self._encoder is not None
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24").reformat(format="yuv420p")
+        frame.pts = self._count
+        self._count += 1
+        (packet,) = self._encoder.encode(frame)
+        return packet
