@@ -188,7 +188,7 @@ def walk_grids(
     next is asked for, its own symbols have to be in their places.
     """
     _, height, width = shape
-    magnitudes = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN, shape[0]), np.int64)
+    magnitudes = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN, shape[0]), np.int32)
     flat = magnitudes.reshape(-1, shape[0])
     for index, grid in enumerate(grids):
         yield index, grid, flat[grid.neighbours].sum(axis=0)
