@@ -138,3 +138,35 @@ def test_every_operating_point_answers(edge: EdgeHalf, server: ServerHalf) -> No
     for point in range(len(names)):
         results = server.decode(edge.encode(picture((640, 360)), point).payload, (640, 360))
         assert set(results) == {task.name for task in server.bundle.tasks}
+
+
+def hostile_pictures() -> dict[str, Image]:
+    """Pictures that are as full of detail as can be."""
+    chance = np.random.default_rng(3)
+    size = (720, 1280)
+    rows, columns = np.indices(size)
+    checks = {f"checks of {side}": (rows // side + columns // side) % 2 * 255 for side in (1, 3, 5, 8, 20)}
+    grey = {
+        **checks,
+        "noise": chance.integers(0, 256, size),
+        "binary noise": chance.integers(0, 2, size) * 255,
+        "coarse noise": np.kron(chance.integers(0, 256, (144, 256)), np.ones((5, 5))),
+        "a zone plate": 127.5 + 127.5 * np.sin((rows**2 + columns**2) / 700),
+    }
+    pictures = {name: np.repeat(plane[..., None], 3, axis=2).astype(np.uint8) for name, plane in grey.items()}
+    colours = np.kron(chance.integers(0, 256, (90, 160, 3)), np.ones((8, 8, 1)))
+    return pictures | {"coloured noise": colours.astype(np.uint8)}
+
+
+@pytest.mark.parametrize("cap", [400, 1200])
+def test_no_picture_exceeds_the_cap(edge: EdgeHalf, server: ServerHalf, cap: int) -> None:
+    sent = 0
+    for name, image in hostile_pictures().items():
+        try:
+            payload = edge.encode(image, most_bytes=cap).payload
+        except TooLargeError:
+            continue
+        assert len(payload) <= cap, name
+        server.decode(payload, (1280, 720))
+        sent += 1
+    assert sent >= 2
