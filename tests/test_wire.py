@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from mtl_split_core.bundle import load_bundle
+from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition
 from mtl_split_ros.share import bundle_folder
 
 from .conftest import Start
-from .wire import SERVER, VEHICLE, Capture, cable
+from .wire import Capture, link_or_skip
 
 FRAMES = 150
 
@@ -17,7 +18,8 @@ FRAMES = 150
 @pytest.mark.timeout(180)
 def test_every_frame_is_one_packet(start: Start, tmp_path: Path) -> None:
     fingerprint = load_bundle(bundle_folder("street")).fingerprint
-    with cable() as ends:
+    with link_or_skip(Condition(rate=1000)) as link:
+        ends = link.within
         capture = Capture(ends[SERVER], tmp_path / "packets", fingerprint)
         server = start("server", within=ends[SERVER])
         edge = start("edge", within=ends[VEHICLE])

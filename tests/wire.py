@@ -1,8 +1,6 @@
-"""A vehicle and a server as two network namespaces joined by a cable, and what passes on it."""
+"""A link between a vehicle and a server, and what passes on it."""
 
 import json
-import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -13,47 +11,17 @@ from pathlib import Path
 
 import pytest
 
-VEHICLE, SERVER = "vehicle", "server"
+from mtl_split_lab.bench.namespaces import DEVICE, Condition, Link, NoLinkError, lay_link
 
 
 @contextmanager
-def cable() -> Iterator[dict[str, list[str]]]:
-    """Lay it; yields the commands that run another command at either end. Skips the test without the privilege."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("network namespaces need root and iproute2")
-    names = {end: f"mtl-{end}-{os.getpid()}" for end in (VEHICLE, SERVER)}
+def link_or_skip(condition: Condition) -> Iterator[Link]:
+    """Lay a link; skips the test without the privilege."""
     try:
-        for end, name in names.items():
-            made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
-            if made.returncode:
-                pytest.skip(f"no network namespace for the {end}: {made.stderr.strip()}")
-        ip(
-            "link",
-            "add",
-            "name",
-            "cable",
-            "netns",
-            names[VEHICLE],
-            "type",
-            "veth",
-            "peer",
-            "cable",
-            "netns",
-            names[SERVER],
-        )
-        for number, name in enumerate(names.values(), 1):
-            ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev", "cable")
-            for device in ("lo", "cable"):
-                ip("-n", name, "link", "set", device, "up")
-            ip("-n", name, "route", "add", "224.0.0.0/4", "dev", "cable")
-        yield {end: ["ip", "netns", "exec", name] for end, name in names.items()}
-    finally:
-        for name in names.values():
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
+        with lay_link(condition) as link:
+            yield link
+    except NoLinkError as error:
+        pytest.skip(str(error))
 
 
 class Capture:
@@ -62,7 +30,7 @@ class Capture:
     def __init__(self, within: list[str], log: Path, fingerprint: str) -> None:
         """Begin, looking for bottlenecks of a bundle."""
         self._log = log
-        command = [*within, sys.executable, __file__, str(log), fingerprint]
+        command = [*within, sys.executable, "-m", "tests.wire", str(log), fingerprint]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None and self._process.stdout.readline() == b"listening\n"
 
@@ -76,7 +44,7 @@ class Capture:
 def listen(log: Path, fingerprint: bytes) -> None:
     """Write down what arrives until killed."""
     packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
-    packets.bind(("cable", 0x0800))
+    packets.bind((DEVICE, 0x0800))
     packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
     print("listening", flush=True)
     with log.open("w") as out:

@@ -1,0 +1,123 @@
+"""A vehicle and a server on one machine: two network namespaces whose only way to each other is a relay's link."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mtl_split_lab.bench.relay import Counts
+
+VEHICLE, SERVER, BETWEEN = "vehicle", "server", "between"
+
+DEVICE = "cable"
+"""The name of the network device at either end."""
+
+SHARED_MEMORY = Path("/dev/shm")
+
+REASSEMBLY_SECONDS = 3
+"""After which a datagram is given up that misses a part; ROS 2's advice for networks that lose packets."""
+
+
+class NoLinkError(Exception):
+    """This machine or this user cannot have network namespaces; the message says why."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a link is like: Mbit/s each way, and the part of the Ethernet frames that get lost, 0 to 1."""
+
+    rate: float
+    loss: float = 0.0
+
+
+class Link:
+    """A link that carries frames.
+
+    within: by the name of an end, what goes before a command that is to run there.
+    """
+
+    def __init__(self, within: dict[str, list[str]], relay: "subprocess.Popen[str]", loss: float) -> None:
+        """Hold a relay that runs."""
+        self.within = within
+        self._relay = relay
+        self._loss = loss
+
+    def cut(self) -> dict[str, Counts]:
+        """End the relay; returns what it counted of what the vehicle and what the server sent.
+
+        Raises RuntimeError where it did not work as it should.
+        """
+        counts, _ = self._relay.communicate()
+        if self._relay.returncode:
+            raise RuntimeError(f"the relay ended with exit code {self._relay.returncode}")
+        up, down = (Counts(**direction) for direction in json.loads(counts))
+        # So that a figure of a lossy link is never one of a link that lost nothing.
+        if (up.lost + down.lost > 0) != (self._loss > 0):
+            raise RuntimeError(f"with a loss of {self._loss:.0%} the relay lost {up.lost} and {down.lost} frames")
+        return {VEHICLE: up, SERVER: down}
+
+
+@contextmanager
+def lay_link(condition: Condition, seed: int = 0) -> Iterator[Link]:
+    """Lay a link; it is gone, with both ends, when the context ends.
+
+    The ends share neither network nor shared memory, so what is found or carried passes the relay. Raises NoLinkError
+    without the privilege.
+    """
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        raise NoLinkError("network namespaces need root and iproute2")
+    names = {end: f"mtl-{end}-{os.getpid()}" for end in (VEHICLE, BETWEEN, SERVER)}
+    with contextlib.ExitStack() as stack:
+        for name in names.values():
+            _add_namespace(name)
+            stack.callback(subprocess.run, ["ip", "netns", "delete", name], capture_output=True, check=False)
+        within = {}
+        for number, end in enumerate((VEHICLE, SERVER), 1):
+            name = names[end]
+            _ip(
+                *("link", "add", "name", DEVICE, "netns", name),
+                *("type", "veth", "peer", end, "netns", names[BETWEEN]),
+            )
+            _ip("-n", names[BETWEEN], "link", "set", end, "up")
+            _ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev", DEVICE)
+            for device in ("lo", DEVICE):
+                _ip("-n", name, "link", "set", device, "up")
+            _ip("-n", name, "route", "add", "224.0.0.0/4", "dev", DEVICE)
+            _ip("netns", "exec", name, "sh", "-c", f"echo {REASSEMBLY_SECONDS} > /proc/sys/net/ipv4/ipfrag_time")
+            memory = stack.enter_context(TemporaryDirectory(prefix=f"{name}-", dir=SHARED_MEMORY))
+            mount = f'mount --bind "$0" {SHARED_MEMORY} && exec "$@"'
+            within[end] = ["ip", "netns", "exec", name, "sh", "-c", mount, memory]
+        yield Link(within, stack.enter_context(_relay(names[BETWEEN], condition, seed)), condition.loss)
+
+
+def _add_namespace(name: str) -> None:
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise NoLinkError(f"no network namespace {name}: {made.stderr.strip()}")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+@contextmanager
+def _relay(namespace: str, condition: Condition, seed: int) -> "Iterator[subprocess.Popen[str]]":
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "mtl_split_lab.bench.relay"]
+    options = {"rate": condition.rate, "loss": condition.loss, "seed": seed}
+    command += ["--devices", VEHICLE, SERVER, *(f"--{name}={value}" for name, value in options.items())]
+    relay = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert relay.stdout is not None
+        if relay.stdout.readline() != "relaying\n":
+            raise RuntimeError(f"the relay ended with exit code {relay.wait()}")
+        yield relay
+    finally:
+        relay.kill()
+        relay.wait()

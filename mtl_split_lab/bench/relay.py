@@ -1,0 +1,139 @@
+"""A relay in the path between two network devices: it limits the rate both ways and loses frames at random.
+
+It needs no support in the kernel but raw sockets, and every frame that enters it is counted:
+`ip netns exec NAMESPACE python -m mtl_split_lab.bench.relay --devices A B --rate 1 --loss 0.05`.
+"""
+
+import argparse
+import json
+import random
+import select
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+QUEUE_SECONDS = 0.25
+QUEUE_BYTES = 64_000
+"""What waits for a slow link is bounded, as in a modem: by the larger of the two; what comes then is dropped."""
+
+LONGEST_FRAME = 1 << 17
+
+# Of Linux's <linux/if_packet.h> and <linux/if_ether.h>; Python's socket module does not name them.
+SOL_PACKET = 263
+PACKET_VNET_HDR = 15
+VNET_HEADER_BYTES = 10
+ETH_P_ALL = 3
+
+
+@dataclass
+class Counts:
+    """Ethernet frames of one direction: those that entered, and what became of them."""
+
+    entered: int = 0
+    forwarded: int = 0
+    forwarded_bytes: int = 0
+    lost: int = 0
+    overflowed: int = 0
+
+
+class Direction:
+    """One direction of a link: a drop-tail queue, a wire of a certain rate, and a loss at its end."""
+
+    def __init__(self, rate: float, loss: float, chance: random.Random) -> None:
+        """Carry `rate` Mbit/s of Ethernet frames, and lose each with a probability of `loss`, 0 to 1."""
+        self._bytes_per_second = rate * 1e6 / 8
+        self._loss = loss
+        self._chance = chance
+        self._most_waiting = max(QUEUE_SECONDS, QUEUE_BYTES / self._bytes_per_second)
+        self._idle_at = 0.0
+        self._on_the_way: deque[tuple[float, int, bytes]] = deque()
+        self.counts = Counts()
+
+    def enter(self, now: float, frame: bytes, size: int) -> None:
+        """Take a frame of `size` bytes at the time `now`, seconds, which never goes back."""
+        self.counts.entered += 1
+        begin = max(now, self._idle_at)
+        if begin - now > self._most_waiting:
+            self.counts.overflowed += 1
+            return
+        # A frame that gets lost on the way has taken its time on the wire all the same.
+        self._idle_at = begin + size / self._bytes_per_second
+        if self._chance.random() < self._loss:
+            self.counts.lost += 1
+            return
+        self._on_the_way.append((self._idle_at, size, frame))
+
+    @property
+    def next_exit(self) -> float:
+        """When the next frame comes out; infinity if none is on its way."""
+        return self._on_the_way[0][0] if self._on_the_way else float("inf")
+
+    def leave(self, now: float) -> Iterator[bytes]:
+        """Yield the frames that have come out by the time `now`, in the order in which they entered."""
+        while self.next_exit <= now:
+            _, size, frame = self._on_the_way.popleft()
+            self.counts.forwarded += 1
+            self.counts.forwarded_bytes += size
+            yield frame
+
+
+def relay(devices: tuple[str, str], rate: float, loss: float, seed: int) -> tuple[Counts, Counts]:
+    """Join two devices until standard input is closed; returns the counts of what entered at the first and the second.
+
+    rate: Mbit/s each way; loss: 0 to 1. Says so in a line as soon as it relays.
+    """
+    sockets = [_open(device) for device in devices]
+    directions = [Direction(rate, loss, random.Random(f"{seed} {device}")) for device in devices]
+    print("relaying", flush=True)
+    while True:
+        due = min(direction.next_exit for direction in directions)
+        timeout = None if due == float("inf") else max(0.0, due - time.monotonic())
+        readable, _, _ = select.select([*sockets, sys.stdin], [], [], timeout)
+        for source, direction in zip(sockets, directions, strict=True):
+            if source in readable:
+                for frame in _receive(source):
+                    direction.enter(time.monotonic(), frame, len(frame) - VNET_HEADER_BYTES)
+        for target, direction in zip(reversed(sockets), directions, strict=True):
+            for frame in direction.leave(time.monotonic()):
+                target.send(frame)
+        if sys.stdin in readable:
+            return directions[0].counts, directions[1].counts
+
+
+def _open(device: str) -> socket.socket:
+    packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    # The kernel leaves checksums of virtual devices to whoever reads a frame: what it says of that travels along.
+    packets.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+    packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+    packets.bind((device, ETH_P_ALL))
+    packets.setblocking(False)
+    return packets
+
+
+def _receive(packets: socket.socket) -> Iterator[bytes]:
+    while True:
+        try:
+            frame, (_, _, kind, *_) = packets.recvfrom(LONGEST_FRAME)
+        except BlockingIOError:
+            return
+        if kind != socket.PACKET_OUTGOING:
+            yield frame
+
+
+def main() -> None:
+    """Relay, and print the counts as JSON at the end."""
+    parser = argparse.ArgumentParser(prog="relay", description=__doc__)
+    parser.add_argument("--devices", nargs=2, required=True, help="names of the devices to join")
+    parser.add_argument("--rate", type=float, required=True, help="Mbit/s each way")
+    parser.add_argument("--loss", type=float, default=0.0, help="part of the frames that get lost, 0 to 1")
+    parser.add_argument("--seed", type=int, default=0, help="of the losses")
+    options = parser.parse_args()
+    counts = relay(tuple(options.devices), options.rate, options.loss, options.seed)
+    print(json.dumps([asdict(direction) for direction in counts]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
