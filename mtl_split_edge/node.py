@@ -99,7 +99,7 @@ class EdgeNode(ManagedNode):
 
         self._sequence = 0
         self._subscription = subscribe(self, self._kind, self._topic, receive, NEWEST, stream.warn)
-        self._mailbox = Mailbox(self._process, Stream.refuse)
+        self._mailbox = Mailbox([self._process], Stream.refuse)
         self.end_with(self._mailbox.ended)
         self.streams = [stream]
 

@@ -1,7 +1,7 @@
 """What edge and server have in common as nodes: lifecycle, autostart, parameters, diagnostics, an end on a fault."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
@@ -68,9 +68,10 @@ class ManagedNode(LifecycleNode):
         if self.get_parameter("autostart").value and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
-    def end_with(self, worker: Future[None]) -> None:
+    def end_with(self, workers: Iterable[Future[None]]) -> None:
         """End the process if a worker thread ends with an exception."""
-        worker.add_done_callback(lambda worker: self._fail(worker.exception()))
+        for worker in workers:
+            worker.add_done_callback(lambda worker: self._fail(worker.exception()))
 
     def _fail(self, error: BaseException | None) -> None:
         if error and not self.ended.done():

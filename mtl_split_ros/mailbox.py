@@ -1,7 +1,7 @@
-"""The mailbox between the callbacks and the one worker thread: the newest item of every sender, never a queue."""
+"""The mailbox between the callbacks and the worker threads: the newest item of every sender, never a queue."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -12,25 +12,28 @@ Item = TypeVar("Item")
 
 
 class Mailbox(Generic[Sender, Item]):
-    """Calls `work(sender, item)` in a thread of its own, for the senders in turn and for each with its newest item.
+    """Calls `work(sender, item)` in threads of its own, for the senders in turn and for each with its newest item.
 
-    An InputError of `work` goes to `refuse(sender, error)` and the thread goes on; any other exception ends the thread
-    and is in `ended`.
+    A sender's next item waits until its last one is done, so that the answers to one sender keep their order. An
+    InputError of `work` goes to `refuse(sender, error)` and the thread goes on; any other exception ends the thread and
+    is in `ended`, which has a future for each thread.
     """
 
-    def __init__(self, work: Callable[[Sender, Item], None], refuse: Callable[[Sender, InputError], None]) -> None:
-        """Start the worker thread."""
-        self._work = work
+    def __init__(
+        self, works: Sequence[Callable[[Sender, Item], None]], refuse: Callable[[Sender, InputError], None]
+    ) -> None:
+        """Start a worker thread for each of `works`."""
         self._refuse = refuse
         # A dictionary keeps the order in which senders began to wait, so each of them gets its turn.
         self._waiting: dict[Sender, Item] = {}
+        self._at_work: set[Sender] = set()
         self._changed = threading.Condition()
         self._closed = False
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="worker")
-        self.ended: Future[None] = self._pool.submit(self._run)
+        self._pool = ThreadPoolExecutor(len(works), thread_name_prefix="worker")
+        self.ended: list[Future[None]] = [self._pool.submit(self._run, work) for work in works]
 
     def put(self, sender: Sender, item: Item) -> bool:
-        """Leave an item for the worker; returns True if it replaced a waiting one, which is dropped."""
+        """Leave an item for the workers; returns True if it replaced a waiting one, which is dropped."""
         with self._changed:
             replaced = sender in self._waiting
             self._waiting[sender] = item
@@ -38,21 +41,28 @@ class Mailbox(Generic[Sender, Item]):
             return replaced
 
     def close(self) -> None:
-        """Let the worker finish the item it is at, forget those waiting, and end the thread."""
+        """Let the workers finish the items they are at, forget those waiting, and end the threads."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._pool.shutdown()
 
-    def _run(self) -> None:
+    def _run(self, work: Callable[[Sender, Item], None]) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
+                self._changed.wait_for(lambda: self._closed or self._next())
                 if self._closed:
                     return
-                sender = next(iter(self._waiting))
+                [sender] = self._next()
                 item = self._waiting.pop(sender)
+                self._at_work.add(sender)
             try:
-                self._work(sender, item)
+                work(sender, item)
             except InputError as error:
                 self._refuse(sender, error)
+            with self._changed:
+                self._at_work.remove(sender)
+
+    def _next(self) -> list[Sender]:
+        """The sender whose turn it is, if there is one."""
+        return [sender for sender in self._waiting if sender not in self._at_work][:1]

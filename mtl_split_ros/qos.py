@@ -29,6 +29,9 @@ from mtl_split_core.errors import InputError
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Images and bottlenecks: only the newest counts, and a lost one is not worth waiting for."""
 
+RECORDED = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Images and bottlenecks where, unlike in the nodes, each of them is wanted and not only the newest."""
+
 RESULT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Results and ground truth."""
 
@@ -39,11 +42,18 @@ Warn = Callable[[str], object]
 
 
 def subscribe(
-    node: Node, kind: type[Any], topic: str, callback: Callable[..., None], profile: QoSProfile, warn: Warn
+    node: Node,
+    kind: type[Any],
+    topic: str,
+    callback: Callable[..., None],
+    profile: QoSProfile,
+    warn: Warn,
+    raw: bool = False,
 ) -> Subscription[Any]:
     """Subscribe to a topic; `warn` is called with a sentence whenever a publisher's profile does not match.
 
-    Raises InputError for a user's override that cannot be.
+    raw: the callback gets each message as the bytes that were sent. Raises InputError for a user's override that cannot
+    be.
     """
     own = copy(profile)  # rclpy writes the user's overrides into the profile it is given
 
@@ -59,13 +69,16 @@ def subscribe(
             own,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=_later(node, tell)),
             qos_overriding_options=_overridable(),
+            raw=raw,
         )
 
 
-def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile) -> Publisher[Any]:
+def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile, watch: bool = True) -> Publisher[Any]:
     """Create a publisher; a subscription whose profile does not match is warned of in the node's log.
 
-    Raises InputError for a user's override that cannot be.
+    watch: False leaves that to the subscriber's log. rclpy looks at whatever is watched whenever a message arrives: with
+    hundreds of publishers that would take more time than the network. Raises InputError for a user's override that
+    cannot be.
     """
     own = copy(profile)
 
@@ -78,7 +91,9 @@ def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile) -> P
             kind,
             topic,
             own,
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=_later(node, tell)),
+            event_callbacks=PublisherEventCallbacks(
+                incompatible_qos=_later(node, tell) if watch else None, use_default_callbacks=watch
+            ),
             qos_overriding_options=_overridable(),
         )
 

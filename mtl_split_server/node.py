@@ -34,6 +34,7 @@ PARAMETERS = Parameters(
     "server",
     *COMMON_PARAMETERS,
     Parameter("vehicles", "Namespaces of the vehicles, relative to the server's; an empty one is the server's own."),
+    Parameter("workers", "Bottlenecks that are worked on at once, each of another vehicle.", range=(1, 64)),
     Parameter("score_threshold", "Lowest score of a published detection.", range=(0.0, 1.0)),
     Parameter("overlap_threshold", "Of two detections that overlap more, the better is kept.", range=(0.0, 1.0)),
     Parameter("max_age", "Drop bottlenecks of images older than this, in seconds; 0: none.", range=(0.0, 60.0)),
@@ -65,9 +66,9 @@ class Received:
 
 
 class ServerNode(ManagedNode):
-    """Decodes the newest bottleneck of every vehicle in turn, and publishes the results with the image's header."""
+    """Decodes the newest bottlenecks of the vehicles in turn, and publishes the results with the image's header."""
 
-    _half: ServerHalf
+    _halves: list[ServerHalf]
     _mailbox: Mailbox[Vehicle, Received]
     _inputs: list[Subscription[Bottleneck]]
 
@@ -83,8 +84,12 @@ class ServerNode(ManagedNode):
         bundle = load_bundle(bundle_folder(values["bundle"]))
         threshold = values["score_threshold"]
         cv2.setNumThreads(values["threads"])
-        self._half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"])
-        self.get_logger().info(f"suffix: {self._half.choice.words}")
+        self._halves = [
+            ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"])
+            for _ in range(values["workers"])
+        ]
+        self._bundle = bundle
+        self.get_logger().info(f"suffix: {self._halves[0].choice.words}")
         self._results: dict[str, dict[str, Publisher[Any]]] = {}
         self._labels: list[Publisher[LabelInfo]] = []
         header = Header(stamp=self.get_clock().now().to_msg())
@@ -92,13 +97,14 @@ class ServerNode(ManagedNode):
             self._results[vehicle] = {}
             for task in bundle.tasks:
                 topic, kind = _topic(vehicle, result_topic(task)), MESSAGE_TYPES[task.kind]
-                self._results[vehicle][task.name] = advertise(self, kind, topic, RESULT)
-                labels = advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED)
+                self._results[vehicle][task.name] = advertise(self, kind, topic, RESULT, watch=False)
+                label_topic = _topic(vehicle, f"label_info/{task.name}")
+                labels = advertise(self, LabelInfo, label_topic, LATCHED, watch=False)
                 labels.publish(label_info(task, header, threshold if task.kind == "detection" else 0.0))
                 self._labels.append(labels)
 
     def activate(self) -> None:
-        """Subscribe to the bottlenecks of all vehicles and start the worker."""
+        """Subscribe to the bottlenecks of all vehicles and start the workers."""
         self._inputs = []
         try:
             for namespace, results in self._results.items():
@@ -106,11 +112,12 @@ class ServerNode(ManagedNode):
         except InputError:
             self._unsubscribe()
             raise
-        self._mailbox = Mailbox(self._process, lambda vehicle, error: vehicle.stream.refuse(error))
+        works = [partial(self._process, half) for half in self._halves]
+        self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error))
         self.end_with(self._mailbox.ended)
 
     def deactivate(self) -> None:
-        """Unsubscribe, and stop the worker after the bottleneck it is at."""
+        """Unsubscribe, and stop the workers after the bottlenecks they are at."""
         self._unsubscribe()
         self._mailbox.close()
 
@@ -119,7 +126,7 @@ class ServerNode(ManagedNode):
         for publishers in (self._labels, *(results.values() for results in self._results.values())):
             for publisher in publishers:
                 self.destroy_publisher(publisher)
-        del self._half
+        del self._halves
 
     def _serve(self, namespace: str, results: dict[str, Publisher[Any]]) -> Subscription[Bottleneck]:
         topic = _topic(namespace, "bottleneck")
@@ -130,7 +137,7 @@ class ServerNode(ManagedNode):
             counts=("dropped", "lost", "too_old"),
             clock=self.get_clock(),
             logger=self.get_logger(),
-            facts=self._half.choice.facts,
+            facts=self._halves[0].choice.facts,
         )
         receive = partial(self._receive, Vehicle(stream, results))
         subscription = subscribe(self, Bottleneck, topic, receive, NEWEST, stream.warn)
@@ -145,10 +152,10 @@ class ServerNode(ManagedNode):
     def _receive(self, vehicle: Vehicle, message: Bottleneck, info: MessageInfo) -> None:
         stream = vehicle.stream
         age = stream.received(message.header.stamp)
-        if message.bundle != self._half.bundle.fingerprint:
+        if message.bundle != self._bundle.fingerprint:
             stream.refuse(
                 OtherBundleError(
-                    f"the bottleneck is of bundle {message.bundle[:64]!r}, expected {self._half.bundle.fingerprint!r}:"
+                    f"the bottleneck is of bundle {message.bundle[:64]!r}, expected {self._bundle.fingerprint!r}:"
                     " give edge and server the same bundle"
                 )
             )
@@ -163,10 +170,10 @@ class ServerNode(ManagedNode):
         link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
         stream.count("dropped", self._mailbox.put(vehicle, Received(message, link)))
 
-    def _process(self, vehicle: Vehicle, received: Received) -> None:
+    def _process(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> None:
         message, payload = received.message, received.message.payload.tobytes()
-        results = self._half.decode(payload, (message.image_width, message.image_height))
-        stopwatch = self._half.stopwatch
+        results = half.decode(payload, (message.image_width, message.image_height))
+        stopwatch = half.stopwatch
         with stopwatch.stage("publish"):
             for task, result in results.items():
                 vehicle.results[task].publish(to_message(result, message.header))

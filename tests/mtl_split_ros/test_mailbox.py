@@ -1,23 +1,27 @@
 """The mailbox: the newest item of every sender, the senders in turn, and no exception without a trace."""
 
 import threading
+import time
 from collections.abc import Iterator
 from queue import Queue
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mtl_split_core.errors import ImageError, InputError
 from mtl_split_ros.mailbox import Mailbox
 
 
 class Worker:
-    """A mailbox whose worker waits for `go` before every item, so that a test decides what is waiting meanwhile."""
+    """A mailbox whose workers wait for `go` before every item, so that a test decides what is waiting meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
         self.begun: Queue[tuple[str, object]] = Queue()
         self.refused: Queue[tuple[str, InputError]] = Queue()
         self.go = threading.Semaphore(0)
-        self.mailbox: Mailbox[str, object] = Mailbox(self._work, lambda *refused: self.refused.put(refused))
+        works = [self._work] * workers
+        self.mailbox: Mailbox[str, object] = Mailbox(works, lambda *refused: self.refused.put(refused))
 
     def _work(self, sender: str, item: object) -> None:
         self.begun.put((sender, item))
@@ -68,7 +72,7 @@ def test_any_other_exception_ends_the_worker_and_is_handed_on(worker: Worker) ->
     error = ZeroDivisionError()
     worker.go.release()
     worker.mailbox.put("car", error)
-    assert worker.mailbox.ended.exception(timeout=10) is error
+    assert worker.mailbox.ended[0].exception(timeout=10) is error
 
 
 def test_close_forgets_what_waits(worker: Worker) -> None:
@@ -79,4 +83,44 @@ def test_close_forgets_what_waits(worker: Worker) -> None:
     closing.start()
     worker.go.release(2)
     closing.join(10)
-    assert worker.mailbox.ended.done() and worker.begun.empty()
+    assert worker.mailbox.ended[0].done() and worker.begun.empty()
+
+
+def test_several_workers_are_at_items_of_different_senders() -> None:
+    worker = Worker(2)
+    for sender, item in [("one", 0), ("two", 0)]:
+        worker.mailbox.put(sender, item)
+    assert {worker.begun.get(timeout=10)[0] for _ in range(2)} == {"one", "two"}
+    worker.go.release(2)
+    worker.mailbox.close()
+    assert all(ended.done() for ended in worker.mailbox.ended)
+
+
+def test_an_idle_worker_passes_over_a_sender_whose_last_item_is_at_work() -> None:
+    worker = Worker(2)
+    worker.mailbox.put("car", 0)
+    assert worker.begun.get(timeout=10) == ("car", 0)
+    assert not worker.mailbox.put("car", 1) and worker.mailbox.put("car", 2)
+    worker.mailbox.put("bus", 0)
+    assert worker.begun.get(timeout=10) == ("bus", 0)
+    worker.go.release(3)
+    assert worker.begun.get(timeout=10) == ("car", 2)
+    worker.mailbox.close()
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=40), st.integers(1, 4))
+def test_each_sender_is_answered_in_order_and_up_to_its_newest_item(senders: list[str], workers: int) -> None:
+    begun: Queue[tuple[str, int]] = Queue()
+
+    def work(sender: str, item: int) -> None:
+        time.sleep(0)  # lets the other threads run
+        begun.put((sender, item))
+
+    mailbox: Mailbox[str, int] = Mailbox([work] * workers, lambda sender, error: None)
+    dropped = sum(mailbox.put(sender, item) for item, sender in enumerate(senders))
+    done = [begun.get(timeout=10) for _ in range(len(senders) - dropped)]
+    mailbox.close()
+    for sender in set(senders):
+        items = [item for who, item in done if who == sender]
+        assert items == sorted(items)
+        assert items[-1] == max(item for item, who in enumerate(senders) if who == sender)

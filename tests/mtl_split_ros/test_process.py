@@ -34,8 +34,8 @@ class Faulty(Node):
     def __init__(self):
         super().__init__("faulty")
         self.ended = Future()
-        self.mailbox = Mailbox(lambda sender, item: 1 / item, lambda sender, error: None)
-        self.mailbox.ended.add_done_callback(lambda ended: self.ended.set_exception(ended.exception()))
+        self.mailbox = Mailbox([lambda sender, item: 1 / item], lambda sender, error: None)
+        self.mailbox.ended[0].add_done_callback(lambda ended: self.ended.set_exception(ended.exception()))
         FAULT
 
     def fail(self):
