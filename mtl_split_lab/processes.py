@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from mtl_split_ros.graph import Process
@@ -33,14 +34,21 @@ class Processes:
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, node: Process) -> None:
-        """Start a node in a process of its own."""
-        command = [sys.executable, "-m", f"mtl_split_{node.executable}.node", *node.ros_arguments()]
-        with self._log(node.name).open("wb") as log:
+    def start(self, node: Process, within: Sequence[str] = ()) -> None:
+        """Start a node in a process of its own; `within` goes before its command."""
+        self.run(node.name, [*within, sys.executable, "-m", node.module, *node.ros_arguments()])
+
+    def run(self, name: str, command: Sequence[str]) -> None:
+        """Start anything that ends well on SIGINT."""
+        with self._log(name).open("wb") as log:
             # In a session of its own, so that Ctrl-C reaches only this process, which then stops the others.
-            self._running[node.name] = subprocess.Popen(
+            self._running[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
+
+    def pid(self, name: str) -> int:
+        """Return the process number of a node that runs."""
+        return self._running[name].pid
 
     def check(self) -> None:
         """Raise ProcessError if one has ended, with the last it said."""

@@ -1,0 +1,176 @@
+"""What a link does to the answers: a vehicle and a server in two network namespaces, the link slow or lossy."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mtl_split_camera.sources import DEFAULT_RATE, SECONDS_PER_STREET, Streets
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.scene import Size
+from mtl_split_lab.bench.answers import Answers, answered, judge
+from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
+from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
+from mtl_split_lab.bench.relay import Counts
+from mtl_split_lab.processes import ProcessError, Processes
+from mtl_split_ros.graph import COMPRESSED, Options, camera, edge, image_topic, server
+
+SPLIT, OFFLOADING, WHOLE = "split", "JPEG offloading", "whole on the edge"
+"""Ways to divide the work: the pair; both halves on the server; both halves in the vehicle."""
+
+SIZE = (1280, 720)
+
+RATES = (0.25, 1.0, 5.0, 10.0, 50.0)
+LOSSES = (0.01, 0.05, 0.2)
+LOSSY_RATE = 10.0
+"""Mbit/s of the link that loses frames."""
+
+LOSSY_TIMES = 3
+"""How much longer a lossy link is measured, as chance decides each frame there."""
+
+QUALITIES = (5, 10, 20, 35, 60, 90)
+HEADROOM = 1.25
+"""Of the rate that pictures of the 98th percentile's bytes need: headers and discovery take some too."""
+
+STREETS = 30
+"""Simulated streets of whose pictures the bytes are taken."""
+
+DISCOVERY = 15.0
+"""Seconds after the first frame within which a first answer has to come; without one, the link carries none."""
+
+SETTLING = 2.0
+"""Seconds after the first answer that are not measured: discovery's last messages are still on the link."""
+
+LAST_ANSWERS = 3.0
+"""Seconds to wait for answers after what is measured; longer than any queue."""
+
+PATIENCE = 60.0
+"""Seconds within which the camera's first frame has to come."""
+
+CHECK_INTERVAL = 0.1
+"""Seconds between two looks at the processes and what they wrote."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way over one link.
+
+    way: its name; quality: of the JPEG pictures, None for other ways; condition: None if nothing goes over the link;
+    sent: what the relay counted of everything that the vehicle sent, from the nodes' start to their end.
+    """
+
+    way: str
+    quality: int | None
+    condition: Condition | None
+    answers: Answers
+    sent: Counts
+
+
+def measure_links(bundle: Bundle, seconds: float) -> Iterator[Run]:
+    """Measure every way over every link, each for so many seconds, lossy ones longer.
+
+    Raises NoLinkError where no link can be laid.
+    """
+    yield measure(bundle, WHOLE, Condition(LOSSY_RATE), seconds)
+    sizes = jpeg_bytes(SIZE)
+    conditions = [Condition(rate) for rate in RATES] + [Condition(LOSSY_RATE, loss) for loss in LOSSES]
+    for condition in tqdm(conditions, "links", unit=" links", disable=None):
+        long_enough = seconds * (LOSSY_TIMES if condition.loss else 1)
+        yield measure(bundle, SPLIT, condition, long_enough)
+        yield measure(bundle, OFFLOADING, condition, long_enough, choose_quality(sizes, condition.rate))
+
+
+def measure(
+    bundle: Bundle, way: str, condition: Condition, seconds: float, quality: int | None = None, size: Size = SIZE
+) -> Run:
+    """Measure one way over one link for so many seconds after discovery.
+
+    quality: of the JPEG pictures where they are what is sent; size: (width, height) of the camera's pictures. Raises
+    NoLinkError where no link can be laid, and ProcessError where a process ends that should not.
+    """
+    with lay_link(condition) as link, TemporaryDirectory() as folder:
+        sent, results = Path(folder) / "sent", Path(folder) / "results"
+        with _running(bundle, way, link, quality, size, sent, results) as processes:
+            if not _wait(lambda: read_log(sent), PATIENCE, processes):
+                raise ProcessError(f"the camera sent no frame within {PATIENCE:g} s")
+            _wait(lambda: _answers(bundle, results), DISCOVERY, processes)
+            begin = time.time_ns() + round(SETTLING * 1e9)
+            _wait(lambda: None, SETTLING + seconds + LAST_ANSWERS, processes)
+        answers = judge(read_log(sent)[CAMERA_INFO], _answers(bundle, results), begin, begin + round(seconds * 1e9))
+        return Run(way, quality, None if way == WHOLE else condition, answers, link.cut()[VEHICLE])
+
+
+def jpeg_bytes(size: Size) -> dict[int, float]:
+    """Return by quality the bytes within which 98 % of the simulated streets' pictures stay."""
+    pictures = list(islice(Streets(size, 1 / SECONDS_PER_STREET), STREETS))
+    return {
+        quality: float(
+            np.percentile(
+                [len(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]) for image, _ in pictures], 98
+            )
+        )
+        for quality in QUALITIES
+    }
+
+
+def choose_quality(sizes: Mapping[int, float], rate: float) -> int:
+    """Return the best JPEG quality that a link of `rate` Mbit/s carries, or the lowest if it carries none.
+
+    sizes: bytes of a picture by quality.
+    """
+    needed = {quality: size * 8e-6 * DEFAULT_RATE * HEADROOM for quality, size in sizes.items()}
+    return max((quality for quality in sizes if needed[quality] <= rate), default=min(sizes))
+
+
+@contextmanager
+def _running(
+    bundle: Bundle, way: str, link: Link, quality: int | None, size: Size, sent: Path, results: Path
+) -> Iterator[Processes]:
+    """Run the nodes and the listeners, each at its end of the link."""
+    options = Options(bundle=str(bundle.folder))
+    at_edge = link.within[SERVER if way == OFFLOADING else VEHICLE]
+    at_server = link.within[VEHICLE if way == WHOLE else SERVER]
+    topic = image_topic(COMPRESSED) if way == OFFLOADING else ""
+    eyes = {"source": "sim", "width": size[0], "height": size[1], "wait_for_subscribers": 1}
+    if quality is not None:
+        eyes |= {"compressed": True, "jpeg_quality": quality}
+    # A listener is no part of what is measured, so it is not to be found from the other end.
+    listener = ["env", "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST", sys.executable, "-m", "mtl_split_lab.bench.listener"]
+    processes = Processes(sent.parent / "logs")
+    try:
+        processes.run("listener of the camera", [*link.within[VEHICLE], *listener, str(sent)])
+        processes.run("listener", [*at_server, *listener, str(results), "--bundle", str(bundle.folder)])
+        processes.start(server(options), at_server)
+        processes.start(edge(options, topic), at_edge)
+        processes.start(camera(options, **eyes), link.within[VEHICLE])
+        yield processes
+        processes.check()
+    finally:
+        complaints = processes.stop()
+    if complaints:
+        raise ProcessError("; ".join(complaints))
+
+
+def _answers(bundle: Bundle, results: Path) -> dict[int, int]:
+    heard = read_log(results)
+    return answered([heard.get(topic, {}) for topic in result_topics(bundle)])
+
+
+def _wait(condition: Callable[[], T], seconds: float, processes: Processes) -> T:
+    """Wait until a condition holds, but at most so many seconds, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        processes.check()
+        time.sleep(CHECK_INTERVAL)
+    return value
