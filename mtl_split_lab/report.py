@@ -93,6 +93,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def machine_in_words() -> str:
+    """Describe it in one line, for a page."""
+    return "{processor}, {cores} cores, {system}".format(**machine())
+
+
 def tables(recording: Recording) -> str:
     """Render a table for every task: how often each label was answered and, where there is truth, how well."""
     frames = list(recording.counted().values())

@@ -76,8 +76,8 @@ def subscribe(
 def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile, watch: bool = True) -> Publisher[Any]:
     """Create a publisher; a subscription whose profile does not match is warned of in the node's log.
 
-    watch: False leaves that to the subscriber's log. rclpy looks at whatever is watched whenever a message arrives: with
-    hundreds of publishers that would take more time than the network. Raises InputError for a user's override that
+    watch: False leaves that to the subscriber's log. rclpy goes through all that is watched whenever a message arrives,
+    which with hundreds of publishers would take as long as the network. Raises InputError for a user's override that
     cannot be.
     """
     own = copy(profile)

@@ -1,0 +1,277 @@
+"""How many vehicles one server can serve: answered frames, latency, memory and processor time.
+
+ros2_ws/run python -m mtl_split_lab.bench.fleet --out docs/results
+"""
+
+import argparse
+import os
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from mtl_split.msg import Bottleneck
+from tqdm import tqdm
+
+from mtl_split_camera.street import Street
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_lab.bench.traffic import Outcome, Traffic, running
+from mtl_split_lab.bench.usage import processor_seconds, resident_bytes
+from mtl_split_lab.markdown import table
+from mtl_split_lab.report import machine_in_words
+from mtl_split_ros.graph import Options, server
+from mtl_split_ros.qos import NEWEST
+from mtl_split_ros.share import bundle_folder
+
+FLEETS = (1, 2, 4, 8, 16, 32)
+COMPARED = 8
+"""Vehicles with which the server's settings are compared."""
+
+RATE = 10.0
+"""Frames per second of a vehicle."""
+
+SIZE = (1280, 720)
+PICTURES = 4
+"""Different bottlenecks of a vehicle, sent over and over."""
+
+WARM_UP = 3.0
+"""Seconds of traffic before what is measured."""
+
+ENOUGH = 0.95
+"""The share of answered frames from which on a fleet counts as served."""
+
+BATCHES = (1, 2, 4, 8)
+BATCH_CALLS = 50
+
+Messages = Mapping[str, Sequence[Bottleneck]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The server's parameters of these names."""
+
+    workers: int
+    threads: int = 1
+
+    def __str__(self) -> str:
+        return f"`workers: {self.workers}`, `threads: {self.threads}`"
+
+
+@dataclass(frozen=True)
+class Load:
+    """A server under the load of a fleet.
+
+    outcome: what became of the frames; memory: the server's, in bytes; processor: what the server took, in seconds of
+    processor time per second; sender: what sending and listening took of it.
+    """
+
+    vehicles: int
+    setting: Setting
+    outcome: Outcome
+    memory: int
+    processor: float
+    sender: float
+
+    @property
+    def cost(self) -> float:
+        """The server's milliseconds of processor time per answered frame."""
+        return self.processor / self.outcome.rate * 1e3 if self.outcome.latencies else float("nan")
+
+
+def main() -> None:
+    """Measure how a server bears fleets of several sizes, and write fleet.md and fleet.png."""
+    parser = argparse.ArgumentParser(prog="fleet", description=main.__doc__)
+    parser.add_argument("--vehicles", type=int, nargs="+", default=FLEETS, metavar="N", help="sizes of the fleets")
+    parser.add_argument("--workers", type=int, default=2, help="the server's parameter (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of traffic for each (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of page and plot")
+    options = parser.parse_args()
+    bundle = load_bundle(bundle_folder("street"))
+    messages = bottlenecks(bundle, max(*options.vehicles, COMPARED))
+    chosen = Setting(options.workers)
+    wanted = [(vehicles, chosen) for vehicles in options.vehicles]
+    wanted += [(COMPARED, setting) for setting in (Setting(1), Setting(1, 2), Setting(2)) if setting != chosen]
+    loads = [
+        measure(bundle, dict(islice(messages.items(), vehicles)), setting, options.seconds)
+        for vehicles, setting in tqdm(wanted, "fleets", disable=None)
+    ]
+    write_page(bundle, loads, chosen, batch_times(bundle, messages), options.out)
+
+
+def bottlenecks(bundle: Bundle, vehicles: int) -> dict[str, list[Bottleneck]]:
+    """Return what edges would send for so many vehicles, each on a simulated street of its own; by namespace."""
+    edge = EdgeHalf(bundle)
+    return {
+        f"car{number}": [
+            Bottleneck(
+                bundle=bundle.fingerprint,
+                image_width=SIZE[0],
+                image_height=SIZE[1],
+                payload=array("B", edge.encode(picture).payload),
+            )
+            for picture, _ in islice(Street(number, SIZE), PICTURES)
+        ]
+        for number in range(vehicles)
+    }
+
+
+def measure(bundle: Bundle, messages: Messages, setting: Setting, seconds: float, warm_up: float = WARM_UP) -> Load:
+    """Let a server serve a fleet for so many seconds, after a warm-up, and return how it did.
+
+    Raises ProcessError where the server ends.
+    """
+    node = server(Options(bundle=str(bundle.folder)), list(messages), workers=setting.workers, threads=setting.threads)
+    with running([node]) as processes:
+        traffic = Traffic(bundle, list(messages), Bottleneck, "bottleneck", NEWEST)
+        traffic.connect(processes)
+        traffic.exchange(messages, RATE, warm_up)
+        pid = processes.pid(node.name)
+        before, own_before = processor_seconds(pid), time.process_time()
+        outcome = traffic.exchange(messages, RATE, seconds)
+        processor, own = processor_seconds(pid) - before, time.process_time() - own_before
+        memory = resident_bytes(pid)
+    return Load(len(messages), setting, outcome, memory, processor / seconds, own / seconds)
+
+
+def batch_times(bundle: Bundle, messages: Messages, calls: int = BATCH_CALLS) -> dict[int, float]:
+    """Return the suffix' milliseconds per frame where it runs on so many frames at once, the fastest of some calls."""
+    suffix = ServerHalf(bundle).choice.engine
+    payloads = [
+        message.payload.tobytes() for message in islice(next(zip(*messages.values(), strict=True)), max(BATCHES))
+    ]
+    latents = np.stack([bundle.payload_format.unpack(payload) for payload in payloads])
+    times: dict[int, list[float]] = {size: [] for size in BATCHES}
+    for _ in range(calls):
+        for size in BATCHES:
+            start = time.perf_counter()
+            suffix(latents[:size])
+            times[size].append((time.perf_counter() - start) * 1e3 / size)
+    return {size: min(values) for size, values in times.items()}
+
+
+def served(loads: Sequence[Load]) -> int:
+    """Return the most vehicles up to which every fleet is served; 0 if not even the smallest is."""
+    most = 0
+    for load in sorted(loads, key=lambda load: load.vehicles):
+        if load.outcome.share < ENOUGH:
+            break
+        most = load.vehicles
+    return most
+
+
+def write_page(bundle: Bundle, loads: Sequence[Load], chosen: Setting, batches: Mapping[int, float], out: Path) -> None:
+    """Write page and plot into the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    fleets = sorted((load for load in loads if load.setting == chosen), key=lambda load: load.vehicles)
+    compared = [load for load in loads if load.vehicles == COMPARED]
+    _plot(fleets).savefig(out / "fleet.png", dpi=90)
+    (out / "fleet.md").write_text(
+        _PAGE.format(
+            bundle=f"{bundle.name} ({bundle.fingerprint})",
+            rate=f"{RATE:g}",
+            width=SIZE[0],
+            height=SIZE[1],
+            setting=chosen,
+            served=served(fleets),
+            enough=f"{ENOUGH:.0%}",
+            busiest=f"{max(load.processor + load.sender for load in fleets):.1f}",
+            cores=len(os.sched_getaffinity(0)),
+            fleets=_table("vehicles", [(str(load.vehicles), load) for load in fleets]),
+            compared=COMPARED,
+            settings=_table("setting", [(str(load.setting), load) for load in compared]),
+            batches=table(
+                "frames at once|ms per frame", [[str(size), f"{time:.2f}"] for size, time in batches.items()]
+            ),
+            plot="fleet.png",
+            calls=BATCH_CALLS,
+            machine=machine_in_words(),
+        )
+    )
+
+
+def _table(first: str, rows: Sequence[tuple[str, Load]]) -> str:
+    head = f"{first}|answered|frames/s|p50, ms|p99, ms|server: memory, MB|processor, s/s|ms per frame|sender, s/s"
+    return table(
+        head,
+        [
+            [
+                name,
+                f"{load.outcome.share:.1%}",
+                f"{load.outcome.rate:.1f}",
+                f"{load.outcome.percentile(50):.0f}",
+                f"{load.outcome.percentile(99):.0f}",
+                f"{load.memory / 1e6:.0f}",
+                f"{load.processor:.2f}",
+                f"{load.cost:.1f}",
+                f"{load.sender:.2f}",
+            ]
+            for name, load in rows
+        ],
+    )
+
+
+def _plot(fleets: Sequence[Load]) -> Figure:
+    vehicles = [load.vehicles for load in fleets]
+    figure = Figure((12, 4), layout="constrained")
+    answered, latency, cost = figure.subplots(1, 3)
+    answered.plot(vehicles, [RATE * number for number in vehicles], ":", color="grey", label="sent")
+    answered.plot(vehicles, [load.outcome.rate for load in fleets], "o-", color="black", label="answered")
+    answered.set(ylabel="frames/s", yscale="log")
+    for percent, style in ((50, "o-"), (99, ".--")):
+        latency.plot(
+            vehicles, [load.outcome.percentile(percent) for load in fleets], style, color="black", label=f"p{percent}"
+        )
+    latency.set(ylabel="ms from stamp to last result", ylim=(0, None))
+    cost.plot(vehicles, [load.cost for load in fleets], "o-", color="black", label="processor, ms per answered frame")
+    cost.plot(vehicles, [load.memory / 1e6 for load in fleets], "s--", color="tab:blue", label="memory, MB")
+    cost.set(ylabel="of the server", yscale="log")
+    for panel in (answered, latency, cost):
+        panel.set_xscale("log", base=2)
+        panel.set_xlabel("vehicles")
+        panel.set_xticks(vehicles, [str(number) for number in vehicles])
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize="small")
+    return figure
+
+
+_PAGE = """# A fleet on one server
+
+How many vehicles one server node serves. Each sends {rate} bottlenecks per second of its own simulated street at
+{width}x{height}, evenly spread over time; they are encoded beforehand, so that only the server is measured, but the
+sender, which also listens to all results, takes its time of the same {cores} cores. The server has {setting}; the bundle is {bundle}.
+
+A frame counts as *answered* if the results of every task have come; milliseconds are from the stamp, which is when the
+bottleneck was sent, to the last of them. Where more is sent than can be answered, each vehicle's newest bottleneck
+replaces the one that waits.
+
+**{served} vehicles are served with at least {enough} of their frames answered.** What bounds it is the processor: at
+most, server and sender together took {busiest} of {cores} cores.
+
+![Answered frames, latency and cost by vehicles]({plot})
+
+{fleets}
+
+## Settings of the server, {compared} vehicles
+
+*workers* are threads that work on bottlenecks of different vehicles, each with a suffix of its own; *threads* are those
+that share one frame.
+
+{settings}
+
+## The suffix on several frames at once
+
+Milliseconds per frame on one thread, the fastest of {calls} calls: what a batch across vehicles would save. The server
+makes none.
+
+{batches}
+
+`make bench` makes this page. Measured on: {machine}.
+"""
+
+if __name__ == "__main__":
+    main()
