@@ -1,10 +1,11 @@
-"""The `mtl-split` command: train, export, compare."""
+"""The `mtl-split` command: train, export, replay, compare."""
 
 import argparse
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mtl_split_core.errors import InputError
@@ -17,7 +18,7 @@ RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one of the subcommands; `mtl-split --help` lists them."""
     parser = argparse.ArgumentParser(
-        prog="mtl-split", description="Split multi-task perception: train, export, compare."
+        prog="mtl-split", description="Split multi-task perception: train, export, replay, compare."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -105,6 +106,55 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="processes that run at once")
     command.set_defaults(function=_compare_rates)
 
+    command = commands.add_parser("replay", help="evaluate a rosbag or labelled pictures, without ROS running")
+    command.add_argument(
+        "input", help="a rosbag, a folder with images/ and one JSON file of labels, such a file, or sim:SEED:FRAMES"
+    )
+    command.add_argument(
+        "--bundle",
+        default="street",
+        help="name of a shipped bundle, or path of a bundle's folder (default: %(default)s)",
+    )
+    command.add_argument(
+        "--ways", metavar="WAY,...",
+        help="split, split:POINT, whole, jpeg:QUALITY, raw (default: all operating points, and some of each)",
+    )  # fmt: skip
+    command.add_argument(
+        "--max-payload-bytes", type=_positive, default=1200, help="of the way split; as the edge node's (%(default)s)"
+    )
+    command.add_argument("--image-topic", default="", help="topic of a bag's images (default: the only one there is)")
+    command.add_argument(
+        "--truth", action="append", default=[], metavar="TASK=TOPIC", type=_truth_topic,
+        help="topic of a bag with a task's truth (default: in ground_truth/ beside the images)",
+    )  # fmt: skip
+    command.add_argument("--frames", type=_positive, help="evaluate only so many (default: all)")
+    command.add_argument(
+        "--out", type=Path, default=Path("out/replay"), help="folder for what comes out (default: %(default)s)"
+    )
+    command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="frames at work at once")
+    command.set_defaults(function=_replay)
+
+    command = commands.add_parser("record", help="record a vehicle's camera, truth and results into a rosbag")
+    command.add_argument("bag", type=Path, help="folder to write, which is not there yet")
+    command.add_argument("--namespace", default="", help="of the vehicle (default: none)")
+    command.add_argument("--image-topic", default="image_raw", help="topic of the images (default: %(default)s)")
+    command.add_argument("--bundle", default="street", help="whose tasks' results to record (default: %(default)s)")
+    command.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="(default: %(default)s)")
+    command.set_defaults(function=_record)
+
+    command = commands.add_parser("compare", help="print what changed between two reports of replay")
+    command.add_argument("before", type=Path, help="report.json of the one")
+    command.add_argument("after", type=Path, help="report.json of the other")
+    command.add_argument(
+        "--points", type=float, default=1.0,
+        help="exit with 1 where an accuracy fell by more than so many points (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--percent", type=float, default=5.0,
+        help="exit with 1 where the median bytes grew by more than so many per cent (default: %(default)s)",
+    )  # fmt: skip
+    command.set_defaults(function=_compare_reports)
+
     options = parser.parse_args(arguments)
     try:
         options.function(options)
@@ -116,6 +166,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
+
+
+def _truth_topic(text: str) -> tuple[str, str]:
+    task, _, topic = text.partition("=")
+    if not task or not topic:
+        raise argparse.ArgumentTypeError(f"{text!r} is not TASK=TOPIC")
+    return task, topic
 
 
 # Each subcommand imports what it needs: torch takes seconds to load, and not every machine has it.
@@ -171,6 +228,48 @@ def _compare_rates(options: argparse.Namespace) -> None:
 
     bundle = load_bundle(options.bundle)
     compare_rates(bundle, options.pictures, options.data, options.run, options.out, options.processes)
+
+
+def _replay(options: argparse.Namespace) -> None:
+    from mtl_split_core.bundle import load_bundle
+    from mtl_split_lab.inputs import open_input
+    from mtl_split_lab.replay import default_ways, replay, write_report
+    from mtl_split_lab.replay_page import format_report, write_page
+    from mtl_split_ros.share import bundle_folder
+
+    bundle = load_bundle(bundle_folder(options.bundle))
+    ways = options.ways.split(",") if options.ways else default_ways(bundle)
+    topics = (options.image_topic, dict(options.truth))
+    source = open_input(options.input, bundle.tasks, options.out, options.processes, *topics)
+    done = replay(bundle, source, ways, options.out, options.max_payload_bytes, options.processes, options.frames)
+    report = write_report(done, bundle, source, options.out)
+    write_page(report, done, bundle, options.out)
+    print(format_report(report))
+    print(f"written: {', '.join(str(options.out / name) for name in ('report.html', 'report.json', 'frames.jsonl'))}")
+    if done.interrupted:
+        raise SystemExit(130)
+
+
+def _record(options: argparse.Namespace) -> None:
+    from mtl_split_core.bundle import load_bundle
+    from mtl_split_lab.bag_recorder import BagRecorder
+    from mtl_split_ros.process import run
+    from mtl_split_ros.share import bundle_folder
+
+    tasks = load_bundle(bundle_folder(options.bundle)).tasks
+    create = partial(BagRecorder, options.bag, tasks, options.image_topic, options.storage, options.namespace)
+    raise SystemExit(run(create))
+
+
+def _compare_reports(options: argparse.Namespace) -> None:
+    from mtl_split_lab.report_comparison import compare_reports, read_report
+
+    table, worse = compare_reports(
+        read_report(options.before), read_report(options.after), options.points / 100, options.percent / 100
+    )
+    print(table)
+    if worse:
+        raise SystemExit("worse: " + "; ".join(worse))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from mtl_split_core.geometry import PADDING_GREY, Letterbox
-from mtl_split_core.scene import Classification, Detections, Image, Results, Size
+from mtl_split_core.scene import Classification, Detections, Image, Results, Size, Truth
 
 Colour = tuple[int, int, int]
 
@@ -43,15 +43,21 @@ def fit(size: Size, area: int) -> Size:
     return max(2, round(size[0] * scale / 2) * 2), max(2, round(size[1] * scale / 2) * 2)
 
 
-def annotate(image: Image, results: Results, labels: Sequence[str], caption: str, size: Size) -> Image:
+def annotate(
+    image: Image, results: Results, labels: Sequence[str], caption: str, size: Size, truth: Truth | None = None
+) -> Image:
     """Return the image letterboxed into `size` (width, height), with the results drawn in and a caption bar below.
 
     image: of any size; results: in pixels of `image`; labels: all detection labels, in the order that gives them their
-    colours; caption: the text at the right of the bar, whose left names the classifications.
+    colours; caption: the text at the right of the bar, whose left names the classifications; truth: drawn below the
+    results, in white, but for what is to be ignored.
     """
     unit = max(math.sqrt(size[0] * size[1] / LARGE), 0.7)
     letterbox = Letterbox((image.shape[1], image.shape[0]), size)
     picture = letterbox.apply(image)
+    if truth is not None:
+        for x1, y1, x2, y2 in letterbox.to_input(truth.boxes[~truth.ignore]).round().astype(int).tolist():
+            cv2.rectangle(picture, (x1, y1), (x2, y2), PALE, max(2, round(2.5 * unit)), cv2.LINE_AA)
     for result in results.values():
         if isinstance(result, Detections):
             _draw_detections(picture, result, labels, letterbox, unit)

@@ -11,7 +11,10 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mtl_split_core.scene import Detections, Floats, Truth
+from mtl_split_core.scene import Classification, Detections, Floats, Results, Truth
+
+SIZES = {"small": [0.0, 32.0**2], "medium": [32.0**2, 96.0**2], "large": [96.0**2, np.inf]}
+"""COCO's sizes of objects: areas of their boxes in square pixels of the picture."""
 
 MOST_DETECTIONS = 100
 """Detections per picture and label that count, as in COCO."""
@@ -21,13 +24,14 @@ MOST_DETECTIONS = 100
 class DetectionScore:
     """COCO's average precisions, 0 to 1, over the labels that have at least one object to be found.
 
-    map: mean over the overlaps 0.50, 0.55, ... 0.95; map50: at 0.50; ap50: the latter by label. Nothing to be found: 0
-    and {}.
+    map: mean over the overlaps 0.50, 0.55, ... 0.95; map50: at 0.50; ap50: the latter by label; map50_by_size: by those
+    of SIZES that there are objects of. Nothing to be found: 0 and {}.
     """
 
     map: float
     map50: float
     ap50: dict[str, float]
+    map50_by_size: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,17 @@ def score_detections(truths: Sequence[Truth], detections: Sequence[Detections]) 
             if label in counted:
                 found.append(_annotation(image, category[label], box) | {"iscrowd": 0, "score": float(score)})
     precision = _precision(len(truths), category, objects, found)
-    present = [label for label in labels if precision[0, 0, category[label] - 1] > -1]
+    present = [label for label in labels if precision[0, 0, category[label] - 1, 0] > -1]
     if not present:
-        return DetectionScore(0.0, 0.0, {})
+        return DetectionScore(0.0, 0.0, {}, {})
     chosen = precision[:, :, [category[label] - 1 for label in present]]
-    ap50 = dict(zip(present, chosen[0].mean(axis=0).tolist(), strict=True))
-    return DetectionScore(float(chosen.mean()), float(chosen[0].mean()), ap50)
+    ap50 = dict(zip(present, chosen[0, :, :, 0].mean(axis=0).tolist(), strict=True))
+    by_size = {
+        size: float(at_50[:, at_50[0] > -1].mean())
+        for size, at_50 in zip(SIZES, np.moveaxis(chosen[0, :, :, 1:], 2, 0), strict=True)
+        if (at_50 > -1).any()
+    }
+    return DetectionScore(float(chosen[..., 0].mean()), float(chosen[0, :, :, 0].mean()), ap50, by_size)
 
 
 def score_classification(truths: Sequence[str], answers: Sequence[str]) -> ClassificationScore:
@@ -83,6 +92,46 @@ def score_classification(truths: Sequence[str], answers: Sequence[str]) -> Class
     return ClassificationScore(right / len(truths) if truths else 0.0, confusion)
 
 
+def count_mistakes(truth: Truth, results: Results, least_score: float) -> int:
+    """Count a frame's mistakes: objects missed, detections of nothing, wrong classes.
+
+    Detections count from `least_score` on, best first, and find an object of their label that they overlap by half.
+    """
+    mistakes = 0
+    for task, result in results.items():
+        if isinstance(result, Classification):
+            mistakes += task in truth.classes and truth.classes[task] != result.best
+        else:
+            mistakes += _count_wrong_boxes(truth, result, least_score)
+    return mistakes
+
+
+def _count_wrong_boxes(truth: Truth, found: Detections, least_score: float) -> int:
+    counted = set(truth.labels) if truth.labelled is None else truth.labelled
+    wanted = [label in counted and not ignore for label, ignore in zip(truth.labels, truth.ignore, strict=True)]
+    missed, wrong = set(np.flatnonzero(wanted).tolist()), 0
+    overlaps = _overlaps(found.boxes, truth.boxes)
+    for row, label, score in zip(overlaps, found.labels, found.scores, strict=True):
+        if score < least_score or (truth.labelled is not None and label not in truth.labelled):
+            continue
+        hit = [i for i in np.flatnonzero(row >= 0.5).tolist() if truth.labels[i] == label]
+        best = max((i for i in hit if i in missed), key=lambda i: row[i], default=None)
+        if best is not None:
+            missed.remove(best)
+        elif not any(not wanted[i] for i in hit):
+            wrong += 1
+    return len(missed) + wrong
+
+
+def _overlaps(some: Floats, others: Floats) -> Floats:
+    """Intersection over union of boxes (N, 4) and (M, 4): (N, M)."""
+    corners = np.minimum(some[:, None, 2:], others[None, :, 2:]) - np.maximum(some[:, None, :2], others[None, :, :2])
+    shared = np.clip(corners, 0, None).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (some, others)]
+    overlaps: Floats = shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+    return overlaps
+
+
 def _annotation(image: int, category: int, box: Floats) -> dict[str, Any]:
     x1, y1, x2, y2 = map(float, box)
     width, height = x2 - x1, y2 - y1
@@ -92,17 +141,20 @@ def _annotation(image: int, category: int, box: Floats) -> dict[str, Any]:
 def _precision(
     images: int, category: dict[str, int], objects: list[dict[str, Any]], found: list[dict[str, Any]]
 ) -> np.ndarray:
-    """COCO's precision, (10 overlaps, 101 recalls, labels); -1 throughout for a label without an object to be found."""
+    """COCO's precision, (10 overlaps, 101 recalls, labels, all sizes and each of SIZES).
+
+    It is -1 throughout for a label without an object to be found.
+    """
     if not objects:
-        return np.full((10, 101, len(category)), -1.0)
+        return np.full((10, 101, len(category), 1 + len(SIZES)), -1.0)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools narrates
         evaluator = COCOeval(_index(images, category, objects), _index(images, category, found), "bbox")
-        evaluator.params.areaRng = [[0, float("inf")]]
-        evaluator.params.areaRngLbl = ["all"]
+        evaluator.params.areaRng = [[0.0, np.inf], *SIZES.values()]
+        evaluator.params.areaRngLbl = ["all", *SIZES]
         evaluator.params.maxDets = [MOST_DETECTIONS]
         evaluator.evaluate()
         evaluator.accumulate()
-    precision: np.ndarray = evaluator.eval["precision"][:, :, :, 0, 0]
+    precision: np.ndarray = evaluator.eval["precision"][..., 0]
     return precision
 
 

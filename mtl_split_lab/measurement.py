@@ -10,6 +10,9 @@ from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections, Image, Results, Truth
 from mtl_split_lab.evaluation import score_classification, score_detections
 
+SPREAD = {"median": 50, "p98": 98, "p99": 99, "max": 100}
+"""Names of percentiles."""
+
 
 class Measurement:
     """Results of pictures, as they come, and how many bytes each took."""
@@ -30,26 +33,23 @@ class Measurement:
                 self._classes.setdefault(task, []).append((truth.classes[task], result.best))
 
     def summary(self) -> dict[str, Any]:
-        """Return accuracy and payload bytes, ready for JSON.
+        """Return accuracy and bytes, ready for JSON.
 
-        map, map50, ap50 by label and accuracy by classification task, all 0 to 1; bytes per frame; how many pictures.
+        map, map50, the latter by size (COCO's: below 32 x 32 pixels, up to 96 x 96, larger) and by label, accuracy by
+        classification task, all 0 to 1, and how often which true label was answered as which; bytes per frame; how many
+        frames.
         """
         score = score_detections([truth for truth, _ in self._detections], [found for _, found in self._detections])
-        accuracies = {
-            task: score_classification([truth for truth, _ in pairs], [answer for _, answer in pairs]).accuracy
-            for task, pairs in self._classes.items()
-        }
+        classes = {task: score_classification(*zip(*pairs, strict=True)) for task, pairs in self._classes.items()}
         return {
-            "pictures": len(self._sizes),
+            "frames": len(self._sizes),
+            "bytes": {name: float(np.percentile(self._sizes, percentile)) for name, percentile in SPREAD.items()},
             "map50": round(score.map50, 4),
             "map": round(score.map, 4),
+            "map50_by_size": {size: round(value, 4) for size, value in score.map50_by_size.items()},
             "ap50": {label: round(value, 4) for label, value in score.ap50.items()},
-            "classification": {task: round(accuracy, 4) for task, accuracy in accuracies.items()},
-            "bytes_per_frame": {
-                "median": float(np.median(self._sizes)),
-                "p98": float(np.percentile(self._sizes, 98)),
-                "max": max(self._sizes),
-            },
+            "classification": {task: round(answers.accuracy, 4) for task, answers in classes.items()},
+            "confusion": {task: answers.confusion for task, answers in classes.items()},
         }
 
 

@@ -18,8 +18,8 @@ from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Results
 from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_lab.measurement import Measurement
-from mtl_split_lab.offloading import Link, links
 from mtl_split_lab.pictures import LabelledPicture
+from mtl_split_lab.ways import Way, all_ways
 
 UNCOMPRESSED = ("naive split", "float32")
 """The way that loses nothing: family and setting."""
@@ -35,9 +35,9 @@ class Curve:
     points: dict[str, dict[str, Any]]
 
 
-def measure_links(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]], processes: int) -> list[Curve]:
-    """Send all pictures of all sources over every link, and score what the server answers."""
-    names = [(link.family, link.setting) for link in links(bundle)]
+def measure_ways(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]], processes: int) -> list[Curve]:
+    """Send all pictures of all sources every way, and score what the server answers."""
+    names = [(way.family, way.setting) for way in all_ways(bundle)]
     curves = []
     with get_context("spawn").Pool(processes, cv2.setNumThreads, (1,)) as pool:
         for source, pictures in sources.items():
@@ -53,10 +53,10 @@ def measure_links(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture
 
 
 @cache
-def _prepare(folder: Path) -> tuple[EdgeHalf, ServerHalf, list[Link]]:
+def _prepare(folder: Path) -> tuple[EdgeHalf, ServerHalf, list[Way]]:
     """Load what a process needs for all of its pictures."""
     bundle = load_bundle(folder)
-    return EdgeHalf(bundle), ServerHalf(bundle), links(bundle)
+    return EdgeHalf(bundle), ServerHalf(bundle), all_ways(bundle)
 
 
 def _answer(folder: Path, picture: LabelledPicture) -> list[tuple[int, Results]]:
@@ -91,7 +91,7 @@ def bytes_at(curve: Curve, map50: float) -> float | None:
 
     Between two settings, the logarithm of the bytes is interpolated.
     """
-    points = sorted((point["bytes_per_frame"]["median"], point["map50"]) for point in curve.points.values())
+    points = sorted((point["bytes"]["median"], point["map50"]) for point in curve.points.values())
     if points[0][1] >= map50:
         return points[0][0]
     for (low_bytes, low), (high_bytes, high) in pairwise(points):

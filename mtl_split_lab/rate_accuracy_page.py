@@ -15,7 +15,7 @@ from mtl_split_core.bundle import Bundle
 from mtl_split_core.choice import AUTO
 from mtl_split_core.scene import Image
 from mtl_split_lab.markdown import table
-from mtl_split_lab.rate_accuracy import SPLIT, UNCOMPRESSED, Curve, bytes_at, measure_links, time_edge
+from mtl_split_lab.rate_accuracy import SPLIT, UNCOMPRESSED, Curve, bytes_at, measure_ways, time_edge
 from mtl_split_lab.recipe import Portion, Recipe
 from mtl_split_lab.report import machine
 from mtl_split_lab.simulated import CAMERA_SIZE
@@ -36,7 +36,7 @@ def compare_rates(bundle: Bundle, pictures: Sequence[str], data: Path, drawn: Pa
     Raises InputError where there are none.
     """
     sources = {name: find_pictures(Portion(name), data, drawn, CAMERA_SIZE, processes) for name in pictures}
-    curves = measure_links(bundle, sources, processes)
+    curves = measure_ways(bundle, sources, processes)
     first = [picture.read() for picture in next(iter(sources.values()))[:TIMED_PICTURES]]
     write_page(bundle, curves, _costs(bundle, first), machine(), out)
 
@@ -93,7 +93,7 @@ def _source(bundle: Bundle, source: str, curves: Sequence[Curve]) -> str:
     for curve in curves:
         if curve.family != SPLIT:
             needed = bytes_at(curve, ours["map50"])
-            times = f"{needed / ours['bytes_per_frame']['median']:.1f}" if needed else "-"
+            times = f"{needed / ours['bytes']['median']:.1f}" if needed else "-"
             highest = max(point["map50"] for point in curve.points.values())
             rivals.append((curve.family, f"{needed:,.0f}" if needed else f"never: at most {100 * highest:.1f}", times))
     everything = [
@@ -105,7 +105,7 @@ def _source(bundle: Bundle, source: str, curves: Sequence[Curve]) -> str:
     head = "|bytes: median|98 %|most|mAP50|lost|" + "|".join(f"{task}|lost" for task in tasks)
     return _SOURCE.format(
         source=source,
-        pictures=best["pictures"],
+        pictures=best["frames"],
         points=table(f"operating point{head}".rstrip("|"), points),
         default=default,
         map50=f"{100 * ours['map50']:.1f}",
@@ -115,7 +115,7 @@ def _source(bundle: Bundle, source: str, curves: Sequence[Curve]) -> str:
 
 
 def _point_row(name: str, point: dict[str, Any], best: dict[str, Any], tasks: Sequence[str]) -> list[str]:
-    size = point["bytes_per_frame"]
+    size = point["bytes"]
     row = [name, *(f"{size[key]:,.0f}" for key in ("median", "p98", "max")), f"{100 * point['map50']:.1f}"]
     row.append(f"{100 * (best['map50'] - point['map50']):+.1f}")
     for task in tasks:
@@ -137,7 +137,7 @@ def _plot(curves: Sequence[Curve]) -> Figure:
 
 def _plot_source(panel: Axes, curves: Sequence[Curve]) -> None:
     for curve in curves:
-        points = sorted((p["bytes_per_frame"]["median"], 100 * p["map50"]) for p in curve.points.values())
+        points = sorted((p["bytes"]["median"], 100 * p["map50"]) for p in curve.points.values())
         ours = curve.family == SPLIT
         style = "-" if ours or "scaled" not in curve.family else "--"
         colour = "black" if ours else None

@@ -52,7 +52,7 @@ def test_the_page_leads_to_a_bundle_that_runs(folder: Path, monkeypatch: pytest.
             main([*line.split()[2:], "--processes", "1"])
     bundle = load_bundle(folder / "bundle")
     assert [task.name for task in bundle.tasks] == [task["name"] for task in yaml.safe_load(recipe)["tasks"]]
-    assert bundle.manifest["measured"]["test.json"]["pictures"] == 10
+    assert bundle.manifest["measured"]["test.json"]["frames"] == 10
     picture = read_pictures(folder / "test.json")[0].read()
     results = ServerHalf(bundle, score_threshold=0.0).decode(EdgeHalf(bundle).encode(picture).payload, (640, 360))
     assert isinstance(results["detection"], Detections) and isinstance(results["weather"], Classification)

@@ -113,3 +113,12 @@ def test_classification_counts_right_answers_and_confusions() -> None:
 def test_answers_and_truths_must_pair_up() -> None:
     with pytest.raises(ValueError, match="zip"):
         score_classification(["night"], [])
+
+
+def test_sizes_are_scored_on_their_own() -> None:
+    small, large = (0, 0, 20, 20), (100, 100, 300, 300)
+    objects = [truth((small, "car"), (large, "car"), (large, "bus"))]
+    found = [detections((large, "car", 0.9), (large, "bus", 0.8))]
+    score = score_detections(objects, found)
+    assert score.map50_by_size == pytest.approx({"small": 0, "large": 1})
+    assert score.map50 == pytest.approx((51 / 101 + 1) / 2)

@@ -51,7 +51,7 @@ def test_both_precisions_are_measured_on_the_same_pictures(int8: Bundle) -> None
     assert int8.manifest["int8"]["calibration_pictures"] == 5
     before, after = int8.manifest["int8"]["measured_before"], int8.manifest["measured"]
     assert before.keys() == after.keys() == {PICTURES}
-    assert before[PICTURES]["pictures"] == after[PICTURES]["pictures"] == 20
+    assert before[PICTURES]["frames"] == after[PICTURES]["frames"] == 20
     assert max(int8.manifest["difference_from_torch"].values()) < 1e-4
 
 

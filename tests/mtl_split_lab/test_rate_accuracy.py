@@ -12,9 +12,7 @@ from mtl_split_ros.share import bundle_folder
 
 
 def curve(*points: tuple[float, float]) -> Curve:
-    entries = {
-        str(index): {"bytes_per_frame": {"median": size}, "map50": map50} for index, (size, map50) in enumerate(points)
-    }
+    entries = {str(index): {"bytes": {"median": size}, "map50": map50} for index, (size, map50) in enumerate(points)}
     return Curve("street", "JPEG", entries)
 
 
@@ -32,9 +30,9 @@ def test_the_page_has_every_way_to_send_a_picture(tmp_path: Path) -> None:
     main([*arguments, "--run", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--processes", "1"])
     curves = {one["family"]: one["points"] for one in json.loads((tmp_path / "out" / DATA).read_text())}
     assert list(curves["split"]) == ["coarsest", "coarse", "default", "fine", "finest"]
-    sizes = [point["bytes_per_frame"]["median"] for point in curves["split"].values()]
+    sizes = [point["bytes"]["median"] for point in curves["split"].values()]
     assert sizes == sorted(sizes) and sizes[-1] < 10_000
-    assert all(point["pictures"] == 4 for points in curves.values() for point in points.values())
+    assert all(point["frames"] == 4 for points in curves.values() for point in points.values())
     page = (tmp_path / "out" / PAGE).read_text()
     for words in ("| default |", "JPEG, scaled to 512x288, quality 90", "| H.264 intra |", "multiply-adds per frame"):
         assert words in page

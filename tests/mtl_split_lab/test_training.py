@@ -146,7 +146,7 @@ def test_a_bundle_answers_as_torch_does(run: Path, tmp_path: Path) -> None:
     main(["export", "--run", str(run), "--bundle", str(tmp_path / "bundle"), "--processes", "1"])
     bundle = load_bundle(tmp_path / "bundle")
     measured = bundle.manifest["measured"]["sim:100000:3"]
-    assert measured["pictures"] == 3 and set(measured["classification"]) == {"timeofday", "weather", "scene"}
+    assert measured["frames"] == 3 and set(measured["classification"]) == {"timeofday", "weather", "scene"}
     edge, server = EdgeHalf(bundle), ServerHalf(bundle, score_threshold=0.0)
     _, network = load_network(run)
     for picture in read_pictures(run / "sim-1000000-10-256x160" / LABELS)[:3]:

@@ -1,4 +1,4 @@
-"""The rivals: what else a vehicle could send, and what the same network's second half then makes of it."""
+"""The ways to send a picture: our payloads, and what else a vehicle could do, with one network for all of them."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -10,15 +10,20 @@ import numpy as np
 from backports import zstd
 
 from mtl_split_core.bundle import Bundle
+from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.scene import Floats, Image, Size
+from mtl_split_core.stopwatch import Stopwatch
 
 ZSTD_LEVEL = 19
 
+Codec = Callable[[Image, Stopwatch], tuple[int, Image]]
+"""Compresses a picture and decompresses it again: the bytes, and what is left of the picture."""
 
-class Link:
-    """Something that carries pictures: so many bytes go over it, and such latents come out of it.
+
+class Way:
+    """Something that carries pictures: so many bytes go over the link, and such latents come out of it.
 
     family: what the points of one curve have in common; setting: what tells them apart.
     """
@@ -28,26 +33,44 @@ class Link:
 
     @abstractmethod
     def carry(self, edge: EdgeHalf, image: Image) -> tuple[int, Floats]:
-        """Return the bytes and the latents, float32, that the server's half goes on with."""
+        """Return the bytes and the latents, float32, that the server's half goes on with.
+
+        The stages' times are in the edge's stopwatch afterwards.
+        """
 
 
-class Split(Link):
+class Split(Way):
     """Our own payloads, at one operating point."""
 
     family = "split"
 
-    def __init__(self, bundle: Bundle, point: int) -> None:
-        """Encode at the operating point with this index."""
+    def __init__(self, bundle: Bundle, point: int, most_bytes: int | None = None) -> None:
+        """Encode at the operating point with this index, or coarser where that takes more than `most_bytes`."""
         self.setting = bundle.payload_format.operating_points[point].name
         self._point = point
+        self._most_bytes = most_bytes
 
     def carry(self, edge: EdgeHalf, image: Image) -> tuple[int, Floats]:
         """Encode and decode."""
-        payload = edge.encode(image, self._point).payload
-        return len(payload), edge.bundle.payload_format.unpack(payload)
+        payload = edge.encode(image, self._point, self._most_bytes).payload
+        with edge.stopwatch.stage("decode"):
+            return len(payload), edge.bundle.payload_format.unpack(payload)
 
 
-class NaiveSplit(Link):
+class Uncompressed(Way):
+    """Nothing is compressed: the whole network runs on the edge, or the picture's pixels are sent."""
+
+    def __init__(self, family: str, bytes_per_pixel: int) -> None:
+        """Send so many bytes for each of the picture's pixels."""
+        self.family = self.setting = family
+        self._bytes_per_pixel = bytes_per_pixel
+
+    def carry(self, edge: EdgeHalf, image: Image) -> tuple[int, Floats]:
+        """Run the prefix, wherever that is."""
+        return image.shape[0] * image.shape[1] * self._bytes_per_pixel, edge.latents(image)
+
+
+class NaiveSplit(Way):
     """The same latents, as they are or rounded to a number format."""
 
     family = "naive split"
@@ -63,12 +86,10 @@ class NaiveSplit(Link):
         return len(sent), latents
 
 
-class Offloading(Link):
+class Offloading(Way):
     """The picture itself, compressed with loss; the whole network runs on the server."""
 
-    def __init__(
-        self, codec: str, setting: str, compressed: Callable[[Image], tuple[int, Image]], size: Size | None
-    ) -> None:
+    def __init__(self, codec: str, setting: str, compressed: Codec, size: Size | None = None) -> None:
         """Send pictures as they are, or first scaled to a network's input `size`."""
         self.family = codec if size is None else f"{codec}, scaled to {size[0]}x{size[1]}"
         self.setting = setting
@@ -79,13 +100,46 @@ class Offloading(Link):
         """Compress the picture, and run the prefix on what is left of it."""
         if self._size is not None:
             image = Letterbox((image.shape[1], image.shape[0]), self._size).apply(image)
-        size, received = self._compressed(image)
+        size, received = self._compressed(image, edge.stopwatch)
         return size, edge.latents(received)
 
 
-def links(bundle: Bundle) -> list[Link]:
-    """Every way to send a picture that is compared, in families from few to many bytes."""
-    found: list[Link] = [Split(bundle, point) for point in range(len(bundle.payload_format.operating_points))]
+EXPECTED = "split, split:POINT, whole, jpeg:QUALITY or raw"
+
+
+def find_way(name: str, bundle: Bundle, max_payload_bytes: int) -> Way:
+    """Return a way by its name.
+
+    `split` (what an edge node sends: the default operating point, or a coarser one where that takes more than
+    `max_payload_bytes`), `split:POINT` (whatever it takes), `whole` (the whole network on the edge: no picture is
+    sent), `jpeg:QUALITY` (0 to 100) or `raw`; the last two have the whole network on the server. Raises InputError for
+    anything else.
+    """
+    form = bundle.payload_format
+    points = {point.name: index for index, point in enumerate(form.operating_points)}
+    match name.split(":"):
+        case ["split"]:
+            return Split(bundle, form.default, max_payload_bytes)
+        case ["split", point] if point in points:
+            return Split(bundle, points[point])
+        case ["split", point]:
+            raise InputError(f"the operating point of way {name!r} is {point!r}, expected one of {', '.join(points)}")
+        case ["whole"]:
+            return Uncompressed("whole", bytes_per_pixel=0)
+        case ["raw"]:
+            return Uncompressed("raw", bytes_per_pixel=3)
+        case ["jpeg", quality] if quality.isdecimal() and int(quality) <= 100:
+            return _jpeg(int(quality))
+    raise InputError(f"way is {name!r}, expected {EXPECTED}")
+
+
+def _jpeg(quality: int, size: Size | None = None) -> Way:
+    return Offloading("JPEG", f"quality {quality}", _still(".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), size)
+
+
+def all_ways(bundle: Bundle) -> list[Way]:
+    """Every way to send a picture that is compared for the bytes it takes, in families from few to many."""
+    found: list[Way] = [Split(bundle, point) for point in range(len(bundle.payload_format.operating_points))]
     found += [
         NaiveSplit("8 bits, zstd", lambda latents: _as_bytes(latents, zip_them=True)),
         NaiveSplit("8 bits", lambda latents: _as_bytes(latents, zip_them=False)),
@@ -100,9 +154,7 @@ def links(bundle: Bundle) -> list[Link]:
         (bundle.input_size, (2, 5, 10, 20, 35, 60, 90), (1, 5, 20, 50, 90), (46, 41, 36, 30, 22)),
     ):
         for quality in jpegs:
-            found.append(
-                Offloading("JPEG", f"quality {quality}", _still(".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), size)
-            )
+            found.append(_jpeg(quality, size))
         for quality in webps:
             found.append(
                 Offloading("WebP", f"quality {quality}", _still(".webp", cv2.IMWRITE_WEBP_QUALITY, quality), size)
@@ -121,10 +173,12 @@ def _as_bytes(latents: Floats, zip_them: bool) -> tuple[bytes, Floats]:
     return body + low.tobytes() + step.tobytes(), (levels * step + low).astype(np.float32)
 
 
-def _still(suffix: str, flag: int, quality: int) -> Callable[[Image], tuple[int, Image]]:
-    def compressed(image: Image) -> tuple[int, Image]:
-        _, data = cv2.imencode(suffix, image, [flag, quality])
-        return len(data), np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+def _still(suffix: str, flag: int, quality: int) -> Codec:
+    def compressed(image: Image, stopwatch: Stopwatch) -> tuple[int, Image]:
+        with stopwatch.stage("compress"):
+            _, data = cv2.imencode(suffix, image, [flag, quality])
+        with stopwatch.stage("decompress"):
+            return len(data), np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
     return compressed
 
@@ -138,18 +192,20 @@ class H264:
         self._encoder: av.VideoCodecContext | None = None
         self._count = 0
 
-    def __call__(self, image: Image) -> tuple[int, Image]:
+    def __call__(self, image: Image, stopwatch: Stopwatch) -> tuple[int, Image]:
         """Encode and decode one picture."""
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # the colours are at half the resolution
         if self._encoder is None or (self._encoder.width, self._encoder.height) != image.shape[1::-1]:
             self._encoder = self._open(image.shape[1], image.shape[0])
             # The first packet also tells all about the encoder.
             self._encode(image)
-        packet = self._encode(image)
-        decoder = av.CodecContext.create("h264", "r")
-        decoder.extradata = self._encoder.extradata
-        frames = [*decoder.decode(packet), *decoder.decode(None)]  # type: ignore[attr-defined]
-        return packet.size, np.asarray(frames[0].to_ndarray(format="bgr24"), np.uint8)
+        with stopwatch.stage("compress"):
+            packet = self._encode(image)
+        with stopwatch.stage("decompress"):
+            decoder = av.CodecContext.create("h264", "r")
+            decoder.extradata = self._encoder.extradata
+            frames = [*decoder.decode(packet), *decoder.decode(None)]  # type: ignore[attr-defined]
+            return packet.size, np.asarray(frames[0].to_ndarray(format="bgr24"), np.uint8)
 
     def _open(self, width: int, height: int) -> "av.VideoCodecContext":
         encoder: av.VideoCodecContext = av.CodecContext.create("libx264", "w")  # type: ignore[assignment]

@@ -1,0 +1,39 @@
+"""Frames to be evaluated: pictures, and what is known of them that the tasks ask for."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.scene import Image, Truth
+
+NOTHING_KNOWN = Truth(labelled=frozenset())
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture.
+
+    name: what tells it apart, a stamp in nanoseconds or a file's name; truth: what is known of it; read: returns the
+    picture, or raises InputError for a damaged one.
+    """
+
+    name: str
+    truth: Truth
+    read: Callable[[], Image]
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known of it."""
+        return bool(self.truth.classes) or self.truth.labelled != NOTHING_KNOWN.labelled
+
+
+def keep_known(truth: Truth, tasks: Sequence[Task], skipped: Counter[str]) -> Truth:
+    """Return what of a truth the tasks were taught: nobody is asked for anything else. Count the rest in `skipped`."""
+    taught = frozenset(label for task in tasks if task.kind == "detection" for label in task.labels)
+    answers = {task.name: task.labels for task in tasks if task.kind == "classification"}
+    classes = {task: label for task, label in truth.classes.items() if label in answers.get(task, ())}
+    skipped["objects of classes that the bundle does not know"] += sum(label not in taught for label in truth.labels)
+    skipped["classes that the bundle does not know"] += len(truth.classes.keys() & answers.keys()) - len(classes)
+    labelled = taught if truth.labelled is None else taught & truth.labelled
+    return replace(truth, classes=classes, labelled=labelled)

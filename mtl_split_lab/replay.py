@@ -1,0 +1,194 @@
+"""Replay without ROS running: every frame of some input, sent every way that is compared, scored and timed."""
+
+import json
+import statistics
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.errors import InputError
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.scene import Detections, Image, Results
+from mtl_split_lab.drawing import SHOWN_SCORE
+from mtl_split_lab.evaluation import count_mistakes
+from mtl_split_lab.frames import Frame
+from mtl_split_lab.inputs import Input
+from mtl_split_lab.measurement import Measurement
+from mtl_split_lab.report import machine
+from mtl_split_lab.ways import Way, find_way
+
+REPORT = "report.json"
+FRAMES = "frames.jsonl"
+PARTS = ("prepare", "compress", "prefix", "encode", "decode", "decompress", "suffix", "post")
+"""A frame's way, on the edge and then on the server."""
+WORST = 6
+"""Frames that are shown because they went worst."""
+NAMED = 5
+"""Refused frames that are named."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one way made of a frame: bytes sent, results, milliseconds by stage."""
+
+    size: int
+    results: Results
+    milliseconds: dict[str, float]
+
+
+@dataclass
+class Replay:
+    """What came out of the frames so far.
+
+    ways: by name, as Measurement adds them up; times: milliseconds by way and stage; known: frames with a truth;
+    refused: what was wrong with frames; worst: how many mistakes the first way made on a frame, the frame and its
+    results, the worst ones first; interrupted: whether Ctrl-C came before the end.
+    """
+
+    ways: dict[str, Measurement]
+    times: dict[str, defaultdict[str, list[float]]]
+    known: int = 0
+    refused: list[str] = field(default_factory=list)
+    worst: list[tuple[int, Frame, Results]] = field(default_factory=list)
+    interrupted: bool = False
+
+    def add(self, frame: Frame, answers: Mapping[str, Answer]) -> None:
+        """Add a frame that was answered."""
+        self.known += frame.known
+        for way, answer in answers.items():
+            self.ways[way].add(frame.truth, answer.size, answer.results)
+            for stage, milliseconds in answer.milliseconds.items():
+                self.times[way][stage].append(milliseconds)
+        first = next(iter(answers.values()))
+        mistakes = count_mistakes(frame.truth, first.results, SHOWN_SCORE) if frame.known else 0
+        self.worst.append((mistakes, frame, first.results))
+        self.worst = sorted(self.worst, key=lambda one: -one[0])[:WORST]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures, ready for JSON."""
+        ways = {
+            name: measurement.summary()
+            | {
+                "stages_ms": {
+                    stage: round(statistics.median(self.times[name][stage]), 3)
+                    for stage in PARTS
+                    if stage in self.times[name]
+                }
+            }
+            for name, measurement in self.ways.items()
+        }
+        counts = {"frames_with_truth": self.known, "frames_refused": len(self.refused)}
+        return {"ways": ways, **counts, "refused": self.refused[:NAMED], "interrupted": self.interrupted}
+
+
+def default_ways(bundle: Bundle) -> list[str]:
+    """Every operating point, the whole network on the edge, and the pictures themselves at several qualities."""
+    points = [f"split:{point.name}" for point in bundle.payload_format.operating_points]
+    return ["split", *points, "whole", "jpeg:10", "jpeg:30", "jpeg:90", "raw"]
+
+
+def replay(
+    bundle: Bundle,
+    source: Input,
+    ways: Sequence[str],
+    out: Path,
+    max_payload_bytes: int,
+    processes: int,
+    most: int | None = None,
+) -> Replay:
+    """Send the frames of `source`, `most` of them, every way, and write what came of each as a line of JSON into `out`.
+
+    ways, max_payload_bytes: see mtl_split_lab.ways.find_way. `processes` frames are at work at once, and what comes out
+    does not depend on it. Ctrl-C ends it after the frames that it is at. Raises InputError for an unknown way, and
+    where no frame can be used.
+    """
+    done = Replay({name: Measurement() for name in ways}, {name: defaultdict(list) for name in ways})
+    for name in ways:
+        find_way(name, bundle, max_payload_bytes)
+    cv2.setNumThreads(1)
+    own = threading.local()
+
+    def prepare() -> None:
+        own.edge, own.server = EdgeHalf(bundle), ServerHalf(bundle)
+        own.ways = {name: find_way(name, bundle, max_payload_bytes) for name in ways}
+
+    def answer(frame: Frame) -> dict[str, Answer]:
+        image = frame.read()
+        return {name: _answer(own.edge, own.server, way, image) for name, way in own.ways.items()}
+
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        ThreadPoolExecutor(processes, initializer=prepare) as pool,
+        (out / FRAMES).open("w") as lines,
+        tqdm(total=min(source.count, most or source.count), desc="replay", unit="frame") as progress,
+    ):
+        try:
+            for frame, pending in _ahead(pool, answer, islice(source, most), 2 * processes):
+                try:
+                    answers = pending()
+                except InputError as error:
+                    done.refused.append(f"{frame.name}: {error}")
+                    line: dict[str, Any] = {"frame": frame.name, "refused": str(error)}
+                else:
+                    done.add(frame, answers)
+                    line = {"frame": frame.name, "ways": {name: to_json(one) for name, one in answers.items()}}
+                lines.write(json.dumps(line) + "\n")
+                progress.update()
+        except KeyboardInterrupt:
+            done.interrupted = True
+    if not done.worst:
+        raise InputError(f"no frame could be used: {done.refused[0] if done.refused else 'there are none'}")
+    return done
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Frame], Any], frames: Iterable[Frame], most: int
+) -> Iterator[tuple[Frame, Callable[[], Any]]]:
+    """Work on up to `most` frames at once, and hand them out in order; a pool alone would read all frames at once."""
+    waiting: deque[tuple[Frame, Callable[[], Any]]] = deque()
+    for frame in frames:
+        waiting.append((frame, pool.submit(work, frame).result))
+        if len(waiting) == most:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _answer(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answer:
+    edge.stopwatch.milliseconds = {}
+    size, latents = way.carry(edge, image)
+    results = server.answer(latents, (image.shape[1], image.shape[0]))
+    return Answer(size, results, edge.stopwatch.milliseconds | server.stopwatch.milliseconds)
+
+
+def to_json(answer: Answer) -> dict[str, Any]:
+    """Return an answer ready for JSON; its numbers are exact."""
+    results: dict[str, Any] = {}
+    for task, result in answer.results.items():
+        scores = result.scores.tolist()
+        if isinstance(result, Detections):
+            results[task] = {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": scores}
+        else:
+            results[task] = dict(zip(result.labels, scores, strict=True))
+    times = {stage: round(milliseconds, 3) for stage, milliseconds in answer.milliseconds.items()}
+    return {"bytes": answer.size, "stages_ms": times, "results": results}
+
+
+def write_report(done: Replay, bundle: Bundle, source: Input, out: Path) -> dict[str, Any]:
+    """Write the figures into the folder `out`, and return them."""
+    report = {
+        **done.summary(),
+        "bundle": {"name": bundle.name, "fingerprint": bundle.fingerprint},
+        "input": {"name": source.name, "frames": source.count, **source.facts, "skipped": dict(+source.skipped)},
+        "machine": machine(),
+    }
+    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    return report

@@ -1,0 +1,65 @@
+"""Rosbags for tests, and what is in them."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rclpy.serialization import deserialize_message, serialize_message
+from rosbags.rosbag2 import Reader, Writer
+from std_msgs.msg import Header
+
+from mtl_split_core.scene import Detections, Results
+from mtl_split_lab.bag_recorder import STORAGES, message_types, type_name
+from mtl_split_ros.messages import to_classification, to_detections
+
+START = 1_700_000_000 * 10**9
+PERIOD = 10**8
+"""Nanoseconds between two frames."""
+
+
+def header(number: int) -> Header:
+    """The header of a frame."""
+    stamp = Header(frame_id="camera")
+    stamp.stamp.sec, stamp.stamp.nanosec = divmod(START + number * PERIOD, 10**9)
+    return stamp
+
+
+def write_bag(path: Path, messages: Iterable[tuple[str, Any]], storage: str = "mcap") -> Path:
+    """Write messages in this order, by topic."""
+    types = message_types()
+    with Writer(path, version=9, storage_plugin=STORAGES[storage]) as bag:
+        connections: dict[str, Any] = {}
+        for number, (topic, message) in enumerate(messages):
+            if topic not in connections:
+                connections[topic] = bag.add_connection(topic, type_name(type(message)), typestore=types)
+            bag.write(connections[topic], START + number * 10**6, serialize_message(message))
+    return path
+
+
+def read_messages(path: Path, topic: str, kind: type[Any]) -> list[Any]:
+    """Every message of a topic, in order."""
+    with Reader(path) as bag:
+        connections = [one for one in bag.connections if one.topic == topic]
+        return [deserialize_message(data, kind) for _, _, data in bag.messages(connections)] if connections else []
+
+
+def results_by_stamp(path: Path, topics: dict[str, tuple[str, type[Any]]]) -> dict[int, Results]:
+    """What a recorded server answered: by stamp in nanoseconds, by task."""
+    found: defaultdict[int, Results] = defaultdict(dict)
+    for task, (topic, kind) in topics.items():
+        for message in read_messages(path, topic, kind):
+            stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            detections = hasattr(message, "detections")
+            found[stamp][task] = to_detections(message) if detections else to_classification(message)
+    return found
+
+
+def plain(results: Results) -> dict[str, Any]:
+    """Results as lists, with a classification's labels in the order of the alphabet."""
+    return {
+        task: (result.boxes.tolist(), result.labels, result.scores.tolist())
+        if isinstance(result, Detections)
+        else dict(sorted(zip(result.labels, result.scores.tolist(), strict=True)))
+        for task, result in results.items()
+    }
