@@ -1,8 +1,6 @@
 """The camera node: shows a simulated street, a video or a folder of pictures at a steady pace."""
 
 import array
-import math
-import time
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from std_msgs.msg import Header, UInt64
 
 from mtl_split_camera.sources import RATES, Frame, open_source
 from mtl_split_core.scene import Image
+from mtl_split_ros.audience import Audience
 from mtl_split_ros.messages import truth_messages
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
@@ -33,9 +32,6 @@ IMAGE = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 
 FRAMES_AHEAD = 6
 """Frames that are drawn or read before their time; enough for the pause in which a new street is built."""
-
-DISCOVERY = 1.0
-"""Seconds within which a subscriber that is known here comes to know this node."""
 
 PARAMETERS = Parameters(
     "camera",
@@ -93,11 +89,13 @@ class CameraNode(Node):
         self._counts = Counter(published=0, missed=0, skipped=0)
         self._reported = self._counts.copy()
         self._last: int | None = None
-        self._audience_since = math.inf
         self._state = f"waiting for subscribers of {self.resolve_topic_name('image_raw')}"
         self._image = advertise(self, RawImage, "image_raw", IMAGE)
         self._compressed = (
             advertise(self, CompressedImage, "image_raw/compressed", IMAGE) if self._values["compressed"] else None
+        )
+        self._audience = Audience(
+            [self._image, *([self._compressed] if self._compressed else [])], self._values["wait_for_subscribers"]
         )
         self._info = advertise(self, CameraInfo, "camera_info", RESULT)
         self._end = advertise(self, UInt64, "end_of_stream", LATCHED)
@@ -146,7 +144,7 @@ class CameraNode(Node):
         return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=_bytes(jpeg))
 
     def _publish_next(self) -> None:
-        if self._last is None and not self._has_audience():
+        if self._last is None and not self._audience.is_there():
             return
         if not self._ahead[0].done():
             return
@@ -156,16 +154,6 @@ class CameraNode(Node):
             return
         self._ahead.append(self._pool.submit(self._prepare_next))
         self._publish(prepared)
-
-    def _has_audience(self) -> bool:
-        """Whether as many subscribers as are to be waited for know this camera too."""
-        wanted = self._values["wait_for_subscribers"]
-        publishers = [self._image, self._compressed] if self._compressed else [self._image]
-        if sum(publisher.get_subscription_count() for publisher in publishers) < wanted:
-            self._audience_since = math.inf
-        else:
-            self._audience_since = min(self._audience_since, time.monotonic())
-        return not wanted or time.monotonic() - self._audience_since > DISCOVERY
 
     def _publish(self, prepared: Prepared) -> None:
         now = self.get_clock().now()

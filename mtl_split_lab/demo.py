@@ -14,16 +14,19 @@ from pathlib import Path
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
+from mtl_split_lab.bag_recorder import BagRecorder
+from mtl_split_lab.bags import find_image_topic
 from mtl_split_lab.processes import ProcessError, Processes, claim_domain
 from mtl_split_lab.recorder import Recorder
 from mtl_split_lab.recording import PictureStore
 from mtl_split_lab.report import figures, machine, summarise, tables, write_pictures
-from mtl_split_ros.graph import Options, Process, demo, environment, topic_of
+from mtl_split_ros.graph import BAG, Options, Process, demo, environment, image_topic, replay, topic_of
 from mtl_split_ros.share import bundle_folder
 
 CHECK_INTERVAL = 0.5
@@ -53,31 +56,35 @@ def run(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    topic = topic_of(arguments.source)
     bundle = load_bundle(bundle_folder(arguments.bundle))
-    camera = {name: getattr(arguments, name) for name in ("rate", "frames", "width", "height")}
-    camera["wait_for_subscribers"] = 2  # the edge and the recorder
-    nodes = () if arguments.attach else demo(Options(bundle=arguments.bundle), arguments.source, **camera)
+    topic, nodes = _wire(arguments)
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         for name, value in environment().items():
             os.environ.setdefault(name, value)
-        if not topic and not arguments.attach and "ROS_DOMAIN_ID" not in os.environ:
+        if nodes and not topic_of(arguments.source) and "ROS_DOMAIN_ID" not in os.environ:
             stack.enter_context(claim_domain())
             print(f"listen in with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}")
-        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+        simulated = (
+            ["--ros-args", "-p", "use_sim_time:=true"] if any(node.executable == "player" for node in nodes) else []
+        )
+        rclpy.init(args=[*sys.argv, *simulated], signal_handler_options=SignalHandlerOptions.NO)
         recorder = Recorder(bundle, topic, PictureStore(out))
+        recorders: list[Node] = [recorder]
         processes = Processes(out / "logs")
         complaints = []
         try:
-            _record(recorder, processes, nodes, stop, arguments)
+            if arguments.record:
+                recorders.append(BagRecorder(arguments.record, bundle.tasks, topic or image_topic(topic)))
+            _record(recorders, processes, nodes, topic, stop, arguments)
         except (ProcessError, StalledError) as error:
             complaints.append(str(error))
         finally:
             complaints += processes.stop()
             recording = recorder.recording
-            recorder.destroy_node()
+            for node in recorders:
+                node.destroy_node()
             rclpy.shutdown()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -100,17 +107,34 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if complaints else 0
 
 
+def _wire(arguments: argparse.Namespace) -> tuple[str, Sequence[Process]]:
+    """Return the topic of the images, empty for the camera's own, and the processes to start."""
+    source, options = arguments.source, Options(bundle=arguments.bundle)
+    listeners = 3 if arguments.record else 2  # the edge and the recorders
+    if source.startswith(BAG):
+        bag = Path(source.removeprefix(BAG)).expanduser()
+        topic = find_image_topic(bag)
+        return topic, replay(options, str(bag), topic, rate=arguments.rate or 1.0, wait_for_subscribers=listeners)
+    if arguments.attach:
+        return topic_of(source), ()
+    camera = {name: getattr(arguments, name) for name in ("rate", "frames", "width", "height")}
+    return topic_of(source), demo(options, source, **camera, wait_for_subscribers=listeners)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     add = parser.add_argument
     add(
         "--source",
         default="sim",
-        help="sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME of a camera that runs already",
+        help="sim, sim:SEED, video:PATH, images:FOLDER, bag:PATH, or topic:NAME of a camera that runs already",
     )
     add("--frames", type=int, default=300, help="frames after which to end; 0: all there are (default: %(default)s)")
     add(
-        "--rate", type=float, default=0.0, help="frames per second; 0: the source's own, which is 15 for sim and images"
+        "--rate",
+        type=float,
+        default=0.0,
+        help="frames per second, of a bag how many times as fast; 0: the source's own, which is 15 for sim and images",
     )
     add("--width", type=int, help="width of simulated images in pixels")
     add("--height", type=int, help="height of simulated images in pixels")
@@ -126,27 +150,36 @@ def _parser() -> argparse.ArgumentParser:
         default=60.0,
         help="seconds without a result after which to give up (default: %(default)s)",
     )
+    add(
+        "--record",
+        type=Path,
+        metavar="BAG",
+        help="also record everything into a rosbag, a folder that does not exist yet",
+    )
     add("--attach", action="store_true", help="start nothing; record nodes that run already, in this node's namespace")
     return parser
 
 
 def _record(
-    recorder: Recorder,
+    recorders: Sequence[Node],
     processes: Processes,
     nodes: Sequence[Process],
+    topic: str,
     stop: threading.Event,
     arguments: argparse.Namespace,
 ) -> None:
     """Start the nodes, the camera last, and record until the stream has ended or `stop` is set."""
-    waiting = [node for node in nodes if node.executable == "camera"]
+    waiting = [node for node in nodes if node.executable in ("camera", "player")]
     for node in nodes:
         if node not in waiting:
             processes.start(node)
-    frames = arguments.frames if topic_of(arguments.source) else 0
+    frames = arguments.frames if topic else 0
+    executor = SingleThreadedExecutor()
+    for one in recorders:
+        executor.add_node(one)
+    recorder = next(one for one in recorders if isinstance(one, Recorder))
     recording = recorder.recording
     live = LiveLine()
-    executor = SingleThreadedExecutor()
-    executor.add_node(recorder)
     check_at = ended_at = 0.0
     while True:
         executor.spin_once(timeout_sec=CHECK_INTERVAL)
@@ -164,7 +197,7 @@ def _record(
             break
         processes.check()
         live.show(recorder)
-        if waiting and recorder.ready_for_camera():
+        if waiting and recorder.ready_for_camera(1 + len(recorders)):
             processes.start(waiting.pop())
         # Later on, a node that was killed and started again is there twice for some seconds.
         if not recorder.recent and (rivals := recorder.rivals()):

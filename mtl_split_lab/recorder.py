@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from mtl_split.msg import Bottleneck
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as RawImage
 from std_msgs.msg import Header, UInt64
@@ -26,13 +26,10 @@ from mtl_split_lab.recording import PictureStore, Recording
 from mtl_split_ros.graph import COMPRESSED, image_topic
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, to_classification, to_detections, to_truth
-from mtl_split_ros.qos import LATCHED, RESULT, subscribe
+from mtl_split_ros.qos import LATCHED, RECORDED, RESULT, subscribe
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
-
-HEARD = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Images and bottlenecks: the recorder, unlike the nodes, wants each of them and not only the newest."""
 
 RECENT = 30
 """Complete frames that the live figures are about."""
@@ -73,8 +70,8 @@ class Recorder(Node):
         self._own_camera = not topic
         self._image_topic = topic or image_topic(topic)
         kind = CompressedImage if topic.endswith(COMPRESSED) else RawImage
-        self._listen(kind, self._image_topic, self._hear_image, HEARD)
-        self._listen(Bottleneck, "bottleneck", self._hear_bottleneck, HEARD)
+        self._listen(kind, self._image_topic, self._hear_image, RECORDED)
+        self._listen(Bottleneck, "bottleneck", self._hear_bottleneck, RECORDED)
         for task in bundle.tasks:
             hear = partial(self._hear_result, task)
             self._listen(MESSAGE_TYPES[task.kind], result_topic(task), hear, RESULT)
@@ -86,10 +83,13 @@ class Recorder(Node):
         self._listen(UInt64, "end_of_stream", self._hear_end, LATCHED)
         self._listen(DiagnosticArray, "/diagnostics", self._hear_diagnostics, RESULT)
 
-    def ready_for_camera(self) -> bool:
-        """Whether both nodes have subscribed and advertised, so that not even a first frame would be lost."""
+    def ready_for_camera(self, listeners: int) -> bool:
+        """Whether both nodes have subscribed and advertised, so that not even a first frame would be lost.
+
+        listeners: how many subscribe to the images, and to the bottlenecks, in all.
+        """
         topics = [self._image_topic, "bottleneck"]
-        return all(self.count_subscribers(topic) >= 2 for topic in topics) and all(
+        return all(self.count_subscribers(topic) >= listeners for topic in topics) and all(
             self.count_publishers(result_topic(task)) for task in self.recording.tasks
         )
 
@@ -146,9 +146,8 @@ class Recorder(Node):
         frame = self.recording.frames[stamp]
         result = to_detections(message) if task.kind == "detection" else to_classification(message)
         frame.results[task.name] = result
-        # When it arrived, not when this process had time for it.
-        simulated = self.get_parameter("use_sim_time").value
-        arrival = self.get_clock().now().nanoseconds if simulated else info["received_timestamp"]
+        # When it arrived, by the clock of the stamps, not when this process had time for it.
+        arrival = self.get_clock().now().nanoseconds - (time.time_ns() - info["received_timestamp"])
         frame.arrivals[task.name] = (arrival - stamp) / 1e6
         self.heard_at = time.monotonic()
         if self.recording.is_complete(frame):

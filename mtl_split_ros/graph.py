@@ -19,6 +19,12 @@ Value = bool | int | float | str | list[str]
 MEASURED_SCORE = 0.05
 """Lowest score of the detections in a demonstration: average precision needs the unsure ones too."""
 
+MODULES = {"demo": "mtl_split_lab.demo", "player": "mtl_split_lab.player"}
+"""The modules of the executables whose name does not tell it."""
+
+BAG = "bag:"
+"""A source "bag:PATH" is a rosbag, played by the player."""
+
 TOPIC = "topic:"
 """A source "topic:NAME" is the topic of somebody else's camera; one that ends in /compressed carries JPEG or PNG."""
 
@@ -48,6 +54,11 @@ class Process:
             raise InputError(
                 f"namespace is {self.namespace!r}, expected names of letters, digits and _, with / between them"
             ) from error
+
+    @property
+    def module(self) -> str:
+        """The Python module that is the executable."""
+        return MODULES.get(self.executable, f"mtl_split_{self.executable}.node")
 
     def ros_arguments(self) -> list[str]:
         """Return the command line that gives a node all this where no launch system does, from `--ros-args` on."""
@@ -133,6 +144,29 @@ def demo(
             processes.append(camera(own, source=source, **{"wait_for_subscribers": listeners, **parameters}))
         if out:
             processes.append(_recorder(own, source, f"{out}/{vehicle}" if vehicle else out, parameters.get("frames")))
+    return tuple(processes)
+
+
+def replay(
+    options: Options, bag: str, image_topic: str, topics: Sequence[str] = (), out: str = "", **parameters: Value | None
+) -> tuple[Process, ...]:
+    """Everything that replays one vehicle's bag live: a server, an edge, and a player instead of the camera.
+
+    The vehicle is the namespace of the options, and the nodes take the time from the bag unless the options say
+    otherwise. bag: its path; image_topic: of the images in it; topics: what of it to send (none: as in the player's
+    parameters); out: a folder for a recording (empty: none is made); parameters: further ones of the player's.
+    """
+    if options.use_sim_time is None:
+        options = replace(options, use_sim_time=True)
+    own: dict[str, Value | None] = {"bag": bag, "topics": list(topics) or None, "clock": options.use_sim_time}
+    own |= {"wait_for_subscribers": 2 if out else 1, **parameters}
+    processes = [
+        server(options, score_threshold=MEASURED_SCORE),
+        edge(options, image_topic),
+        _process("player", options, own),
+    ]
+    if out:
+        processes.append(_recorder(options, f"{TOPIC}{image_topic}", out, None))
     return tuple(processes)
 
 

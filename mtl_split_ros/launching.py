@@ -1,12 +1,14 @@
 """Turns the wiring into launch descriptions; used by `launch/*.launch.py` only, since it needs the launch system."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -22,6 +24,15 @@ OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart",
 
 RECORDER = "demo"
 """The executable that ends by itself, and with it everything else."""
+
+PLAYER = "player"
+"""The executable whose work `ros2 bag play` does where it is installed."""
+
+PLAYER_DELAY = "5"
+"""Seconds that `ros2 bag play` waits for the edge, which it does not know of."""
+
+# The launch system leaves its processes behind when it is ended by anything but SIGINT.
+_PREFIX = ["setpriv --pdeathsig TERM ", LaunchConfiguration("launch-prefix", default="")]
 
 
 def _truth(text: str) -> bool:
@@ -79,7 +90,13 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         "Topic of the camera's images; one ending in /compressed carries JPEG or PNG. Empty: image_raw.",
     ),
     "source": (str, "sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME for a camera that runs already."),
-    "rate": (float, "Frames per second of the camera; 0 is the source's own. Empty: as in the parameter files."),
+    "bag": (_path, "Rosbag to replay: its folder, or one of its files alone."),
+    "loop": (_truth, "true: begin again at the end of the bag. Empty: as in the parameter files."),
+    "rate": (
+        float,
+        "Frames per second of the camera, 0 is the source's own; of a bag, how many times as fast as it was recorded. "
+        "Empty: as in the parameter files.",
+    ),
     "frames": (int, "Frames after which the camera or the recording ends; 0 is all. Empty: as in the parameter files."),
     "out": (
         _path,
@@ -102,19 +119,39 @@ def describe(build: Build, *names: str) -> LaunchDescription:
         options = Options(**{name: values.pop(name) for name in OPTIONS if name in values})
         processes = list(build(options, values))
         recordings = sum(process.executable == RECORDER for process in processes)
+        play = _play_bag if not recordings and shutil.which("ros2") and _is_installed("ros2bag") else _action
 
         def end_of_a_recording(*_: object) -> Action | None:
             nonlocal recordings
             recordings -= 1
             return None if recordings else Shutdown(reason="the recordings have ended")
 
-        return [_action(process, end_of_a_recording) for process in processes]
+        return [
+            (play if process.executable == PLAYER else _action)(process, end_of_a_recording) for process in processes
+        ]
 
     return LaunchDescription([
         *(SetEnvironmentVariable(name, os.environ.get(name, value)) for name, value in environment().items()),
         *(DeclareLaunchArgument(n, default_value="", description=ARGUMENTS[n][1]) for n in (*OPTIONS, *names)),
         OpaqueFunction(function=start),
     ])  # fmt: skip
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _play_bag(process: Process, _: Callable[..., Action | None]) -> Action:
+    """ROS's own player with what ours would be given; it does not tell a recording where the bag ends."""
+    given: Mapping[str, Any] = process.parameters
+    command = ["ros2", "bag", "play", given["bag"], "--rate", str(given.get("rate", 1.0)), "--delay", PLAYER_DELAY]
+    command += ["--clock", "100"] if given["clock"] else []
+    command += ["--loop"] if given.get("loop") else []
+    return ExecuteProcess(cmd=[*command, "--topics", *given["topics"]], name="player", output="both", prefix=_PREFIX)
 
 
 def _read(name: str, text: str) -> Any:
@@ -140,7 +177,6 @@ def _action(process: Process, end_of_a_recording: Callable[..., Action | None]) 
         arguments=process.arguments,
         ros_arguments=["--log-level", process.log_level] if process.log_level else None,
         output="both",
-        # The launch system leaves its processes behind when it is ended by anything but SIGINT.
-        prefix=["setpriv --pdeathsig TERM ", LaunchConfiguration("launch-prefix", default="")],
+        prefix=_PREFIX,
         on_exit=end_of_a_recording if process.executable == RECORDER else None,
     )

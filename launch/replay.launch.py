@@ -1,0 +1,25 @@
+"""One vehicle's rosbag through a live edge and server, with the bag's own time."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from launch import LaunchDescription
+from mtl_split_core.errors import InputError
+from mtl_split_lab.bags import find_image_topic
+from mtl_split_lab.player import find_topics
+from mtl_split_ros import graph
+from mtl_split_ros.launching import describe
+
+
+def _replay(options: graph.Options, given: Mapping[str, Any]) -> Iterable[graph.Process]:
+    if "bag" not in given:
+        raise InputError("bag is missing, expected bag:=PATH")
+    bag = Path(given["bag"])
+    topic = find_image_topic(bag, given.get("image_topic", ""))
+    return graph.replay(options, **{**given, "image_topic": topic, "topics": find_topics(bag)})
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Called by `ros2 launch mtl_split replay.launch.py bag:=PATH`."""
+    return describe(_replay, "bag", "image_topic", "rate", "loop", "out")
