@@ -5,9 +5,9 @@ already, and channel group by channel group. From the magnitudes of these neighb
 weights tell which of the tables says how likely each symbol is. A range coder (Martin 1979) does the rest.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import constriction
 import numpy as np
@@ -16,8 +16,6 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 Symbols = npt.NDArray[np.int32]
 
-MARGIN = 2
-"""How far away neighbours can be."""
 DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 STRAIGHT = ((-1, 0), (1, 0), (0, -1), (0, 1))
 TERMS = 4
@@ -29,17 +27,16 @@ the magnitudes of the earlier channel groups at the symbol's place."""
 class Grid:
     """Places that are coded at once.
 
-    places: (N,) indices of the places, row by row; padded: the same where the map has MARGIN places around it;
-    neighbours: (4, N), or (0, N), of the neighbours there.
+    places: (N,) indices of the places, or the slice that they are; neighbours: (4, N), or (0, N), of the neighbours
+    there; all those outside of the map have the index that follows its last place.
     """
 
-    places: Integers
-    padded: Integers
+    places: Integers | slice
     neighbours: Integers
 
 
 def make_grids(height: int, width: int) -> list[Grid]:
-    """Order the places of a map from coarse to fine."""
+    """Order the places of a map, which have their indices row by row, from coarse to fine."""
     row, column = np.divmod(np.arange(height * width), width)
     even = (row % 2 == 0) & (column % 2 == 0)
     fours = even & ((row + column) % 4 == 0)
@@ -53,13 +50,15 @@ def make_grids(height: int, width: int) -> list[Grid]:
     grids = []
     for chosen, directions, distance in steps:
         places = np.flatnonzero(chosen)
-        padded = (row[places] + MARGIN) * (width + 2 * MARGIN) + column[places] + MARGIN
-        away = np.array([y * (width + 2 * MARGIN) + x for y, x in directions], np.int64) * distance
-        grids.append(Grid(places, padded, padded + away[:, None]))
+        down, right = np.array(directions, np.int64).reshape(-1, 2).T[:, :, None] * distance
+        rows, columns = row[places] + down, column[places] + right
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        grids.append(Grid(places, np.where(inside, rows * width + columns, height * width)))
     return grids
 
 
 GRIDS = 5
+MOST_TABLES = 256
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,8 @@ class EntropyTables:
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit together."""
+        if len(self.thresholds) >= MOST_TABLES:
+            raise ValueError(f"there are {len(self.thresholds)} thresholds, expected less than {MOST_TABLES}")
         channels = sorted(channel for group in self.groups for channel in group)
         tables = len(self.thresholds) + 1
         if channels != list(range(len(channels))) or not all(self.groups):
@@ -95,40 +96,52 @@ class EntropyTables:
         return int(self.counts.shape[1]) - 1
 
 
-Code = Callable[[Symbols, list[int]], Symbols]
-"""Symbols sorted by table and how many there are of each table in, the same symbols, now known, out."""
+Part = tuple[Symbols, Integers | slice, list[tuple[constriction.stream.model.Categorical, int]]]
+"""Symbols that are coded at once (places, channels of a group), the indices that sort them by table, and the tables in
+this order, each with how many of the symbols it has."""
 
 
 class EntropyCoder:
-    """Codes symbols, int32 (channels, height, width), of one shape."""
+    """Codes symbols, int32 (channels, height, width), of one shape. It keeps nothing between calls: threads share it.
+
+    Inside, symbols are (places, channels), both in the order in which they are coded, so that whatever is coded at once
+    is one slice, and they are shifted by the largest so that none is negative.
+    """
 
     def __init__(self, shape: tuple[int, int, int], tables: EntropyTables) -> None:
         """Code with a bundle's tables."""
-        self._shape = shape
+        _, height, width = self._shape = shape
+        places = height * width
         self._largest = np.int32(tables.largest)
         self._thresholds = tables.thresholds
-        self._grids = make_grids(*shape[1:])
-        self._order = np.concatenate([np.array(group) for group in tables.groups])
-        self._groups = list(pairwise([0, *np.cumsum([len(group) for group in tables.groups]).tolist()]))
-        self._weights = np.ascontiguousarray(tables.weights[..., self._order])
+        grids = make_grids(height, width)
+        at_once = [np.arange(places)[grid.places] for grid in grids]
+        place_order = np.concatenate(at_once)
+        rank = np.append(place_order.argsort(), places)
+        slices = [slice(*ends) for ends in _ends(map(len, at_once))]
+        self._grids = [Grid(rows, rank[grid.neighbours]) for rows, grid in zip(slices, grids, strict=True)]
+        channel_order = np.concatenate([np.array(group) for group in tables.groups])
+        self._order = place_order[:, None] + channel_order * places
+        self._order_back = self._order.ravel().argsort().reshape(shape)
+        self._groups = _ends(map(len, tables.groups))
+        self._weights = np.ascontiguousarray(tables.weights[..., channel_order])
+        # At an operating point that leaves channels out, all their weights are 0: nothing to add up or to sort.
+        used = [self._weights[..., start:end].any(axis=(2, 3)) for start, end in self._groups]
+        self._used = np.stack(used, axis=2).tolist()
         both = np.concatenate([tables.counts[:, :0:-1], tables.counts], axis=1)
         # The counts are exact in floating point, and constriction's arithmetic on them is IEEE 754's alone.
         self._models = [constriction.stream.model.Categorical(row.astype(np.float64), perfect=False) for row in both]
+        self._unused_model = self._models[int(tables.thresholds.searchsorted(0, side="right"))]
 
     def encode(self, symbols: Symbols, point: int) -> bytes:
         """Write symbols of an operating point, none larger than the tables know."""
         encoder = constriction.stream.queue.RangeEncoder()
-
-        def write(values: Symbols, lengths: list[int]) -> Symbols:
+        for part, order, runs in self._walk(symbols.take(self._order) + self._largest, point):
+            values = part.ravel()[order]
             end = 0
-            for model, length in zip(self._models, lengths, strict=True):
-                if length:
-                    encoder.encode(values[end : end + length], model)
-                    end += length
-            return values
-
-        shifted = symbols.reshape(self._shape[0], -1)[self._order].T + self._largest
-        self._code(shifted, point, write)
+            for model, length in runs:
+                encoder.encode(values[end : end + length], model)
+                end += length
         return bytes(encoder.get_compressed().astype("<u4").tobytes())
 
     def decode(self, stream: bytes, point: int) -> Symbols:
@@ -139,44 +152,42 @@ class EntropyCoder:
         if len(stream) % 4:
             raise ValueError(f"the stream has {len(stream)} bytes, expected a multiple of 4")
         decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(stream, "<u4").astype(np.uint32))
-
-        def read(values: Symbols, lengths: list[int]) -> Symbols:
-            end = 0
-            for model, length in zip(self._models, lengths, strict=True):
-                if length:
-                    values[end : end + length] = decoder.decode(model, length)
-                    end += length
-            return values
-
-        channels, height, width = self._shape
-        shifted = np.zeros((height * width, channels), np.int32)
+        shifted = np.empty(self._order.shape, np.int32)
         try:
-            self._code(shifted, point, read)
+            for part, order, runs in self._walk(shifted, point):
+                values = np.empty(part.size, np.int32)
+                values[order] = np.concatenate([decoder.decode(model, length) for model, length in runs])
+                part[:] = values.reshape(part.shape)
         except AssertionError as error:  # constriction's way to say so
             raise ValueError(f"the stream cannot have been written with these tables: {error}") from error
-        symbols = np.empty((channels, height * width), np.int32)
-        symbols[self._order] = shifted.T - self._largest
-        return symbols.reshape(self._shape)
+        symbols: Symbols = shifted.take(self._order_back) - self._largest
+        return symbols
 
-    def _code(self, shifted: Symbols, point: int, code: Code) -> None:
-        """Code all symbols (places, channels) in the order that encoder and decoder share.
+    def _walk(self, shifted: Symbols, point: int) -> Iterator[Part]:
+        """Go over all symbols in the order that encoder and decoder share.
 
-        They are shifted by the largest so that none is negative, and the channels are in the order of their groups.
+        By the time the next part is asked for, the symbols of the last one have to be in their places.
         """
         for index, grid, own in walk_grids(shifted, self._largest, self._shape, self._grids):
-            constant, of_every, of_own, of_earlier = self._weights[point, index]
-            sums = constant + of_every * own.sum(axis=1, keepdims=True) + of_own * own
+            if not own.size:  # a small map has no places in some grids
+                continue
+            every = np.einsum("ij->i", own)[:, None]  # twice as fast as sum
             here = shifted[grid.places]
-            earlier: Integers | int = 0
-            for start, end in self._groups:
-                group = sums[:, start:end] + of_earlier[start:end] * earlier
-                table = self._thresholds.searchsorted(group.ravel(), side="right").astype(np.uint8)
-                order = table.argsort(kind="stable")
-                values = here[:, start:end].ravel()
-                values[order] = code(values[order], np.bincount(table, minlength=len(self._models)).tolist())
-                here[:, start:end] = values.reshape(-1, end - start)
-                earlier = np.abs(here[:, :end] - self._largest).sum(axis=1, keepdims=True)
-            shifted[grid.places] = here
+            for (start, end), used in zip(self._groups, self._used[point][index], strict=True):
+                part = here[:, start:end]
+                if not used:
+                    yield part, slice(None), [(self._unused_model, part.size)]
+                    continue
+                constant, of_every, of_own, of_earlier = self._weights[point, index, :, start:end]
+                sums = of_own * own[:, start:end]
+                sums += of_every * every
+                sums += constant
+                if start:
+                    sums += of_earlier * np.abs(here[:, :start] - self._largest).sum(axis=1, keepdims=True)
+                table = self._thresholds.searchsorted(sums.ravel(), side="right")
+                lengths = np.bincount(table, minlength=len(self._models)).tolist()
+                runs = [run for run in zip(self._models, lengths, strict=True) if run[1]]
+                yield part, table.astype(np.uint8).argsort(kind="stable"), runs  # 8 bits are sorted the fastest
 
 
 def walk_grids(
@@ -187,9 +198,14 @@ def walk_grids(
     Yields the index of a grid, the grid, and the sums of its neighbours' magnitudes, (N, channels). By the time the
     next is asked for, its own symbols have to be in their places.
     """
-    _, height, width = shape
-    magnitudes = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN, shape[0]), np.int32)
-    flat = magnitudes.reshape(-1, shape[0])
+    channels, height, width = shape
+    # The last row is for the neighbours outside of the map.
+    magnitudes = np.zeros((height * width + 1, channels), np.int64)
     for index, grid in enumerate(grids):
-        yield index, grid, flat[grid.neighbours].sum(axis=0)
-        flat[grid.padded] = np.abs(shifted[grid.places] - largest)
+        yield index, grid, magnitudes.take(grid.neighbours, axis=0).sum(axis=0)
+        magnitudes[grid.places] = np.abs(shifted[grid.places] - largest)
+
+
+def _ends(lengths: Iterable[int]) -> list[tuple[int, int]]:
+    """Where parts of these lengths start and end that follow each other."""
+    return list(pairwise(accumulate(lengths, initial=0)))

@@ -1,12 +1,13 @@
 """What is coded is decoded, whatever the tables, and in few bytes if the tables are right."""
 
+import constriction
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mtl_split_core.entropy import GRIDS, MARGIN, TERMS, EntropyCoder, EntropyTables, make_grids
+from mtl_split_core.entropy import GRIDS, MOST_TABLES, TERMS, EntropyCoder, EntropyTables, make_grids
 
 LARGEST = 9
 
@@ -49,13 +50,66 @@ def test_any_bytes_are_symbols_or_refused(stream: bytes) -> None:
 
 def test_every_place_is_coded_once_after_its_neighbours() -> None:
     height, width = 7, 10
-    known = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN), bool)
-    known[:MARGIN] = known[-MARGIN:] = known[:, :MARGIN] = known[:, -MARGIN:] = True
+    known = np.zeros(height * width + 1, bool)
+    known[-1] = True  # outside of the map
     for grid in make_grids(height, width):
-        assert known.ravel()[grid.neighbours].all()
-        assert not known.ravel()[grid.padded].any()
-        known.ravel()[grid.padded] = True
+        assert known[grid.neighbours].all()
+        assert not known[grid.places].any()
+        known[grid.places] = True
     assert known.all()
+
+
+def grid_of(row: int, column: int) -> int:
+    if row % 2 == column % 2 == 0:
+        return 0 if row % 4 == column % 4 == 0 else 1 if row % 4 == column % 4 == 2 else 2
+    return 3 if row % 2 == column % 2 == 1 else 4
+
+
+NEIGHBOURS: tuple[list[tuple[int, int]], ...] = (
+    [],
+    [(-2, -2), (-2, 2), (2, -2), (2, 2)],
+    [(-2, 0), (2, 0), (0, -2), (0, 2)],
+    [(-1, -1), (-1, 1), (1, -1), (1, 1)],
+    [(-1, 0), (1, 0), (0, -1), (0, 1)],
+)
+
+
+def documented_stream(symbols: np.ndarray, tables: EntropyTables, point: int) -> bytes:
+    """Write symbols one after the other, as docs/wire-format.md tells."""
+    magnitudes = np.pad(np.abs(symbols), ((0, 0), (2, 2), (2, 2)))
+    rows = np.concatenate([tables.counts[:, :0:-1], tables.counts], axis=1).astype(np.float64)
+    models = [constriction.stream.model.Categorical(row, perfect=False) for row in rows]
+    encoder = constriction.stream.queue.RangeEncoder()
+    for grid in range(GRIDS):
+        places = [place for place in np.ndindex(symbols.shape[1:]) if grid_of(*place) == grid]
+        earlier: list[int] = []
+        for group in tables.groups:
+            coded = []
+            for row, column in places:
+                around = [magnitudes[:, row + 2 + down, column + 2 + right] for down, right in NEIGHBOURS[grid]]
+                known = magnitudes[earlier, row + 2, column + 2].sum()
+                for channel in group:
+                    terms = 1, sum(here.sum() for here in around), sum(here[channel] for here in around), known
+                    total = np.dot(terms, tables.weights[point, grid, :, channel])
+                    coded.append((int((tables.thresholds <= total).sum()), int(symbols[channel, row, column])))
+            for table, symbol in sorted(coded, key=lambda pair: pair[0]):
+                encoder.encode(tables.largest + symbol, models[table])
+            earlier += group
+    return bytes(encoder.get_compressed().astype("<u4").tobytes())
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data(), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32), st.booleans())
+def test_the_stream_is_as_documented(data: st.DataObject, height: int, width: int, seed: int, unused: bool) -> None:
+    symbols = data.draw(arrays(np.int32, (4, height, width), elements=st.integers(-LARGEST, LARGEST)))
+    tables = random_tables(seed, 4)
+    if unused:  # the last group at the finer operating point
+        tables.weights[1][:, :, list(tables.groups[-1])] = 0
+    coder = EntropyCoder(symbols.shape, tables)
+    for point in (0, 1):
+        stream = documented_stream(symbols, tables, point)
+        assert coder.encode(symbols, point) == stream
+        assert (coder.decode(stream, point) == symbols).all()
 
 
 def test_a_table_that_expects_a_symbol_makes_it_cheap() -> None:
@@ -73,6 +127,7 @@ def test_a_table_that_expects_a_symbol_makes_it_cheap() -> None:
         ({"groups": ((0, 1, 2), ())}, "every channel once"),
         ({"weights": np.zeros((1, GRIDS, TERMS, 2), np.int64)}, "weights have the shape"),
         ({"thresholds": np.zeros(3, np.int64)}, "in 4 tables"),
+        ({"thresholds": np.zeros(MOST_TABLES, np.int64)}, "256 thresholds, expected less than 256"),
         ({"counts": np.zeros((1, 5), np.int64)}, "positive numbers"),
     ],
 )
