@@ -22,7 +22,7 @@ from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.bench.relay import Counts
 from mtl_split_lab.processes import ProcessError, Processes
-from mtl_split_ros.graph import COMPRESSED, Options, camera, edge, image_topic, server
+from mtl_split_ros.graph import COMPRESSED, Options, Value, camera, edge, image_topic, server
 
 SPLIT, OFFLOADING, WHOLE = "split", "JPEG offloading", "whole on the edge"
 """Ways to divide the work: the pair; both halves on the server; both halves in the vehicle."""
@@ -111,9 +111,9 @@ def measure(
         return Run(way, quality, None if way == WHOLE else condition, answers, link.cut()[VEHICLE])
 
 
-def jpeg_bytes(size: Size) -> dict[int, float]:
-    """Return by quality the bytes within which 98 % of the simulated streets' pictures stay."""
-    pictures = list(islice(Streets(size, 1 / SECONDS_PER_STREET), STREETS))
+def jpeg_bytes(size: Size, streets: int = STREETS) -> dict[int, float]:
+    """Return by quality the bytes within which 98 % of the pictures stay, one of each simulated street."""
+    pictures = list(islice(Streets(size, 1 / SECONDS_PER_STREET), streets))
     return {
         quality: float(
             np.percentile(
@@ -142,7 +142,7 @@ def _running(
     at_edge = link.within[SERVER if way == OFFLOADING else VEHICLE]
     at_server = link.within[VEHICLE if way == WHOLE else SERVER]
     topic = image_topic(COMPRESSED) if way == OFFLOADING else ""
-    eyes = {"source": "sim", "width": size[0], "height": size[1], "wait_for_subscribers": 1}
+    eyes: dict[str, Value] = {"source": "sim", "width": size[0], "height": size[1], "wait_for_subscribers": 1}
     if quality is not None:
         eyes |= {"compressed": True, "jpeg_quality": quality}
     # A listener is no part of what is measured, so it is not to be found from the other end.
