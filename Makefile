@@ -7,6 +7,7 @@ FRAMES ?= 300
 RATE ?= 0
 BUNDLE ?= street
 OUT ?= out/demo
+RECORD ?=
 
 RUN := ros2_ws/run
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
@@ -40,8 +41,9 @@ BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
 	@echo 'make demo    camera, edge and server on the simulated street; results in $(OUT)'
-	@echo '             SOURCE=sim | video:PATH | images:FOLDER | topic:NAME   OUT=out/demo'
+	@echo '             SOURCE=sim | video:PATH | images:FOLDER | bag:PATH | topic:NAME   OUT=out/demo'
 	@echo '             FRAMES=300 (0: all there are)   RATE=0 (frames per second; 0: own rate of a video, else 15)'
+	@echo '             RECORD=BAG (a folder that is not there yet: everything into a rosbag, too)'
 	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
 	@echo 'make test    ruff, mypy and all tests'
 	@echo 'make fuzz    a million damaged payloads, which takes minutes'
@@ -53,7 +55,7 @@ setup: ros2_ws/build/.done
 
 demo: setup
 	$(RUN) python -m mtl_split_lab.demo --source '$(SOURCE)' --frames '$(FRAMES)' --rate '$(RATE)' \
-	    --bundle '$(BUNDLE)' --out '$(OUT)'
+	    --bundle '$(BUNDLE)' --out '$(OUT)' $(if $(RECORD),--record '$(RECORD)')
 
 test: setup .venv/.test
 	$(RUN) python -m ruff check

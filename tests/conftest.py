@@ -8,6 +8,7 @@ from hypothesis import settings
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_lab.processes import free_domain
+from mtl_split_ros.graph import Process
 
 from .processes import NodeProcess, Probe
 from .tiny_bundle import write_tiny_bundle
@@ -44,7 +45,7 @@ def start(domain: int, tmp_path: Path) -> Iterator[Start]:
     processes = []
 
     def start(name: str, *arguments: str, within: Sequence[str] = ()) -> NodeProcess:
-        processes.append(NodeProcess(f"mtl_split_{name}.node", tmp_path, domain, *arguments, within=within))
+        processes.append(NodeProcess(Process(name, name).module, tmp_path, domain, *arguments, within=within))
         return processes[-1]
 
     yield start

@@ -6,6 +6,7 @@ from pathlib import Path
 from mtl_split_camera.node import PARAMETERS as CAMERA
 from mtl_split_core.bundle import load_bundle
 from mtl_split_edge.node import PARAMETERS as EDGE
+from mtl_split_lab.player import PARAMETERS as PLAYER
 from mtl_split_ros.messages import result_topic
 from mtl_split_server.node import PARAMETERS as SERVER
 
@@ -16,7 +17,7 @@ END = "<!-- end of parameters -->\n"
 
 
 def parameters() -> str:
-    tables = {"Edge": EDGE, "Server": SERVER, "Camera": CAMERA}
+    tables = {"Edge": EDGE, "Server": SERVER, "Camera": CAMERA, "Player": PLAYER}
     return "".join(f"\n**{name}**\n\n{table.markdown()}" for name, table in tables.items()) + "\n"
 
 

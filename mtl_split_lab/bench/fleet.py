@@ -9,6 +9,7 @@ import time
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from mtl_split_camera.street import Street
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.stopwatch import measure_in_turn
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_lab.bench.usage import processor_seconds, resident_bytes
 from mtl_split_lab.markdown import table
@@ -145,13 +147,8 @@ def batch_times(bundle: Bundle, messages: Messages, calls: int = BATCH_CALLS) ->
         message.payload.tobytes() for message in islice(next(zip(*messages.values(), strict=True)), max(BATCHES))
     ]
     latents = np.stack([bundle.payload_format.unpack(payload) for payload in payloads])
-    times: dict[int, list[float]] = {size: [] for size in BATCHES}
-    for _ in range(calls):
-        for size in BATCHES:
-            start = time.perf_counter()
-            suffix(latents[:size])
-            times[size].append((time.perf_counter() - start) * 1e3 / size)
-    return {size: min(values) for size, values in times.items()}
+    times = measure_in_turn({str(size): partial(suffix, latents[:size]) for size in BATCHES}, calls)
+    return {size: min(times[str(size)]) / size for size in BATCHES}
 
 
 def served(loads: Sequence[Load]) -> int:
@@ -243,7 +240,8 @@ _PAGE = """# A fleet on one server
 
 How many vehicles one server node serves. Each sends {rate} bottlenecks per second of its own simulated street at
 {width}x{height}, evenly spread over time; they are encoded beforehand, so that only the server is measured, but the
-sender, which also listens to all results, takes its time of the same {cores} cores. The server has {setting}; the bundle is {bundle}.
+sender, which also listens to all results, takes its time of the same {cores} cores. The server has {setting}, the
+bundle is {bundle}.
 
 A frame counts as *answered* if the results of every task have come; milliseconds are from the stamp, which is when the
 bottleneck was sent, to the last of them. Where more is sent than can be answered, each vehicle's newest bottleneck

@@ -9,12 +9,16 @@ import rclpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.context import Context
+from sensor_msgs.msg import Image
 
 from mtl_split_camera import node as camera_node
 from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
-from mtl_split_ros.graph import Options, Process, Value, camera, demo, edge, server
+from mtl_split_lab import player as player_node
+from mtl_split_ros.graph import Options, Process, Value, camera, demo, edge, replay, server
 from mtl_split_server import node as server_node
+
+from ..bags import write_bag
 
 LAUNCH_FILES = sorted((Path(__file__).parents[2] / "launch").glob("*.launch.py"))
 
@@ -60,12 +64,14 @@ def test_the_command_line_brings_everything_into_the_node(
 
 
 def test_every_parameter_is_one_that_its_node_declares() -> None:
-    tables = {"camera": camera_node.PARAMETERS, "edge": edge_node.PARAMETERS, "server": server_node.PARAMETERS}
+    nodes = {"camera": camera_node, "edge": edge_node, "server": server_node, "player": player_node}
     options = Options(autostart=False, bundle="street")
     processes = demo(options, "sim", ["car1"], "", rate=15.0, frames=3, width=640, height=360)
     processes += (edge(options, "/front/image_raw/compressed"),)
+    processes += replay(options, "bag", "/image_raw", ["/image_raw"], rate=2.0, loop=True)
     for process in processes:
-        assert process.parameters.keys() <= tables[process.executable].defaults().keys()
+        known = {*nodes[process.executable].PARAMETERS.defaults(), "use_sim_time"}
+        assert process.parameters.keys() <= known, process.name
 
 
 def test_what_is_not_chosen_is_left_to_the_nodes_own_defaults() -> None:
@@ -103,6 +109,18 @@ def test_somebody_elses_camera_takes_the_place_of_ours(topic: str, own: str, tra
     assert other.parameters.get("transport") == transport
 
 
+def test_a_bag_takes_the_place_of_a_camera_and_its_time_that_of_the_clock() -> None:
+    server_, edge_, player, recorder = replay(Options(namespace="car1"), "my/bag", "/car1/front/image_raw", out="out")
+    assert edge_.remappings == (("image_raw", "/car1/front/image_raw"),)
+    assert player.module == "mtl_split_lab.player" and player.parameters["bag"] == "my/bag"
+    assert {process.namespace for process in (server_, edge_, player, recorder)} == {"car1"}
+    assert all(process.parameters["use_sim_time"] for process in (server_, edge_, recorder))
+    assert player.parameters["clock"] and "use_sim_time" not in player.parameters
+    assert recorder.arguments[recorder.arguments.index("--source") + 1] == "topic:/car1/front/image_raw"
+    by_the_wall = replay(Options(use_sim_time=False), "my/bag", "/image_raw")
+    assert len(by_the_wall) == 3 and by_the_wall[-1].parameters["clock"] is False
+
+
 def test_a_topic_without_a_name_is_refused() -> None:
     with pytest.raises(InputError, match="topic:"):
         demo(Options(), "topic:")
@@ -110,7 +128,7 @@ def test_a_topic_without_a_name_is_refused() -> None:
 
 @pytest.mark.skipif(find_spec("launch_ros") is None, reason="the launch system is not installed")
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
-def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path) -> None:
+def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, tmp_path: Path) -> None:
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
     from launch.launch_description_sources import get_launch_description_from_python_launch_file
     from launch_ros.actions import Node
@@ -119,6 +137,8 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path) 
 
     description = get_launch_description_from_python_launch_file(str(path))
     context = LaunchContext()
+    if path.name.startswith("replay"):
+        context.launch_configurations["bag"] = str(write_bag(tmp_path / "bag", [("/image_raw", Image())]))
     nodes: list[object] = []
     for entity in description.entities:
         if isinstance(entity, DeclareLaunchArgument):
