@@ -1,15 +1,16 @@
 """The choice of an engine: the one that is asked for, or the fastest on this machine."""
 
 import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mtl_split_core.engine import ENGINES, Array, Engine, NotInstalledError, Shapes, load_engine
 from mtl_split_core.errors import BundleError
+from mtl_split_core.stopwatch import measure_in_turn
 
 AUTO = "auto"
 KINDS = (*ENGINES, AUTO)
@@ -66,7 +67,10 @@ def choose_engine(kind: str, path: Path, threads: int, example: Array, expected:
                 engines[other] = engine
             else:
                 remarks[other] = f"differs from {REFERENCE}"
-    times = measure(engines, example)
+    calls = {kind: partial(engine, example) for kind, engine in engines.items()}
+    times = {
+        kind: statistics.median(values) for kind, values in measure_in_turn(calls, MOST_CALLS, MOST_SECONDS).items()
+    }
     remarks |= {kind: f"{milliseconds:.2f} ms" for kind, milliseconds in times.items()}
     fastest = min(times, key=times.__getitem__)
     return Choice(engines[fastest], {kind: remarks[kind] for kind in ENGINES})
@@ -75,20 +79,3 @@ def choose_engine(kind: str, path: Path, threads: int, example: Array, expected:
 def agree(outputs: Mapping[str, Array], right: Mapping[str, Array]) -> bool:
     """Whether two engines' outputs are the same but for rounding."""
     return all(np.allclose(outputs[name], right[name], LARGEST_DIFFERENCE, LARGEST_DIFFERENCE) for name in right)
-
-
-def measure(engines: Mapping[str, Engine], example: Array) -> dict[str, float]:
-    """Return each engine's milliseconds per call, the median of a few dozen.
-
-    They are called in turn, so that whatever else the machine does is in all of them.
-    """
-    times: dict[str, list[float]] = {kind: [] for kind in engines}
-    end = time.perf_counter() + MOST_SECONDS
-    for _ in range(MOST_CALLS):
-        for kind, engine in engines.items():
-            start = time.perf_counter()
-            engine(example)
-            times[kind].append((time.perf_counter() - start) * 1e3)
-        if time.perf_counter() > end:
-            break
-    return {kind: statistics.median(values) for kind, values in times.items()}

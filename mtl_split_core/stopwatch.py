@@ -1,7 +1,8 @@
-"""A stopwatch for the stages of a frame."""
+"""A stopwatch for the stages of a frame, and for calls that are compared."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -18,3 +19,22 @@ class Stopwatch:
         start = time.perf_counter()
         yield
         self.milliseconds[name] = (time.perf_counter() - start) * 1e3
+
+
+def measure_in_turn(
+    calls: Mapping[str, Callable[[], object]], rounds: int, seconds: float = math.inf
+) -> dict[str, list[float]]:
+    """Return the milliseconds of so many calls of each, or as many as fit into some seconds, at least one.
+
+    They are called in turn, so that whatever else the machine does is in all of them.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    end = time.perf_counter() + seconds
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append((time.perf_counter() - start) * 1e3)
+        if time.perf_counter() > end:
+            break
+    return times

@@ -1,6 +1,7 @@
 """The mailbox between the callbacks and the worker threads: the newest item of every sender, never a queue."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
@@ -38,7 +39,9 @@ class Mailbox(Generic[Sender, Item]):
             replaced = sender in self._waiting
             self._waiting[sender] = item
             self._changed.notify()
-            return replaced
+        # A worker that wakes up would wait for the interpreter until the executor has nothing left to do.
+        time.sleep(0)
+        return replaced
 
     def close(self) -> None:
         """Let the workers finish the items they are at, forget those waiting, and end the threads."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mtl_split_camera.street import Street
-from mtl_split_core import choice, engine
+from mtl_split_core import choice, engine, stopwatch
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.choice import AUTO, REFERENCE, choose_engine
 from mtl_split_core.engine import ENGINES, Array, Engine, Errors, NotInstalledError, load_engine
@@ -180,7 +180,7 @@ def test_auto_takes_the_fastest_that_agrees(slow: float, monkeypatch: pytest.Mon
         "wrong": imitation(clock, 0.0001, 1.01),
         "missing": not_there,
     }
-    monkeypatch.setattr(choice, "time", clock)
+    monkeypatch.setattr(stopwatch, "time", clock)
     for module in (choice, engine):
         monkeypatch.setattr(module, "ENGINES", engines)
     monkeypatch.setattr(engine, "PIP_PACKAGES", {"missing": "steam"})
