@@ -1,0 +1,69 @@
+"""A small fleet on a real server, and what is concluded from loads."""
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_lab.bench.fleet import (
+    BATCHES,
+    ENOUGH,
+    RATE,
+    Load,
+    Setting,
+    batch_times,
+    bottlenecks,
+    measure,
+    served,
+    write_page,
+)
+from mtl_split_lab.bench.traffic import Outcome
+
+STREET = Path(__file__).parents[3] / "models" / "street"
+
+
+def load(vehicles: int, answered: int, workers: int = 2) -> Load:
+    """A load of which so many of 100 frames were answered."""
+    return Load(vehicles, Setting(workers), Outcome(1.0, 100, (20.0,) * answered), 10**8, 1.5, 0.2)
+
+
+@given(st.dictionaries(st.integers(1, 64), st.integers(0, 100)))
+def test_a_fleet_is_served_only_if_every_smaller_one_is(answered: dict[int, int]) -> None:
+    most = served([load(*one) for one in answered.items()])
+    enough = {vehicles for vehicles, share in answered.items() if share >= 100 * ENOUGH}
+    assert most == 0 or {vehicles for vehicles in answered if vehicles <= most} <= enough
+    larger = [vehicles for vehicles in answered if vehicles > most]
+    assert not larger or min(larger) not in enough
+
+
+def test_a_server_that_answers_nothing_has_no_cost_and_still_a_page(bundle: Bundle, tmp_path: Path) -> None:
+    write_page(bundle, [load(1, 100), load(8, 0), load(8, 50, 1)], Setting(2), {1: 12.0}, tmp_path)
+    page = (tmp_path / "fleet.md").read_text()
+    assert "**1 vehicles are served" in page
+    assert "| 8 | 0.0% | 0.0 | nan | nan |" in page
+    assert "| `workers: 1`, `threads: 1` | 50.0% |" in page
+
+
+def test_vehicles_have_bottlenecks_of_their_own() -> None:
+    bundle = load_bundle(STREET)
+    messages = bottlenecks(bundle, 2)
+    payloads = {message.payload.tobytes() for own in messages.values() for message in own}
+    assert len(payloads) == sum(map(len, messages.values()))
+    assert batch_times(bundle, {str(n): own for n, own in enumerate([*messages.values()] * 4)}, 1).keys() == set(
+        BATCHES
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fleet_is_answered(workers: int, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "")  # and back again at the end
+    messages = bottlenecks(bundle, 3)
+    found = measure(bundle, dict(islice(messages.items(), 2)), Setting(workers), seconds=1.0, warm_up=1.0)
+    assert found.vehicles == 2 and found.outcome.sent == 2 * RATE
+    assert 0 < len(found.outcome.latencies) <= found.outcome.sent
+    assert min(found.outcome.latencies) > 0 and found.memory > 10**7
+    write_page(bundle, [found], found.setting, {1: 1.0}, tmp_path)
+    assert (tmp_path / "fleet.png").stat().st_size > 1000
