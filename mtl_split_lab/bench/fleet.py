@@ -247,8 +247,8 @@ A frame counts as *answered* if the results of every task have come; millisecond
 bottleneck was sent, to the last of them. Where more is sent than can be answered, each vehicle's newest bottleneck
 replaces the one that waits.
 
-**{served} vehicles are served with at least {enough} of their frames answered.** At most, server and sender together took
-{busiest} of {cores} cores: where that is all of them, the processor is what bounds the fleet.
+**{served} vehicles are served with at least {enough} of their frames answered.** At most, server and sender together
+took {busiest} of {cores} cores: where that is all of them, the processor is what bounds the fleet.
 
 ![Answered frames, latency and cost by vehicles]({plot})
 
