@@ -26,9 +26,9 @@ from tqdm import tqdm
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import suppress
-from mtl_split_core.scene import Detections, Size
+from mtl_split_core.scene import Classification, Detections, Size
 from mtl_split_lab.comparison_page import Result, read_result, write_page, write_result
-from mtl_split_lab.evaluation import score_classification, score_detections
+from mtl_split_lab.measurement import Measurement
 from mtl_split_lab.noise import RELEASED, SALT_AND_PEPPER, Noise, NoisyPicture
 from mtl_split_lab.pictures import LabelledPicture, PictureFile
 from mtl_split_lab.recipe import Recipe, load_recipe
@@ -270,26 +270,28 @@ def evaluate(
     Raises InputError for a damaged picture.
     """
     network.cpu().eval()
-    boxes: dict[str, list[Detections]] = {task.name: [] for task in network.tasks}
-    classes: dict[str, list[str]] = {task.name: [] for task in network.tasks}
     labels = {task.name: task.labels for task in network.tasks}
     loader = DataLoader(Samples(pictures, input_size), batch, collate_fn=partial(collate, tasks=network.tasks))
+    measurement = Measurement()
+    truths = (picture.truth for picture in pictures)
     for part in loader:
         if part.damage:
             raise InputError(part.damage[0])
-        for task, output in network(part.images).items():
-            if isinstance(output, Candidates):
-                candidates = zip(output.boxes.numpy(), output.logits.sigmoid().numpy(), strict=True)
-                boxes[task] += [suppress(labels[task], corners, scores) for corners, scores in candidates]
-            else:
-                classes[task] += [labels[task][best] for best in output.argmax(1)]
-    truths = [picture.truth for picture in pictures]
+        outputs = network(part.images)
+        for row in range(len(part.images)):
+            results = {task: _result(labels[task], output, row) for task, output in outputs.items()}
+            measurement.add(next(truths), 0, results)
+    classes = {task: score.accuracy for task, score in measurement.classification().items()}
     return {
-        task.name: score_detections(truths, boxes[task.name]).map50
-        if task.kind == "detection"
-        else score_classification([truth.classes[task.name] for truth in truths], classes[task.name]).accuracy
+        task.name: measurement.detection().map50 if task.kind == "detection" else classes[task.name]
         for task in network.tasks
     }
+
+
+def _result(labels: tuple[str, ...], output: Candidates | torch.Tensor, row: int) -> Detections | Classification:
+    if isinstance(output, Candidates):
+        return suppress(labels, output.boxes[row].numpy(), output.logits[row].sigmoid().numpy())
+    return Classification(labels, output[row].softmax(0).numpy())
 
 
 def _count(module: torch.nn.Module) -> int:

@@ -57,7 +57,7 @@ def annotate(
     picture = letterbox.apply(image)
     if truth is not None:
         for x1, y1, x2, y2 in letterbox.to_input(truth.boxes[~truth.ignore]).round().astype(int).tolist():
-            cv2.rectangle(picture, (x1, y1), (x2, y2), PALE, max(2, round(2.5 * unit)), cv2.LINE_AA)
+            cv2.rectangle(picture, (x1, y1), (x2, y2), PALE, max(1, round(1.5 * unit)), cv2.LINE_AA)
     for result in results.values():
         if isinstance(result, Detections):
             _draw_detections(picture, result, labels, letterbox, unit)

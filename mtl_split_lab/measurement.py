@@ -8,7 +8,7 @@ import numpy as np
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections, Image, Results, Truth
-from mtl_split_lab.evaluation import score_classification, score_detections
+from mtl_split_lab.evaluation import ClassificationScore, DetectionScore, score_classification, score_detections
 
 SPREAD = {"median": 50, "p98": 98, "p99": 99, "max": 100}
 """Names of percentiles."""
@@ -32,6 +32,14 @@ class Measurement:
             elif isinstance(result, Classification) and task in truth.classes:
                 self._classes.setdefault(task, []).append((truth.classes[task], result.best))
 
+    def detection(self) -> DetectionScore:
+        """Score all detections."""
+        return score_detections([truth for truth, _ in self._detections], [found for _, found in self._detections])
+
+    def classification(self) -> dict[str, ClassificationScore]:
+        """Score every classification task that there is a truth of."""
+        return {task: score_classification(*zip(*pairs, strict=True)) for task, pairs in self._classes.items()}
+
     def summary(self) -> dict[str, Any]:
         """Return accuracy and bytes, ready for JSON.
 
@@ -39,8 +47,7 @@ class Measurement:
         classification task, all 0 to 1, and how often which true label was answered as which; bytes per frame; how many
         frames.
         """
-        score = score_detections([truth for truth, _ in self._detections], [found for _, found in self._detections])
-        classes = {task: score_classification(*zip(*pairs, strict=True)) for task, pairs in self._classes.items()}
+        score, classes = self.detection(), self.classification()
         return {
             "frames": len(self._sizes),
             "bytes": {name: float(np.percentile(self._sizes, percentile)) for name, percentile in SPREAD.items()},

@@ -15,9 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Classification, Detections, Image, Size, Truth
+from mtl_split_core.scene import Classification, Detections, Image, Size
 from mtl_split_lab.drawing import LARGE, SHOWN_SCORE, SMALL, annotate, contact_sheet, fit
-from mtl_split_lab.evaluation import ClassificationScore, DetectionScore, score_classification, score_detections
+from mtl_split_lab.evaluation import ClassificationScore, DetectionScore
+from mtl_split_lab.frames import NOTHING_KNOWN, keep_known
+from mtl_split_lab.measurement import Measurement
 from mtl_split_lab.recording import Frame, Recording
 
 PICTURES_ON_SHEET = 12
@@ -60,7 +62,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "stages_ms": _stages(recording, latencies),
         "bytes_per_frame": _percentiles([f.payload_bytes for f in frames if f.payload_bytes is not None], **SPREAD),
         "jpeg_bytes_per_frame": _percentiles([jpeg[stamp] for stamp in counted if stamp in jpeg], **SPREAD),
-        "accuracy": _accuracy(recording),
+        "accuracy": _accuracy(_measure(recording)),
         "rate": _rate(sorted(counted)),
         "pictures_lost": recording.pictures.lost,
     }
@@ -101,8 +103,12 @@ def machine_in_words() -> str:
 def tables(recording: Recording) -> str:
     """Render a table for every task: how often each label was answered and, where there is truth, how well."""
     frames = list(recording.counted().values())
+    measurement = _measure(recording)
+    detection, classification = measurement.detection(), measurement.classification()
     return "\n".join(
-        _detection_table(task, frames) if task.kind == "detection" else _classification_table(task, frames)
+        _detection_table(task, frames, detection)
+        if task.kind == "detection"
+        else _classification_table(task, frames, classification.get(task.name))
         for task in recording.tasks
     )
 
@@ -143,37 +149,26 @@ def _rate(stamps: Sequence[int]) -> float | None:
     return round((len(stamps) - 1) / (stamps[-1] - stamps[0]) * 1e9, 2) if len(stamps) > 1 else None
 
 
-def _accuracy(recording: Recording) -> dict[str, Any] | None:
-    frames = list(recording.counted().values())
+def _measure(recording: Recording) -> Measurement:
+    """Put the frames that count together with what is known of them."""
+    measurement = Measurement()
+    for frame in recording.counted().values():
+        truth = replace(frame.objects or NOTHING_KNOWN, classes=frame.classes)
+        measurement.add(keep_known(truth, recording.tasks, Counter()), frame.payload_bytes or 0, frame.results)
+    return measurement
+
+
+def _accuracy(measurement: Measurement) -> dict[str, Any] | None:
+    detection, classification = measurement.detection(), measurement.classification()
     accuracy: dict[str, Any] = {}
-    for task in recording.tasks:
-        if task.kind == "detection" and (detection := _score_detection(task, frames)):
-            accuracy |= {"map50": detection.map50, "map": detection.map, "ap50": detection.ap50}
-        elif task.kind == "classification" and (classification := _score_classification(task, frames)):
-            accuracy.setdefault("classification", {})[task.name] = classification.accuracy
+    if detection.ap50:
+        accuracy |= {"map50": detection.map50, "map": detection.map, "ap50": detection.ap50}
+    if classification:
+        accuracy["classification"] = {task: score.accuracy for task, score in classification.items()}
     return accuracy or None
 
 
-def _score_detection(task: Task, frames: Sequence[Frame]) -> DetectionScore | None:
-    answers: list[Detections] = []
-    truths: list[Truth] = []
-    for frame in frames:
-        answer = frame.results.get(task.name)
-        if isinstance(answer, Detections) and frame.objects is not None:
-            answers.append(answer)
-            # What the network was never taught is not asked of it.
-            truths.append(replace(frame.objects, labelled=frozenset(task.labels)))
-    score = score_detections(truths, answers)
-    return score if score.ap50 else None
-
-
-def _score_classification(task: Task, frames: Sequence[Frame]) -> ClassificationScore | None:
-    answers = [(frame.classes.get(task.name), frame.results.get(task.name)) for frame in frames]
-    pairs = [(truth, answer.best) for truth, answer in answers if truth and isinstance(answer, Classification)]
-    return score_classification([truth for truth, _ in pairs], [answer for _, answer in pairs]) if pairs else None
-
-
-def _detection_table(task: Task, frames: Sequence[Frame]) -> str:
+def _detection_table(task: Task, frames: Sequence[Frame], score: DetectionScore) -> str:
     answers = [answer for frame in frames if isinstance(answer := frame.results.get(task.name), Detections)]
     counts = Counter(
         label
@@ -181,18 +176,15 @@ def _detection_table(task: Task, frames: Sequence[Frame]) -> str:
         for label, score in zip(answer.labels, answer.scores, strict=True)
         if score >= SHOWN_SCORE
     )
-    score = _score_detection(task, frames)
-    ap50 = score.ap50 if score else {}
-    rows = [(label, f"{counts[label]:,}", _share(ap50.get(label))) for label in task.labels]
-    total = ("all", f"{counts.total():,}", _share(score.map50 if score else None))
+    rows = [(label, f"{counts[label]:,}", _share(score.ap50.get(label))) for label in task.labels]
+    total = ("all", f"{counts.total():,}", _share(score.map50 if score.ap50 else None))
     return _table((task.name, f"count, score >= {SHOWN_SCORE}", "AP50"), [*rows, total])
 
 
-def _classification_table(task: Task, frames: Sequence[Frame]) -> str:
+def _classification_table(task: Task, frames: Sequence[Frame], score: ClassificationScore | None) -> str:
     answers = Counter(
         answer.best for frame in frames if isinstance(answer := frame.results.get(task.name), Classification)
     )
-    score = _score_classification(task, frames)
     rows = []
     for label in task.labels:
         recall = score.recall(label) if score and label in score.confusion else None

@@ -216,7 +216,9 @@ def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:
 
 def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
     """Give a network the weights of a training's checkpoint. Raises InputError where they are missing or do not fit."""
-    state = read_checkpoint(checkpoint)["state_dict"]
+    state = read_checkpoint(checkpoint)
+    if not isinstance(state, dict) or not isinstance(state := state.get("state_dict"), dict):
+        raise InputError(f"{checkpoint} has no state_dict, expected a checkpoint of `mtl-split train`")
     prefix = "network."
     weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     try:

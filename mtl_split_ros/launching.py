@@ -87,7 +87,8 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     ),
     "image_topic": (
         str,
-        "Topic of the camera's images; one ending in /compressed carries JPEG or PNG. Empty: image_raw.",
+        "Topic of the camera's images; one ending in /compressed carries JPEG or PNG. Empty: image_raw; in a bag, the "
+        "only one there is.",
     ),
     "source": (str, "sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME for a camera that runs already."),
     "bag": (_path, "Rosbag to replay: its folder, or one of its files alone."),
