@@ -45,6 +45,11 @@ def answered(results: Collection[Mapping[int, int]]) -> dict[int, int]:
     return {stamp: max(arrivals[stamp] for arrivals in results) for stamp in complete}
 
 
+def first_in_time(answers: Mapping[int, int]) -> int | None:
+    """Return the stamp of the first frame that was answered within DEADLINE, None if there is none."""
+    return min((stamp for stamp, arrival in answers.items() if arrival - stamp <= DEADLINE * 1e9), default=None)
+
+
 def judge(sent: Collection[int], answers: Mapping[int, int], begin: int, end: int) -> Answers:
     """Judge the answers to the frames with stamps from `begin` up to but without `end`, all times in nanoseconds.
 

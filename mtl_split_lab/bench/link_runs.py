@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mtl_split_camera.sources import DEFAULT_RATE, SECONDS_PER_STREET, Streets
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.scene import Size
-from mtl_split_lab.bench.answers import Answers, answered, judge
+from mtl_split_lab.bench.answers import Answers, answered, first_in_time, judge
 from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.bench.relay import Counts
@@ -44,11 +44,11 @@ HEADROOM = 1.25
 STREETS = 30
 """Simulated streets of whose pictures the bytes are taken."""
 
-DISCOVERY = 15.0
-"""Seconds after the first frame within which a first answer has to come; without one, the link carries none."""
+DISCOVERY = 20.0
+"""Seconds after the first frame within which a first answer has to come in time; without one, the link is too slow."""
 
 SETTLING = 2.0
-"""Seconds after the first answer that are not measured: discovery's last messages are still on the link."""
+"""Seconds after that answer that are not measured: discovery may have some messages left."""
 
 LAST_ANSWERS = 3.0
 """Seconds to wait for answers after what is measured; longer than any queue."""
@@ -67,12 +67,14 @@ class Run:
     """One way over one link.
 
     way: its name; quality: of the JPEG pictures, None for other ways; condition: None if nothing goes over the link;
+    discovery: seconds from the camera's first frame to the first that was answered in time, None if none soon was;
     sent: what the relay counted of everything that the vehicle sent, from the nodes' start to their end.
     """
 
     way: str
     quality: int | None
     condition: Condition | None
+    discovery: float | None
     answers: Answers
     sent: Counts
 
@@ -104,11 +106,19 @@ def measure(
         with _running(bundle, way, link, quality, size, sent, results) as processes:
             if not _wait(lambda: read_log(sent), PATIENCE, processes):
                 raise ProcessError(f"the camera sent no frame within {PATIENCE:g} s")
-            _wait(lambda: _answers(bundle, results), DISCOVERY, processes)
+            # Until then, what is left in the link's queue of the nodes' discovery of each other delays every frame.
+            known = _wait(lambda: first_in_time(_answers(bundle, results)), DISCOVERY, processes)
             begin = time.time_ns() + round(SETTLING * 1e9)
             _wait(lambda: None, SETTLING + seconds + LAST_ANSWERS, processes)
-        answers = judge(read_log(sent)[CAMERA_INFO], _answers(bundle, results), begin, begin + round(seconds * 1e9))
-        return Run(way, quality, None if way == WHOLE else condition, answers, link.cut()[VEHICLE])
+        stamps = read_log(sent)[CAMERA_INFO]
+        return Run(
+            way=way,
+            quality=quality,
+            condition=None if way == WHOLE else condition,
+            discovery=None if known is None else (known - min(stamps)) / 1e9,
+            answers=judge(stamps, _answers(bundle, results), begin, begin + round(seconds * 1e9)),
+            sent=link.cut()[VEHICLE],
+        )
 
 
 def jpeg_bytes(size: Size, streets: int = STREETS) -> dict[int, float]:

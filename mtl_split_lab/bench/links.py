@@ -84,7 +84,7 @@ def write_page(bundle: Bundle, runs: Sequence[Run], out: Path) -> None:
 
 
 def _table(runs: Sequence[Run], name: Callable[[Condition], str]) -> str:
-    head = "link|way|frames|answered in time|p50, ms|p99, ms|longest gap, s|stale|lost on the link|overflowed"
+    answered = "frames|answered in time|p50, ms|p99, ms|longest gap, s|stale|first in time after, s"
     rows = []
     for run in runs:
         answers, sent = run.answers, run.sent
@@ -98,11 +98,12 @@ def _table(runs: Sequence[Run], name: Callable[[Condition], str]) -> str:
                 _number(answers.p99),
                 f"{answers.gap:.2f}",
                 str(answers.stale),
+                "-" if run.discovery is None else f"{run.discovery:.1f}",
                 f"{sent.lost / sent.entered:.1%}" if run.condition else "-",
                 f"{sent.overflowed / sent.entered:.1%}" if run.condition else "-",
             ]
         )
-    return table(head, rows)
+    return table(f"link|way|{answered}|lost on the link|overflowed", rows)
 
 
 def _rates(runs: Sequence[Run]) -> str:
@@ -160,8 +161,9 @@ without shared memory between them, joined by a relay in user space that is all 
 A frame counts as *answered in time* if its detections and all of its classifications have come to a listener beside
 the server within {deadline} ms of the camera's stamp. Frames that get lost count as not answered; p50 and p99 are about
 those that were answered, however late. The *longest gap* is the longest time without any answer; an answer is *stale*
-if it is older than {stale} s. Measured from {settling:g} s after the first answer on, or where none comes from
-{discovery:g} s after the first frame.
+if it is older than {stale} s. Measured from {settling:g} s after the first answer in time, or where there is none from
+{discovery:g} s after the first frame: before that, the nodes' discovery of each other fills the link. *First in time
+after* says how long that took from the camera's first frame on.
 
 The link has no delay of its own, and a drop-tail queue of {queue}; each Ethernet frame is lost by chance, independently
 of the others. Both ends give up a datagram of which a part is missing after {reassembly} s, as ROS 2's documentation

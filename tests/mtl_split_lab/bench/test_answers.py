@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_lab.bench.answers import DEADLINE, STALE, Answers, answered, judge
+from mtl_split_lab.bench.answers import DEADLINE, STALE, Answers, answered, first_in_time, judge
 
 SECOND = 10**9
 LATENCIES = st.lists(st.none() | st.integers(0, 3 * SECOND), min_size=1, max_size=40)
@@ -60,3 +60,8 @@ def test_frames_outside_are_not_judged() -> None:
 
 def test_a_frame_is_answered_when_the_last_task_has_answered() -> None:
     assert answered([{1: 5, 2: 6}, {1: 9, 3: 7}]) == {1: 9}
+
+
+def test_the_first_in_time_may_come_after_late_ones() -> None:
+    assert first_in_time({0: SECOND, PERIOD: PERIOD + SECOND // 10, 2 * PERIOD: 2 * PERIOD}) == PERIOD
+    assert first_in_time({0: SECOND}) is None

@@ -47,16 +47,17 @@ def test_the_page_has_every_run(bundle: Bundle, tmp_path: Path) -> None:
     sent = Counts(entered=200, forwarded=190, lost=10)
     nothing = Answers(frames=100, answered=0, in_time=0, p50=None, p99=None, gap=20.0, stale=0)
     runs = [
-        Run(WHOLE, None, None, ANSWERS, sent),
-        Run(SPLIT, None, Condition(10.0), ANSWERS, sent),
-        Run(OFFLOADING, 60, Condition(0.25), nothing, sent),
-        Run(SPLIT, None, Condition(10.0, 0.05), ANSWERS, sent),
+        Run(WHOLE, None, None, 0.1, ANSWERS, sent),
+        Run(SPLIT, None, Condition(10.0), 1.0, ANSWERS, sent),
+        Run(OFFLOADING, 60, Condition(0.25), None, nothing, sent),
+        Run(SPLIT, None, Condition(10.0, 0.05), 1.0, ANSWERS, sent),
     ]
     links.write_page(bundle, runs, tmp_path)
     page = (tmp_path / links.PAGE).read_text()
-    assert "| any | whole on the edge | 100 | 90.0% | 50 | 120 | 0.50 | 0 | - | - |" in page
+    assert "| any | whole on the edge | 100 | 90.0% | 50 | 120 | 0.50 | 0 | 0.1 | - | - |" in page
     assert (
-        "| 0.25 Mbit/s | JPEG offloading, quality 60 | 100 | 0.0% | never | never | 20.00 | 0 | 5.0% | 0.0% |" in page
+        "| 0.25 Mbit/s | JPEG offloading, quality 60 | 100 | 0.0% | never | never | 20.00 | 0 | - | 5.0% | 0.0% |"
+        in page
     )
     # Without loss the link is in both tables.
     assert page.count("| split |") == 3 and "| 5% | split |" in page and "| 0% | split |" in page
