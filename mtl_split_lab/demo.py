@@ -25,7 +25,7 @@ from mtl_split_lab.bags import find_image_topic
 from mtl_split_lab.processes import ProcessError, Processes, claim_domain
 from mtl_split_lab.recorder import Recorder
 from mtl_split_lab.recording import PictureStore
-from mtl_split_lab.report import figures, machine, summarise, tables, write_pictures
+from mtl_split_lab.report import figures, machine, summarise, tables, write_frames, write_pictures
 from mtl_split_ros.graph import BAG, Options, Process, demo, environment, image_topic, replay, topic_of
 from mtl_split_ros.share import bundle_folder
 
@@ -102,8 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print(f"\n{tables(recording)}\n{figures(summary)}\n")
+    write_frames(recording, out / "frames.jsonl")
     write_pictures(recording, out)
-    print(f"written: {', '.join(str(out / name) for name in ('summary.json', 'annotated.mp4', 'contact_sheet.png'))}")
+    written = ("summary.json", "frames.jsonl", "annotated.mp4", "contact_sheet.png")
+    print(f"written: {', '.join(str(out / name) for name in written)}")
     return 1 if complaints else 0
 
 

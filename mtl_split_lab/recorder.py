@@ -31,6 +31,9 @@ from mtl_split_ros.qos import LATCHED, RECORDED, RESULT, subscribe
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
 
+FATES = ("dropped", "lost", "too_old", "coarser", "refused/")
+"""What the nodes count of frames that were not answered, or not as they were to be."""
+
 RECENT = 30
 """Complete frames that the live figures are about."""
 
@@ -175,6 +178,9 @@ class Recorder(Node):
                 for value in status.values:
                     if value.key.startswith("stage_ms/") and value.value != "n/a":
                         self.recording.stages[value.key.removeprefix("stage_ms/")].append(float(value.value))
+                    elif value.key.startswith(FATES):
+                        node = status.name.partition(":")[0].rpartition("/")[2]
+                        self.recording.fates[f"{node}/{value.key}"] = int(value.value)
 
 
 def _nanoseconds(header: Header) -> int:

@@ -84,13 +84,15 @@ class Recording:
     """What was heard of one vehicle.
 
     tasks: those of the bundle; frames: by stamp in nanoseconds; stages: the medians reported for each stage, in
-    milliseconds; last: the stamp of the last frame that counts, None while that is open.
+    milliseconds; fates: how many frames were dropped, refused and so on since the nodes' start, as they last reported;
+    last: the stamp of the last frame that counts, None while that is open.
     """
 
     tasks: tuple[Task, ...]
     pictures: PictureStore
     frames: defaultdict[int, Frame] = field(default_factory=lambda: defaultdict(Frame))
     stages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    fates: dict[str, int] = field(default_factory=dict)
     last: int | None = None
 
     def is_complete(self, frame: Frame) -> bool:

@@ -17,13 +17,13 @@ from tqdm import tqdm
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.scene import Detections, Image, Results
+from mtl_split_core.scene import Image, Results
 from mtl_split_lab.drawing import SHOWN_SCORE
 from mtl_split_lab.evaluation import count_mistakes
 from mtl_split_lab.frames import Frame
 from mtl_split_lab.inputs import Input
 from mtl_split_lab.measurement import Measurement
-from mtl_split_lab.report import machine
+from mtl_split_lab.report import machine, results_to_json
 from mtl_split_lab.ways import Way, find_way
 
 REPORT = "report.json"
@@ -43,6 +43,11 @@ class Answer:
     size: int
     results: Results
     milliseconds: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it ready for JSON; the results' numbers are exact."""
+        times = {stage: round(milliseconds, 3) for stage, milliseconds in self.milliseconds.items()}
+        return {"bytes": self.size, "stages_ms": times, "results": results_to_json(self.results)}
 
 
 @dataclass
@@ -140,7 +145,7 @@ def replay(
                     line: dict[str, Any] = {"frame": frame.name, "refused": str(error)}
                 else:
                     done.add(frame, answers)
-                    line = {"frame": frame.name, "ways": {name: to_json(one) for name, one in answers.items()}}
+                    line = {"frame": frame.name, "ways": {name: one.to_json() for name, one in answers.items()}}
                 lines.write(json.dumps(line) + "\n")
                 progress.update()
         except KeyboardInterrupt:
@@ -167,19 +172,6 @@ def _answer(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answe
     size, latents = way.carry(edge, image)
     results = server.answer(latents, (image.shape[1], image.shape[0]))
     return Answer(size, results, edge.stopwatch.milliseconds | server.stopwatch.milliseconds)
-
-
-def to_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer ready for JSON; its numbers are exact."""
-    results: dict[str, Any] = {}
-    for task, result in answer.results.items():
-        scores = result.scores.tolist()
-        if isinstance(result, Detections):
-            results[task] = {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": scores}
-        else:
-            results[task] = dict(zip(result.labels, scores, strict=True))
-    times = {stage: round(milliseconds, 3) for stage, milliseconds in answer.milliseconds.items()}
-    return {"bytes": answer.size, "stages_ms": times, "results": results}
 
 
 def write_report(done: Replay, bundle: Bundle, source: Input, out: Path) -> dict[str, Any]:

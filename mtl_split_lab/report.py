@@ -1,5 +1,6 @@
 """A recording in figures, tables and pictures."""
 
+import json
 import math
 import os
 import platform
@@ -15,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Classification, Detections, Image, Size
+from mtl_split_core.scene import Classification, Detections, Image, Results, Size
 from mtl_split_lab.drawing import LARGE, SHOWN_SCORE, SMALL, annotate, contact_sheet, fit
 from mtl_split_lab.evaluation import ClassificationScore, DetectionScore
 from mtl_split_lab.frames import NOTHING_KNOWN, keep_known
@@ -26,6 +27,9 @@ PICTURES_ON_SHEET = 12
 
 SPREAD = {"median": 50, "p95": 95, "max": 100}
 """Names of percentiles."""
+
+LATE = 100.0
+"""Milliseconds after which an answer is late."""
 
 STAGES = (
     "image_transport",
@@ -58,6 +62,8 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "frames_sent_before_discovery": sum(recording.frames[stamp].sent for stamp in earlier),
         "results": results,
         "results_ratio": min(results.values()) / len(counted) if counted else 0.0,
+        "late": sum(latency > LATE for latency in latencies),
+        "fates": {fate: count for fate, count in sorted(recording.fates.items()) if count},
         "latency_ms": _percentiles(latencies, p50=50, p95=95, p99=99),
         "stages_ms": _stages(recording, latencies),
         "bytes_per_frame": _percentiles([f.payload_bytes for f in frames if f.payload_bytes is not None], **SPREAD),
@@ -75,6 +81,8 @@ def figures(summary: Mapping[str, Any]) -> str:
         f"{summary['frames_sent']} frames at {summary['rate'] or 0} frames/s, "
         f"{summary['results_ratio']:.1%} of them answered by every task",
         f"latency from the camera's stamp: p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']} ms",
+        f"{summary['late']} answers later than {LATE:g} ms"
+        + "".join(f", {count} {fate}" for fate, count in summary["fates"].items()),
         "of it, medians: "
         + ", ".join(f"{stage} {milliseconds}" for stage, milliseconds in summary["stages_ms"].items()),
     ]
@@ -111,6 +119,24 @@ def tables(recording: Recording) -> str:
         else _classification_table(task, frames, classification.get(task.name))
         for task in recording.tasks
     )
+
+
+def write_frames(recording: Recording, path: Path) -> None:
+    """Write a line of JSON for each of the frames that count: bytes, milliseconds to each task's result, results."""
+    with path.open("w") as lines:
+        for stamp, frame in recording.counted().items():
+            line = {"frame": str(stamp), "bytes": frame.payload_bytes, "arrivals_ms": frame.arrivals}
+            lines.write(json.dumps(line | {"results": results_to_json(frame.results)}) + "\n")
+
+
+def results_to_json(results: Results) -> dict[str, Any]:
+    """Return results ready for JSON; their numbers are exact."""
+    return {
+        task: {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": result.scores.tolist()}
+        if isinstance(result, Detections)
+        else dict(zip(result.labels, result.scores.tolist(), strict=True))
+        for task, result in results.items()
+    }
 
 
 def write_pictures(recording: Recording, folder: Path) -> None:

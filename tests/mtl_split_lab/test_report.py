@@ -1,5 +1,6 @@
 """The report of a recording whose figures are known."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 from mtl_split_core.bundle import Task
 from mtl_split_core.scene import Classification, Detections, Floats, Truth
 from mtl_split_lab.recording import Frame, PictureStore, Recording
-from mtl_split_lab.report import figures, summarise, tables, write_pictures
+from mtl_split_lab.report import figures, summarise, tables, write_frames, write_pictures
 
 TASKS = (Task("detection", "detection", ("car", "bus")), Task("weather", "classification", ("clear", "rainy")))
 BOX: Floats = np.array([[10, 10, 60, 40]], np.float32)
@@ -46,6 +47,7 @@ def recording(tmp_path: Path) -> Recording:
         recording.pictures.put(number * PERIOD, np.full((90, 160, 3), 10 * number, np.uint8))
     recording.last = 9 * PERIOD
     recording.stages.update({"prefix": [3.0, 5.0, 4.0], "image_transport": [1.0], "novelty": [2.0]})
+    recording.fates.update({"server/dropped": 1, "edge/dropped": 0})
     recording.pictures.finish()
     return recording
 
@@ -57,6 +59,7 @@ def test_figures_are_those_of_the_frames_that_count(recording: Recording) -> Non
     assert summary["results"] == {"detection": 7, "weather": 7}
     assert summary["results_ratio"] == 7 / 8
     assert summary["latency_ms"]["p50"] == 60
+    assert summary["late"] == 0 and summary["fates"] == {"server/dropped": 1}
     assert summary["bytes_per_frame"] == {"median": 6000, "p95": 8700, "max": 9000}
     assert summary["rate"] == 10
     assert summary["accuracy"]["map50"] == pytest.approx(1)
@@ -90,6 +93,15 @@ def test_without_any_answer_nothing_counts(tmp_path: Path) -> None:
     recording.frames[0] = frame(1.0, answered=False)
     assert recording.counted() == {}
     assert summarise(recording)["results_ratio"] == 0
+
+
+def test_every_frame_that_counts_is_a_line(recording: Recording, tmp_path: Path) -> None:
+    write_frames(recording, tmp_path / "frames.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
+    assert [int(line["frame"]) // PERIOD for line in lines] == list(range(2, 10))
+    assert lines[2]["results"] == {} and lines[3]["bytes"] == 5000
+    assert lines[3]["results"]["detection"]["boxes"] == BOX.tolist()
+    assert lines[3]["arrivals_ms"] == {"detection": 49, "weather": 50}
 
 
 def test_tables_name_every_label_and_task(recording: Recording) -> None:
