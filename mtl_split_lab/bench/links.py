@@ -40,7 +40,9 @@ def main() -> int:
     """Measure, and write links.md and links.png; returns 0 also where it has to be skipped, which it says."""
     parser = argparse.ArgumentParser(prog="links", description=main.__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of page and plot")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each link (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="of each link; lossy ones longer (default: %(default)s)"
+    )
     options = parser.parse_args()
     bundle = load_bundle(bundle_folder("street"))
     try:
