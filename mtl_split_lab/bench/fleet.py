@@ -29,6 +29,7 @@ from mtl_split_lab.report import machine_in_words
 from mtl_split_ros.graph import Options, server
 from mtl_split_ros.qos import NEWEST
 from mtl_split_ros.share import bundle_folder
+from mtl_split_server.node import PARAMETERS
 
 FLEETS = (1, 2, 4, 8, 16, 32)
 COMPARED = 8
@@ -89,7 +90,12 @@ def main() -> None:
     """Measure how a server bears fleets of several sizes, and write fleet.md and fleet.png."""
     parser = argparse.ArgumentParser(prog="fleet", description=main.__doc__)
     parser.add_argument("--vehicles", type=int, nargs="+", default=FLEETS, metavar="N", help="sizes of the fleets")
-    parser.add_argument("--workers", type=int, default=2, help="the server's parameter (default: %(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=PARAMETERS.defaults()["workers"],
+        help="the server's parameter (default: %(default)s)",
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="of traffic for each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of page and plot")
     options = parser.parse_args()
@@ -218,17 +224,17 @@ def _plot(fleets: Sequence[Load]) -> Figure:
     answered, latency, cost = figure.subplots(1, 3)
     answered.plot(vehicles, [RATE * number for number in vehicles], ":", color="grey", label="sent")
     answered.plot(vehicles, [load.outcome.rate for load in fleets], "o-", color="black", label="answered")
-    answered.set(ylabel="frames/s", yscale="log")
+    answered.set(ylabel="frames/s")
     for percent, style in ((50, "o-"), (99, ".--")):
         latency.plot(
             vehicles, [load.outcome.percentile(percent) for load in fleets], style, color="black", label=f"p{percent}"
         )
-    latency.set(ylabel="ms from stamp to last result", ylim=(0, None))
-    cost.plot(vehicles, [load.cost for load in fleets], "o-", color="black", label="processor, ms per answered frame")
-    cost.plot(vehicles, [load.memory / 1e6 for load in fleets], "s--", color="tab:blue", label="memory, MB")
-    cost.set(ylabel="of the server", yscale="log")
+    latency.set(ylabel="ms from stamp to last result")
+    cost.plot(vehicles, [load.cost for load in fleets], "o-", color="black", label="server")
+    cost.set(ylabel="ms of processor time per answered frame")
     for panel in (answered, latency, cost):
         panel.set_xscale("log", base=2)
+        panel.set_ylim(0, None)
         panel.set_xlabel("vehicles")
         panel.set_xticks(vehicles, [str(number) for number in vehicles])
         panel.grid(alpha=0.3)
