@@ -36,7 +36,7 @@ VISION_MSGS := $(wildcard $(addsuffix /share/vision_msgs/package.xml,$(subst :, 
     ros2_ws/src/vision_msgs ros2_ws/src/*/vision_msgs)
 BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 
-.PHONY: help setup demo test fuzz
+.PHONY: help setup demo test fuzz bench
 
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
@@ -47,6 +47,7 @@ help:
 	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
 	@echo 'make test    ruff, mypy and all tests'
 	@echo 'make fuzz    a million damaged payloads, which takes minutes'
+	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
 	@echo '             ros2_ws/run python -m mtl_split_edge.node'
@@ -62,6 +63,9 @@ test: setup .venv/.test
 	$(RUN) python -m ruff format --check
 	$(RUN) python -m mypy
 	$(RUN) python -m pytest
+
+bench: setup .venv/.test
+	for part in halves nodes links fleet; do $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
 
 fuzz: setup
 	$(PIP_INSTALL) --group fuzz

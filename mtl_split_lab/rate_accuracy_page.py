@@ -17,7 +17,7 @@ from mtl_split_core.scene import Image
 from mtl_split_lab.markdown import table
 from mtl_split_lab.rate_accuracy import SPLIT, UNCOMPRESSED, Curve, bytes_at, measure_ways, time_edge
 from mtl_split_lab.recipe import Portion, Recipe
-from mtl_split_lab.report import machine
+from mtl_split_lab.report import machine_in_words
 from mtl_split_lab.simulated import CAMERA_SIZE
 from mtl_split_lab.sources import find_pictures
 from mtl_split_lab.split_points import count_multiply_adds
@@ -38,7 +38,7 @@ def compare_rates(bundle: Bundle, pictures: Sequence[str], data: Path, drawn: Pa
     sources = {name: find_pictures(Portion(name), data, drawn, CAMERA_SIZE, processes) for name in pictures}
     curves = measure_ways(bundle, sources, processes)
     first = [picture.read() for picture in next(iter(sources.values()))[:TIMED_PICTURES]]
-    write_page(bundle, curves, _costs(bundle, first), machine(), out)
+    write_page(bundle, curves, _costs(bundle, first), out)
 
 
 def _costs(bundle: Bundle, images: Sequence[Image]) -> dict[str, str]:
@@ -60,9 +60,7 @@ def _costs(bundle: Bundle, images: Sequence[Image]) -> dict[str, str]:
     return rows
 
 
-def write_page(
-    bundle: Bundle, curves: Sequence[Curve], costs: Mapping[str, str], computer: Mapping[str, Any], out: Path
-) -> None:
+def write_page(bundle: Bundle, curves: Sequence[Curve], costs: Mapping[str, str], out: Path) -> None:
     """Write the page, the plot and the figures as JSON into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     _plot(curves).savefig(out / PLOT, dpi=90)
@@ -76,7 +74,7 @@ def write_page(
             bundle=f"{bundle.name} ({bundle.fingerprint})",
             sources="\n\n".join(parts),
             costs=table("on the edge|", list(costs.items())),
-            machine=f"{computer['processor']}, {computer['cores']} cores, {computer['system']}",
+            machine=machine_in_words(),
         )
     )
 

@@ -15,6 +15,7 @@ from mtl_split_core.scene import Image
 from mtl_split_lab.drawing import SMALL, annotate, fit
 from mtl_split_lab.markdown import table
 from mtl_split_lab.replay import PARTS, Replay
+from mtl_split_lab.report import machine_in_words
 
 PAGE = "report.html"
 EDGE = ("prepare", "compress", "prefix", "encode")
@@ -24,7 +25,7 @@ EDGE = ("prepare", "compress", "prefix", "encode")
 def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) -> None:
     """Write report.html into the folder `out`."""
     ways: dict[str, dict[str, Any]] = report["ways"]
-    source, machine = report["input"], report["machine"]
+    source = report["input"]
     skipped = [f"{count} {reason}" for reason, count in source["skipped"].items()]
     notes = [
         f"{next(iter(ways.values()))['frames']} of {source['frames']} frames, {report['frames_with_truth']} with truth",
@@ -45,7 +46,7 @@ def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) 
             title=escape(f"Replay of {source['name']}"),
             notes="".join(f"<li>{escape(note)}</li>" for note in notes),
             bundle=escape(f"{bundle.name} ({bundle.fingerprint})"),
-            machine=escape(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"),
+            machine=escape(machine_in_words()),
             sections="\n".join(section for section in sections if section),
         )
     )

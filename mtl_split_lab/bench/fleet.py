@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import yaml
 from matplotlib.figure import Figure
 from mtl_split.msg import Bottleneck
 from tqdm import tqdm
@@ -28,8 +29,7 @@ from mtl_split_lab.markdown import table
 from mtl_split_lab.report import machine_in_words
 from mtl_split_ros.graph import Options, server
 from mtl_split_ros.qos import NEWEST
-from mtl_split_ros.share import bundle_folder
-from mtl_split_server.node import PARAMETERS
+from mtl_split_ros.share import bundle_folder, config_file
 
 FLEETS = (1, 2, 4, 8, 16, 32)
 COMPARED = 8
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        default=PARAMETERS.defaults()["workers"],
+        default=yaml.safe_load(config_file("server").read_text())["/**"]["ros__parameters"]["workers"],
         help="the server's parameter (default: %(default)s)",
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="of traffic for each (default: %(default)s)")

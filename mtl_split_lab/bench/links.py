@@ -27,7 +27,7 @@ from mtl_split_lab.bench.link_runs import (
 from mtl_split_lab.bench.namespaces import REASSEMBLY_SECONDS, Condition, NoLinkError
 from mtl_split_lab.bench.relay import QUEUE_BYTES, QUEUE_SECONDS
 from mtl_split_lab.markdown import table
-from mtl_split_lab.report import machine
+from mtl_split_lab.report import machine_in_words
 from mtl_split_ros.share import bundle_folder
 
 Where = Callable[[Condition], float]
@@ -62,7 +62,6 @@ def write_page(bundle: Bundle, runs: Sequence[Run], out: Path) -> None:
     rates = {run.condition.rate for run in runs if run.condition and run.condition.loss}
     lossy = [run for run in runs if run.condition and run.condition.rate in rates]
     _plot(slow, lossy, whole).savefig(out / PLOT, dpi=90)
-    computer = machine()
     (out / PAGE).write_text(
         _PAGE.format(
             plot=PLOT,
@@ -80,7 +79,7 @@ def write_page(bundle: Bundle, runs: Sequence[Run], out: Path) -> None:
             slow=_table(whole + slow, lambda condition: f"{condition.rate:g} Mbit/s"),
             rate=_rates(lossy),
             lossy=_table(lossy, lambda condition: f"{condition.loss:.0%}"),
-            machine=f"{computer['processor']}, {computer['cores']} cores, {computer['system']}",
+            machine=machine_in_words(),
         )
     )
 
