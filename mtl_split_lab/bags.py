@@ -21,7 +21,7 @@ from mtl_split_core.errors import ImageError, InputError
 from mtl_split_core.scene import Image, Truth
 from mtl_split_lab.frames import NOTHING_KNOWN, Frame, keep_known
 from mtl_split_ros.images import to_picture
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, to_classification, to_truth
+from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of, to_classification, to_truth
 
 IMAGE_TYPES = {"sensor_msgs/msg/Image": RawImage, "sensor_msgs/msg/CompressedImage": CompressedImage}
 TRUTH_TYPES = {"detection": "vision_msgs/msg/Detection2DArray", "classification": "vision_msgs/msg/Classification"}
@@ -112,7 +112,7 @@ class BagFrames:
         with open_bag(self._path) as bag:
             images = [one for one in bag.connections if one.topic == self._image_topic]
             for _, _, data in bag.messages(images):
-                stamp = _stamp(data)
+                stamp = stamp_of(data)
                 self.skipped["stamps that go back"] += stamp <= newest
                 newest = max(newest, stamp)
                 unused -= {stamp}
@@ -138,14 +138,6 @@ class BagFrames:
                 self._truths[stamp] = replace(
                     known, classes={**known.classes, task.name: to_classification(message).best}
                 )
-
-
-def _stamp(data: bytes) -> int:
-    """Read the stamp of a serialised message that begins with a header, in nanoseconds; 0 where it is truncated."""
-    if len(data) < 12:
-        return 0
-    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-    return int(seconds * 10**9 + nanoseconds)
 
 
 def _read_image(data: bytes, kind: type[RawImage] | type[CompressedImage]) -> Image:

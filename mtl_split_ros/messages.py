@@ -1,5 +1,6 @@
 """Results and what is really there as messages of vision_msgs, and back."""
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,14 @@ def to_truth(message: Detection2DArray) -> Truth:
     objects = to_detections(message)
     ignore = np.array([detection.id == IGNORE for detection in message.detections], np.bool_)
     return Truth(objects.boxes, objects.labels, np.ones(len(ignore), np.float32), ignore)
+
+
+def stamp_of(message: bytes) -> int:
+    """Read the stamp, in nanoseconds, of a serialised message that begins with a header; 0 where it is truncated."""
+    if len(message) < 12:
+        return 0
+    seconds, nanoseconds = struct.unpack_from("<iI" if message[1] & 1 else ">iI", message, 4)
+    return int(seconds * 10**9 + nanoseconds)
 
 
 def label_info(task: Task, header: Header, threshold: float) -> LabelInfo:

@@ -14,8 +14,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from mtl_split_core.bundle import Bundle, load_bundle
-from mtl_split_lab.bench.traffic import stamp_of
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic
+from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import RESULT
 from mtl_split_ros.share import bundle_folder

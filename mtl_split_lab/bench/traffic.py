@@ -3,7 +3,6 @@
 from __future__ import annotations  # rclpy has the type MessageInfo from Kilted on
 
 import itertools
-import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from rclpy.qos import QoSProfile
 from mtl_split_core.bundle import Bundle
 from mtl_split_lab.processes import ProcessError, Processes, claim_domain
 from mtl_split_ros.graph import Process
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic
+from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of
 from mtl_split_ros.qos import RESULT
 
 if TYPE_CHECKING:
@@ -169,12 +168,6 @@ class Traffic(Node):
         stamp = stamp_of(message)
         # When it arrived, not when this process had time for it.
         self._arrivals.setdefault((vehicle, stamp), []).append((info["received_timestamp"] - stamp) / 1e6)
-
-
-def stamp_of(message: bytes) -> int:
-    """Read the stamp, in nanoseconds, of a serialised message that begins with a header."""
-    seconds, nanoseconds = struct.unpack_from("<iI" if message[1] & 1 else ">iI", message, 4)
-    return int(seconds * 10**9 + nanoseconds)
 
 
 def _within(vehicle: str, topic: str) -> str:

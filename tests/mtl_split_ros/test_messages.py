@@ -1,9 +1,12 @@
 """Results survive the way through their messages."""
 
 import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mtl_split.msg import Bottleneck
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification as ClassificationMessage
@@ -14,6 +17,7 @@ from mtl_split_core.scene import Classification, Detections, Truth
 from mtl_split_ros.messages import (
     label_info,
     result_topic,
+    stamp_of,
     to_classification,
     to_detections,
     to_message,
@@ -80,3 +84,16 @@ def test_every_task_has_a_topic_of_its_own() -> None:
     tasks = [Task("detection", "detection", LABELS), Task("lights", "detection", LABELS)]
     tasks.append(Task("weather", "classification", LABELS))
     assert list(map(result_topic, tasks)) == ["detections", "detections/lights", "classification/weather"]
+
+
+@given(st.integers(-(2**31), 2**31 - 1), st.integers(0, 10**9 - 1), st.text("a/_", max_size=20))
+@pytest.mark.parametrize("kind", [Bottleneck, ClassificationMessage, Detection2DArray])
+def test_the_stamp_of_a_serialised_message(kind: type, seconds: int, nanoseconds: int, frame: str) -> None:
+    message = kind(header=Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=frame))
+    assert stamp_of(serialize_message(message)) == seconds * 10**9 + nanoseconds
+
+
+def test_the_stamp_of_a_machine_that_writes_the_high_byte_first() -> None:
+    message = bytes([0, 0, 0, 0]) + (7).to_bytes(4, "big") + (9).to_bytes(4, "big")
+    assert stamp_of(message) == 7 * 10**9 + 9
+    assert stamp_of(message[:11]) == 0
