@@ -6,8 +6,7 @@ from typing import Any
 
 from launch import LaunchDescription
 from mtl_split_core.errors import InputError
-from mtl_split_lab.bags import find_image_topic
-from mtl_split_lab.player import find_topics
+from mtl_split_lab.bags import find_image_topic, find_topics, namespace_of
 from mtl_split_ros import graph
 from mtl_split_ros.launching import describe
 
@@ -17,7 +16,8 @@ def _replay(options: graph.Options, given: Mapping[str, Any]) -> Iterable[graph.
         raise InputError("bag is missing, expected bag:=PATH")
     bag = Path(given["bag"])
     topic = find_image_topic(bag, given.get("image_topic", ""))
-    return graph.replay(options, **{**given, "image_topic": topic, "topics": find_topics(bag)})
+    vehicle = options if options.namespace else options.within(namespace_of(topic))
+    return graph.replay(vehicle, **{**given, "image_topic": topic, "topics": find_topics(bag, topic)})
 
 
 def generate_launch_description() -> LaunchDescription:

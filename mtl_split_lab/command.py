@@ -3,6 +3,8 @@
 import argparse
 import json
 import os
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -124,14 +126,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     command.add_argument("--image-topic", default="", help="topic of a bag's images (default: the only one there is)")
     command.add_argument(
-        "--truth", action="append", default=[], metavar="TASK=TOPIC", type=_truth_topic,
+        "--truth", action="append", default=[], metavar="TASK=TOPIC", type=_pair,
         help="topic of a bag with a task's truth (default: in ground_truth/ beside the images)",
+    )  # fmt: skip
+    command.add_argument("--images", type=Path, help="folder of the pictures (default: images/ beside the labels)")
+    command.add_argument(
+        "--rename", action="append", default=[], metavar="LABEL=OURS", type=_pair,
+        help="what the bundle calls a label of the file, such as person=pedestrian",
     )  # fmt: skip
     command.add_argument("--frames", type=_positive, help="evaluate only so many (default: all)")
     command.add_argument(
         "--out", type=Path, default=Path("out/replay"), help="folder for what comes out (default: %(default)s)"
     )
-    command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="frames at work at once")
+    command.add_argument(
+        "--at-once", type=_positive, default=os.cpu_count(), metavar="N",
+        help="frames at work at the same time; 1 for times that no other frame adds to (default: %(default)s)",
+    )  # fmt: skip
     command.set_defaults(function=_replay)
 
     command = commands.add_parser("record", help="record a vehicle's camera, truth and results into a rosbag")
@@ -168,11 +178,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _truth_topic(text: str) -> tuple[str, str]:
-    task, _, topic = text.partition("=")
-    if not task or not topic:
-        raise argparse.ArgumentTypeError(f"{text!r} is not TASK=TOPIC")
-    return task, topic
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 # Each subcommand imports what it needs: torch takes seconds to load, and not every machine has it.
@@ -239,9 +249,20 @@ def _replay(options: argparse.Namespace) -> None:
 
     bundle = load_bundle(bundle_folder(options.bundle))
     ways = options.ways.split(",") if options.ways else default_ways(bundle)
-    topics = (options.image_topic, dict(options.truth))
-    source = open_input(options.input, bundle.tasks, options.out, options.processes, *topics)
-    done = replay(bundle, source, ways, options.out, options.max_payload_bytes, options.processes, options.frames)
+    drawn = options.out / "pictures"
+    source = open_input(
+        options.input, bundle.tasks, drawn, options.at_once,
+        options.image_topic, dict(options.truth), options.images, dict(options.rename),
+    )  # fmt: skip
+    stop = threading.Event()
+
+    def end(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # a second one does not wait for the report
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    done = replay(bundle, source, ways, options.out, options.max_payload_bytes, options.at_once, stop, options.frames)
     report = write_report(done, bundle, source, options.out)
     write_page(report, done, bundle, options.out)
     print(format_report(report))
@@ -253,9 +274,12 @@ def _replay(options: argparse.Namespace) -> None:
 def _record(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
     from mtl_split_lab.bag_recorder import BagRecorder
+    from mtl_split_ros.graph import environment
     from mtl_split_ros.process import run
     from mtl_split_ros.share import bundle_folder
 
+    for name, value in environment().items():
+        os.environ.setdefault(name, value)
     tasks = load_bundle(bundle_folder(options.bundle)).tasks
     create = partial(BagRecorder, options.bag, tasks, options.image_topic, options.storage, options.namespace)
     raise SystemExit(run(create))

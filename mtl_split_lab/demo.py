@@ -21,7 +21,7 @@ from rclpy.utilities import remove_ros_args
 from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_lab.bag_recorder import BagRecorder
-from mtl_split_lab.bags import find_image_topic
+from mtl_split_lab.bags import find_image_topic, namespace_of
 from mtl_split_lab.processes import ProcessError, Processes, claim_domain
 from mtl_split_lab.recorder import Recorder
 from mtl_split_lab.recording import PictureStore
@@ -113,12 +113,13 @@ def _wire(arguments: argparse.Namespace) -> tuple[str, Sequence[Process]]:
     """Return the topic of the images, empty for the camera's own, and the processes to start."""
     source, options = arguments.source, Options(bundle=arguments.bundle)
     listeners = 3 if arguments.record else 2  # the edge and the recorders
-    if source.startswith(BAG):
-        bag = Path(source.removeprefix(BAG)).expanduser()
-        topic = find_image_topic(bag)
-        return topic, replay(options, str(bag), topic, rate=arguments.rate or 1.0, wait_for_subscribers=listeners)
     if arguments.attach:
         return topic_of(source), ()
+    if source.startswith(BAG):
+        bag = Path(source.removeprefix(BAG)).expanduser()
+        topic = find_image_topic(bag, arguments.image_topic)
+        vehicle, rate = options.within(namespace_of(topic)), arguments.rate or 1.0
+        return topic, replay(vehicle, str(bag), topic, rate=rate, wait_for_subscribers=listeners)
     camera = {name: getattr(arguments, name) for name in ("rate", "frames", "width", "height")}
     return topic_of(source), demo(options, source, **camera, wait_for_subscribers=listeners)
 
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         help="frames per second, of a bag how many times as fast; 0: the source's own, which is 15 for sim and images",
     )
+    add("--image-topic", default="", help="topic of a bag's images (default: the only one there is)")
     add("--width", type=int, help="width of simulated images in pixels")
     add("--height", type=int, help="height of simulated images in pixels")
     add(

@@ -92,44 +92,54 @@ def score_classification(truths: Sequence[str], answers: Sequence[str]) -> Class
     return ClassificationScore(right / len(truths) if truths else 0.0, confusion)
 
 
+def join(parts: Sequence[Detections]) -> Detections:
+    """Return the detections of several tasks as one, best first."""
+    scores = np.concatenate([part.scores for part in parts])
+    order = np.argsort(-scores, kind="stable")
+    labels = [label for part in parts for label in part.labels]
+    boxes = np.concatenate([part.boxes for part in parts])
+    return Detections(boxes[order], tuple(labels[i] for i in order), scores[order])
+
+
 def count_mistakes(truth: Truth, results: Results, least_score: float) -> int:
     """Count a frame's mistakes: objects missed, detections of nothing, wrong classes.
 
-    Detections count from `least_score` on, best first, and find an object of their label that they overlap by half.
+    Detections count from `least_score` on, best first, and find an object of their label that they overlap by half;
+    those half inside an object to be ignored are no mistakes.
     """
-    mistakes = 0
+    found = [result for result in results.values() if isinstance(result, Detections)]
+    mistakes = _count_wrong_boxes(truth, join(found), least_score) if found else 0
     for task, result in results.items():
-        if isinstance(result, Classification):
-            mistakes += task in truth.classes and truth.classes[task] != result.best
-        else:
-            mistakes += _count_wrong_boxes(truth, result, least_score)
+        if isinstance(result, Classification) and task in truth.classes:
+            mistakes += truth.classes[task] != result.best
     return mistakes
 
 
 def _count_wrong_boxes(truth: Truth, found: Detections, least_score: float) -> int:
-    counted = set(truth.labels) if truth.labelled is None else truth.labelled
-    wanted = [label in counted and not ignore for label, ignore in zip(truth.labels, truth.ignore, strict=True)]
+    counted = set(found.labels) | set(truth.labels) if truth.labelled is None else truth.labelled
+    wanted = np.array([label in counted for label in truth.labels], np.bool_) & ~truth.ignore
     missed, wrong = set(np.flatnonzero(wanted).tolist()), 0
-    overlaps = _overlaps(found.boxes, truth.boxes)
-    for row, label, score in zip(overlaps, found.labels, found.scores, strict=True):
-        if score < least_score or (truth.labelled is not None and label not in truth.labelled):
+    shared = _intersections(found.boxes, truth.boxes)
+    own, theirs = ((boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (found.boxes, truth.boxes))
+    overlaps = shared / np.maximum(own[:, None] + theirs[None] - shared, 1e-9)
+    inside = shared / np.maximum(own[:, None], 1e-9)
+    for i, (label, score) in enumerate(zip(found.labels, found.scores, strict=True)):
+        if score < least_score or label not in counted:
             continue
-        hit = [i for i in np.flatnonzero(row >= 0.5).tolist() if truth.labels[i] == label]
-        best = max((i for i in hit if i in missed), key=lambda i: row[i], default=None)
-        if best is not None:
-            missed.remove(best)
-        elif not any(not wanted[i] for i in hit):
-            wrong += 1
+        same = np.array([label == other for other in truth.labels], np.bool_)
+        hits = [j for j in np.flatnonzero(same & (overlaps[i] >= 0.5)).tolist() if j in missed]
+        if hits:
+            missed.remove(max(hits, key=lambda j: overlaps[i, j]))
+        else:
+            wrong += not (same & truth.ignore & (inside[i] >= 0.5)).any()
     return len(missed) + wrong
 
 
-def _overlaps(some: Floats, others: Floats) -> Floats:
-    """Intersection over union of boxes (N, 4) and (M, 4): (N, M)."""
+def _intersections(some: Floats, others: Floats) -> Floats:
+    """Areas that boxes (N, 4) and (M, 4) share: (N, M)."""
     corners = np.minimum(some[:, None, 2:], others[None, :, 2:]) - np.maximum(some[:, None, :2], others[None, :, :2])
-    shared = np.clip(corners, 0, None).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (some, others)]
-    overlaps: Floats = shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
-    return overlaps
+    shared: Floats = np.clip(corners, 0, None).prod(-1)
+    return shared
 
 
 def _annotation(image: int, category: int, box: Floats) -> dict[str, Any]:

@@ -23,9 +23,9 @@ class Frame:
     read: Callable[[], Image]
 
     @property
-    def known(self) -> bool:
-        """Whether anything is known of it."""
-        return bool(self.truth.classes) or self.truth.labelled != NOTHING_KNOWN.labelled
+    def known(self) -> list[str]:
+        """Of what anything is known: `objects`, and the classification tasks."""
+        return [*(["objects"] if self.truth.labelled != NOTHING_KNOWN.labelled else []), *self.truth.classes]
 
 
 def keep_known(truth: Truth, tasks: Sequence[Task], skipped: Counter[str]) -> Truth:

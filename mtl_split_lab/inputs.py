@@ -31,7 +31,7 @@ class Input(Protocol):
 
 
 class PictureFrames:
-    """Labelled pictures as frames, by the names of their files."""
+    """Labelled pictures as frames, by their files."""
 
     def __init__(self, name: str, pictures: Sequence[LabelledPicture], tasks: Sequence[Task]) -> None:
         """Take pictures; of their labels, those of the tasks count."""
@@ -44,8 +44,9 @@ class PictureFrames:
 
     def __iter__(self) -> Iterator[Frame]:
         """Name the pictures."""
+        self.skipped.clear()
         for number, picture in enumerate(self._pictures):
-            name = picture.path.name if isinstance(picture, PictureFile) else str(number)
+            name = str(picture.path) if isinstance(picture, PictureFile) else str(number)
             yield Frame(name, keep_known(picture.truth, self._tasks, self.skipped), picture.read)
 
 
@@ -56,15 +57,20 @@ def open_input(
     processes: int,
     image_topic: str = "",
     truth_topics: Mapping[str, str] | None = None,
+    images: Path | None = None,
+    rename: Mapping[str, str] | None = None,
 ) -> Input:
     """Open what a user calls `name`.
 
     That is a rosbag (then `image_topic` and `truth_topics` are as BagFrames takes them), a folder with `images/` and
-    one JSON file of labels, such a file, or `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw
-    into the folder `drawn`. Raises InputError for anything else.
+    one JSON file of labels, such a file (then `images` may be the folder of the pictures and `rename` tell the bundle's
+    labels for those in the file), or `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw into the
+    folder `drawn`. Raises InputError for anything else.
     """
     path = Path(name).expanduser()
     if is_bag(path):
+        if images or rename:
+            raise InputError(f"{name!r} is a rosbag: it has no folder of images and no labels to rename")
         return BagFrames(path, tasks, image_topic, truth_topics)
     if image_topic or truth_topics:
         raise InputError(f"{name!r} is no rosbag: it has no topics")
@@ -82,5 +88,6 @@ def open_input(
             f"nothing to replay at {name!r}: expected a rosbag, a folder with {IMAGES}/ and a JSON file of labels, such"
             " a file, or sim:SEED:FRAMES"
         )
-    pictures = find_pictures(Portion(str(path)), Path(), drawn, CAMERA_SIZE, processes)
+    portion = Portion(str(path), images=str(images) if images else None, rename=dict(rename or {}))
+    pictures = find_pictures(portion, Path(), drawn, CAMERA_SIZE, processes)
     return PictureFrames(name, pictures, tasks)

@@ -8,7 +8,7 @@ import numpy as np
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections, Image, Results, Truth
-from mtl_split_lab.evaluation import ClassificationScore, DetectionScore, score_classification, score_detections
+from mtl_split_lab.evaluation import ClassificationScore, DetectionScore, join, score_classification, score_detections
 
 SPREAD = {"median": 50, "p98": 98, "p99": 99, "max": 100}
 """Names of percentiles."""
@@ -23,13 +23,19 @@ class Measurement:
         self._detections: list[tuple[Truth, Detections]] = []
         self._classes: dict[str, list[tuple[str, str]]] = {}
 
+    @property
+    def frames(self) -> int:
+        """How many were added."""
+        return len(self._sizes)
+
     def add(self, truth: Truth, size: int, results: Results) -> None:
         """Add one picture's."""
         self._sizes.append(size)
+        found = [result for result in results.values() if isinstance(result, Detections)]
+        if found and truth.labelled != frozenset():
+            self._detections.append((truth, join(found)))
         for task, result in results.items():
-            if isinstance(result, Detections):
-                self._detections.append((truth, result))
-            elif isinstance(result, Classification) and task in truth.classes:
+            if isinstance(result, Classification) and task in truth.classes:
                 self._classes.setdefault(task, []).append((truth.classes[task], result.best))
 
     def detection(self) -> DetectionScore:
@@ -43,16 +49,16 @@ class Measurement:
     def summary(self) -> dict[str, Any]:
         """Return accuracy and bytes, ready for JSON.
 
-        map, map50, the latter by size (COCO's: below 32 x 32 pixels, up to 96 x 96, larger) and by label, accuracy by
-        classification task, all 0 to 1, and how often which true label was answered as which; bytes per frame; how many
-        frames.
+        map, map50 (None without an object to be found), the latter by size (COCO's: below 32 x 32 pixels, up to 96 x
+        96, larger) and by label, accuracy by classification task, all 0 to 1, and how often which true label was
+        answered as which; bytes per frame; how many frames.
         """
         score, classes = self.detection(), self.classification()
+        maps = {"map50": score.map50, "map": score.map}
         return {
-            "frames": len(self._sizes),
-            "bytes": {name: float(np.percentile(self._sizes, percentile)) for name, percentile in SPREAD.items()},
-            "map50": round(score.map50, 4),
-            "map": round(score.map, 4),
+            "frames": self.frames,
+            "bytes": {name: float(np.percentile(self._sizes or [0], share)) for name, share in SPREAD.items()},
+            **{name: round(value, 4) if score.ap50 else None for name, value in maps.items()},
             "map50_by_size": {size: round(value, 4) for size, value in score.map50_by_size.items()},
             "ap50": {label: round(value, 4) for label, value in score.ap50.items()},
             "classification": {task: round(answers.accuracy, 4) for task, answers in classes.items()},

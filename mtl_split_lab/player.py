@@ -5,7 +5,6 @@ from __future__ import annotations  # rclpy's classes are generic from Kilted on
 import importlib
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import UInt64
 
 from mtl_split_core.errors import InputError
-from mtl_split_lab.bags import IMAGE_TYPES, find_image_topic, open_bag
+from mtl_split_lab.bags import Bag, find_image_topic, find_topics, open_bag
 from mtl_split_ros.audience import Audience
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
@@ -32,37 +30,15 @@ TICK = 0.01
 PARAMETERS = Parameters(
     "player",
     Parameter("bag", "Folder of the bag, or one of its files alone."),
-    Parameter("topics", "What to send; empty: images, `camera_info` and everything in a `ground_truth`."),
+    Parameter("image_topic", "Where the images are; empty: the only ones there, or the only raw ones."),
+    Parameter("topics", "What to send; empty: those images, their `camera_info`, and the truth."),
     Parameter("rate", "How many times as fast as it was recorded.", range=(0.01, 100.0)),
     Parameter("loop", "Begin again at the end; the stamps and the clock then jump back."),
     Parameter("clock", "Publish the bag's time on /clock, for nodes with `use_sim_time`."),
-    Parameter(
-        "wait_for_subscribers", "Subscribers of the images to wait for before the first message.", range=(0, 100)
-    ),
+    Parameter("wait_for_subscribers", "Subscribers of the images to wait for before the start.", range=(0, 100)),
     Parameter("exit_at_end", "End the node when the bag has ended; false: stay until told to stop."),
 )
-
-
 CLOCK = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-
-def find_topics(path: Path, wanted: Sequence[str] = ()) -> list[str]:
-    """Return the topics of a bag that are to be sent: those wanted, or what a camera and a truth would have published.
-
-    Not what the nodes that now run publish themselves. Raises InputError for a bag without images, and for a topic that
-    is not in it.
-    """
-    find_image_topic(path)
-    with open_bag(path) as bag:
-        there = {one.topic: one.msgtype for one in bag.connections}
-    chosen = [topic for topic in wanted if topic]
-    if missing := set(chosen) - there.keys():
-        raise InputError(f"{path} has no topic {sorted(missing)}, expected some of {sorted(there)}")
-    return chosen or [
-        topic
-        for topic, kind in there.items()
-        if kind in (*IMAGE_TYPES, "sensor_msgs/msg/CameraInfo") or "/ground_truth/" in topic
-    ]
 
 
 class PlayerNode(Node):
@@ -77,16 +53,18 @@ class PlayerNode(Node):
         PARAMETERS.declare(self)
         self._values = PARAMETERS.read(self)
         self._bag = Path(self._values["bag"]).expanduser()
+        self._images = find_image_topic(self._bag, self._values["image_topic"])
         self.ended: Future[None] = Future()
+        topics = [topic for topic in self._values["topics"] if topic] or find_topics(self._bag, self._images)
         with open_bag(self._bag) as bag:
-            topics = [one for one in bag.connections if one.topic in find_topics(self._bag, self._values["topics"])]
-            self._outputs = {one.topic: self._advertise(one) for one in topics}
-            self._images = {one.topic for one in topics if one.msgtype in IMAGE_TYPES}
+            if missing := set(topics) - bag.types.keys():
+                raise InputError(f"{self._bag} has no topic {sorted(missing)}, expected some of {sorted(bag.types)}")
+            self._outputs = {topic: self._advertise(bag, topic) for topic in topics}
+        if self._images not in topics:
+            raise InputError(f"topics is {topics}, expected the images too: {self._images}")
         self._clock_publisher = advertise(self, Clock, "/clock", CLOCK) if self._values["clock"] else None
         self._end = advertise(self, UInt64, "end_of_stream", LATCHED)
-        self._audience = Audience(
-            [self._outputs[topic] for topic in self._images], self._values["wait_for_subscribers"]
-        )
+        self._audience = Audience([self._outputs[self._images]], self._values["wait_for_subscribers"])
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="player")
         self._pool.submit(self._play).add_done_callback(self._finish)
@@ -98,17 +76,15 @@ class PlayerNode(Node):
         self._pool.shutdown()
         super().destroy_node()
 
-    def _advertise(self, connection: Connection) -> Publisher[Any]:
-        package, _, name = connection.msgtype.split("/")
+    def _advertise(self, bag: Bag, topic: str) -> Publisher[Any]:
+        package, _, name = bag.types[topic].rpartition("/")
         try:
-            kind = getattr(importlib.import_module(f"{package}.msg"), name)
+            kind = getattr(importlib.import_module(package.replace("/", ".")), name)
         except (ImportError, AttributeError) as error:
-            raise InputError(f"{connection.topic} is of type {connection.msgtype}, which is not installed") from error
-        offered = connection.ext.offered_qos_profiles if isinstance(connection.ext, ConnectionExtRosbag2) else []
-        latched = bool(offered) and offered[0].durability == QosDurability.TRANSIENT_LOCAL
-        durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+            raise InputError(f"{topic} is of type {bag.types[topic]}, which is not installed") from error
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if topic in bag.latched else DurabilityPolicy.VOLATILE
         profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
-        return advertise(self, kind, connection.topic, profile)
+        return advertise(self, kind, topic, profile)
 
     def _play(self) -> int:
         """Send everything, and return how many images that were."""
@@ -122,17 +98,16 @@ class PlayerNode(Node):
                 return images
 
     def _play_once(self) -> int:
-        images = 0
+        images, start, shown = 0, None, time.monotonic()
         with open_bag(self._bag) as bag:
-            connections = [one for one in bag.connections if one.topic in self._outputs]
-            start, shown = bag.start_time, time.monotonic()
-            for connection, stamp, data in bag.messages(connections):
-                due = shown + (stamp - start) / 1e9 / self._values["rate"]
-                if not self._wait(due, stamp):
+            for topic, recorded, data in bag.messages(self._outputs):
+                start = recorded if start is None else start
+                due = shown + (recorded - start) / 1e9 / self._values["rate"]
+                if not self._wait(due, recorded):
                     break
                 shown += max(0.0, time.monotonic() - due - TICK)
-                self._outputs[connection.topic].publish(data)
-                images += connection.topic in self._images
+                self._outputs[topic].publish(data)
+                images += topic == self._images
         return images
 
     def _wait(self, due: float, stamp: int) -> bool:
@@ -154,7 +129,8 @@ class PlayerNode(Node):
             self._end.publish(UInt64(data=played.result()))
             self.get_logger().info(f"{self._bag} has ended after {played.result()} images")
             if self._values["exit_at_end"]:
-                self._end.wait_for_all_acked(Duration(seconds=1))
+                for publisher in (*self._outputs.values(), self._end):
+                    publisher.wait_for_all_acked(Duration(seconds=1))
                 self.ended.set_result(None)
 
 

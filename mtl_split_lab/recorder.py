@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # rclpy has the type MessageInfo from Kilted on
 
+import math
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -124,8 +125,9 @@ class Recorder(Node):
     def _warn(self, problem: str) -> None:
         self.get_logger().warning(problem)
 
-    def _hear_image(self, message: CameraMessage) -> None:
+    def _hear_image(self, message: CameraMessage, info: MessageInfo) -> None:
         stamp = _nanoseconds(message.header)
+        self.recording.frames[stamp].seen = info["received_timestamp"]
         if not self._own_camera:
             self._sent(stamp)
         try:
@@ -149,16 +151,18 @@ class Recorder(Node):
         frame = self.recording.frames[stamp]
         result = to_detections(message) if task.kind == "detection" else to_classification(message)
         frame.results[task.name] = result
-        # When it arrived, by the clock of the stamps, not when this process had time for it.
-        arrival = self.get_clock().now().nanoseconds - (time.time_ns() - info["received_timestamp"])
-        frame.arrivals[task.name] = (arrival - stamp) / 1e6
+        # A bag may be played at any rate: there, milliseconds count from the moment when the image arrived here.
+        start = frame.seen if self.get_parameter("use_sim_time").value else stamp
+        # When it arrived, not when this process had time for it.
+        if start is not None:
+            frame.arrivals[task.name] = (info["received_timestamp"] - start) / 1e6
         self.heard_at = time.monotonic()
         if self.recording.is_complete(frame):
             self.answered_at = self.heard_at
             objects = sum(
                 int((r.scores >= SHOWN_SCORE).sum()) for r in frame.results.values() if isinstance(r, Detections)
             )
-            latency = max(frame.arrivals.values())
+            latency = max(frame.arrivals.values(), default=math.nan)
             self.recent.append(Live(self.heard_at, latency, frame.payload_bytes or 0, objects))
 
     def _hear_true_objects(self, message: Detection2DArray) -> None:

@@ -25,12 +25,14 @@ MOST_WAITING = 50
 class Frame:
     """One camera image.
 
-    sent: whether the camera announced it; payload_bytes: None if no bottleneck was seen; arrivals: milliseconds from
-    the image's stamp to each task's result; objects, classes: the truth of the detections and of the classifications,
-    where it is known.
+    sent: whether the camera announced it; seen: when the image arrived at the recorder, in nanoseconds; payload_bytes:
+    None if no bottleneck was seen; arrivals: milliseconds from the image's stamp to each task's result, or in the
+    replay of a bag, from when the image was seen; objects, classes: the truth of the detections and of the
+    classifications, where it is known.
     """
 
     sent: bool = False
+    seen: int | None = None
     payload_bytes: int | None = None
     results: Results = field(default_factory=dict)
     arrivals: dict[str, float] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 import json
 import statistics
 import threading
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -44,55 +44,54 @@ class Answer:
     results: Results
     milliseconds: dict[str, float]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it ready for JSON; the results' numbers are exact."""
-        times = {stage: round(milliseconds, 3) for stage, milliseconds in self.milliseconds.items()}
-        return {"bytes": self.size, "stages_ms": times, "results": results_to_json(self.results)}
-
 
 @dataclass
 class Replay:
     """What came out of the frames so far.
 
-    ways: by name, as Measurement adds them up; times: milliseconds by way and stage; known: frames with a truth;
-    refused: what was wrong with frames; worst: how many mistakes the first way made on a frame, the frame and its
-    results, the worst ones first; interrupted: whether Ctrl-C came before the end.
+    ways: by name, as Measurement adds them up; times: milliseconds by way and stage; at_once: frames that were at work
+    at the same time; known: of how many frames there is a truth, by what it is of; refused: what was wrong with frames,
+    or with one way for them; worst: how many mistakes the first way made on a frame, the frame and its results, the
+    worst ones first; interrupted: whether it ended before all frames were answered.
     """
 
     ways: dict[str, Measurement]
     times: dict[str, defaultdict[str, list[float]]]
-    known: int = 0
+    at_once: int
+    known: Counter[str] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
     worst: list[tuple[int, Frame, Results]] = field(default_factory=list)
     interrupted: bool = False
 
-    def add(self, frame: Frame, answers: Mapping[str, Answer]) -> None:
-        """Add a frame that was answered."""
-        self.known += frame.known
+    def add(self, frame: Frame, answers: Mapping[str, Answer | InputError]) -> None:
+        """Add a frame."""
+        self.known.update(frame.known)
         for way, answer in answers.items():
+            if isinstance(answer, InputError):
+                self.refused.append(f"{frame.name}: {way}: {answer}")
+                continue
             self.ways[way].add(frame.truth, answer.size, answer.results)
             for stage, milliseconds in answer.milliseconds.items():
                 self.times[way][stage].append(milliseconds)
         first = next(iter(answers.values()))
-        mistakes = count_mistakes(frame.truth, first.results, SHOWN_SCORE) if frame.known else 0
-        self.worst.append((mistakes, frame, first.results))
-        self.worst = sorted(self.worst, key=lambda one: -one[0])[:WORST]
+        if isinstance(first, Answer) and frame.known:
+            self.worst.append((count_mistakes(frame.truth, first.results, SHOWN_SCORE), frame, first.results))
+            self.worst = sorted(self.worst, key=lambda one: -one[0])[:WORST]
 
     def summary(self) -> dict[str, Any]:
         """Return the figures, ready for JSON."""
-        ways = {
-            name: measurement.summary()
-            | {
-                "stages_ms": {
-                    stage: round(statistics.median(self.times[name][stage]), 3)
-                    for stage in PARTS
-                    if stage in self.times[name]
-                }
-            }
-            for name, measurement in self.ways.items()
+        ways = {}
+        for name, measurement in tqdm(self.ways.items(), "scoring", unit="way"):
+            times = self.times[name]
+            stages = {stage: round(statistics.median(times[stage]), 3) for stage in PARTS if stage in times}
+            ways[name] = measurement.summary() | {"stages_ms": stages}
+        return {
+            "ways": ways,
+            "frames_with_truth": dict(self.known),
+            "refused": {"count": len(self.refused), "first": self.refused[:NAMED]},
+            "interrupted": self.interrupted,
+            "frames_at_once": self.at_once,
         }
-        counts = {"frames_with_truth": self.known, "frames_refused": len(self.refused)}
-        return {"ways": ways, **counts, "refused": self.refused[:NAMED], "interrupted": self.interrupted}
 
 
 def default_ways(bundle: Bundle) -> list[str]:
@@ -107,16 +106,17 @@ def replay(
     ways: Sequence[str],
     out: Path,
     max_payload_bytes: int,
-    processes: int,
+    at_once: int,
+    stop: threading.Event,
     most: int | None = None,
 ) -> Replay:
     """Send the frames of `source`, `most` of them, every way, and write what came of each as a line of JSON into `out`.
 
-    ways, max_payload_bytes: see mtl_split_lab.ways.find_way. `processes` frames are at work at once, and what comes out
-    does not depend on it. Ctrl-C ends it after the frames that it is at. Raises InputError for an unknown way, and
-    where no frame can be used.
+    ways, max_payload_bytes: see mtl_split_lab.ways.find_way. `at_once` frames are at work at the same time; only times
+    depend on it. It ends early when `stop` is set. The lines have the results of the first way. Raises InputError for
+    an unknown way, and where no frame can be used.
     """
-    done = Replay({name: Measurement() for name in ways}, {name: defaultdict(list) for name in ways})
+    done = Replay({name: Measurement() for name in ways}, {name: defaultdict(list) for name in ways}, at_once)
     for name in ways:
         find_way(name, bundle, max_payload_bytes)
     cv2.setNumThreads(1)
@@ -126,31 +126,34 @@ def replay(
         own.edge, own.server = EdgeHalf(bundle), ServerHalf(bundle)
         own.ways = {name: find_way(name, bundle, max_payload_bytes) for name in ways}
 
-    def answer(frame: Frame) -> dict[str, Answer]:
+    def answer(frame: Frame) -> dict[str, Answer | InputError]:
         image = frame.read()
         return {name: _answer(own.edge, own.server, way, image) for name, way in own.ways.items()}
 
     out.mkdir(parents=True, exist_ok=True)
+    (out / REPORT).unlink(missing_ok=True)
+    expected = min(source.count, most or source.count)
     with (
-        ThreadPoolExecutor(processes, initializer=prepare) as pool,
+        ThreadPoolExecutor(at_once, initializer=prepare) as pool,
         (out / FRAMES).open("w") as lines,
-        tqdm(total=min(source.count, most or source.count), desc="replay", unit="frame") as progress,
+        tqdm(total=expected, desc="replay", unit="frame") as progress,
     ):
-        try:
-            for frame, pending in _ahead(pool, answer, islice(source, most), 2 * processes):
-                try:
-                    answers = pending()
-                except InputError as error:
-                    done.refused.append(f"{frame.name}: {error}")
-                    line: dict[str, Any] = {"frame": frame.name, "refused": str(error)}
-                else:
-                    done.add(frame, answers)
-                    line = {"frame": frame.name, "ways": {name: one.to_json() for name, one in answers.items()}}
-                lines.write(json.dumps(line) + "\n")
-                progress.update()
-        except KeyboardInterrupt:
-            done.interrupted = True
-    if not done.worst:
+        for frame, pending in _ahead(pool, answer, islice(source, most), 2 * at_once):
+            try:
+                answers = pending()
+            except InputError as error:
+                done.refused.append(f"{frame.name}: {error}")
+                line: dict[str, Any] = {"refused": str(error)}
+            else:
+                done.add(frame, answers)
+                line = {"ways": {name: _to_json(one, full=name == ways[0]) for name, one in answers.items()}}
+            lines.write(json.dumps({"frame": frame.name, **line}) + "\n")
+            progress.update()
+            if stop.is_set():
+                done.interrupted = progress.n < expected
+                pool.shutdown(cancel_futures=True)
+                break
+    if not any(measurement.frames for measurement in done.ways.values()):
         raise InputError(f"no frame could be used: {done.refused[0] if done.refused else 'there are none'}")
     return done
 
@@ -167,11 +170,23 @@ def _ahead(
     yield from waiting
 
 
-def _answer(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answer:
+def _answer(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answer | InputError:
     edge.stopwatch.milliseconds = {}
-    size, latents = way.carry(edge, image)
-    results = server.answer(latents, (image.shape[1], image.shape[0]))
+    try:
+        size, latents = way.carry(edge, image)
+        results = server.answer(latents, (image.shape[1], image.shape[0]))
+    except InputError as error:
+        return error
     return Answer(size, results, edge.stopwatch.milliseconds | server.stopwatch.milliseconds)
+
+
+def _to_json(answer: Answer | InputError, full: bool) -> dict[str, Any]:
+    """Make an answer ready for JSON; its results' numbers are exact."""
+    if isinstance(answer, InputError):
+        return {"refused": str(answer)}
+    times = {stage: round(milliseconds, 3) for stage, milliseconds in answer.milliseconds.items()}
+    results = {"results": results_to_json(answer.results)} if full else {}
+    return {"bytes": answer.size, "stages_ms": times, **results}
 
 
 def write_report(done: Replay, bundle: Bundle, source: Input, out: Path) -> dict[str, Any]:

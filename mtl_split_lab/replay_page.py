@@ -18,20 +18,21 @@ from mtl_split_lab.replay import PARTS, Replay
 from mtl_split_lab.report import machine_in_words
 
 PAGE = "report.html"
-EDGE = ("prepare", "compress", "prefix", "encode")
-"""Stages on the edge, where not the whole network is; the others are on the server."""
 
 
 def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) -> None:
     """Write report.html into the folder `out`."""
     ways: dict[str, dict[str, Any]] = report["ways"]
     source = report["input"]
-    skipped = [f"{count} {reason}" for reason, count in source["skipped"].items()]
+    known = ", ".join(f"{what} of {count}" for what, count in report["frames_with_truth"].items())
+    refused = report["refused"]
+    odd = ", ".join(f"{count} {what}" for what, count in source["skipped"].items())
     notes = [
-        f"{next(iter(ways.values()))['frames']} of {source['frames']} frames, {report['frames_with_truth']} with truth",
-        *([f"{report['frames_refused']} refused, such as {report['refused'][0]}"] if report["refused"] else []),
-        *([f"left out: {', '.join(skipped)}"] if skipped else []),
+        f"{next(iter(ways.values()))['frames']} of {source['frames']} frames; known are {known or 'none'}",
+        *([f"{refused['count']} times refused, such as {refused['first'][0]}"] if refused["count"] else []),
+        *([f"in the input: {odd}"] if odd else []),
         *(["interrupted before the end"] if report["interrupted"] else []),
+        f"{report['frames_at_once']} frames at work at the same time, each on one thread",
     ]
     sections = [
         _section("Ways to send a picture", _table(*_ways(ways)), _picture(_plot_accuracy(ways), "mAP50 against bytes")),
@@ -68,8 +69,7 @@ def _ways(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
     rows = []
     for name, way in ways.items():
         row = [name, *(f"{way['bytes'][key]:,.0f}" for key in ("median", "p99", "max"))]
-        # Without an object to be found there is no precision.
-        row += [_percent(way[key] if way["ap50"] else None) for key in ("map50", "map")]
+        row += [_percent(way[key]) for key in ("map50", "map")]
         row += [_percent(way["map50_by_size"].get(size)) for size in sizes]
         row += [_percent(way["classification"].get(task)) for task in tasks]
         rows.append([*row, f"{sum(way['stages_ms'].values()):.1f}"])
@@ -125,7 +125,7 @@ def _plot_times(ways: dict[str, dict[str, Any]]) -> Figure:
             panel.barh(names, widths, left=left, label=stage)
             left = [start + width for start, width in zip(left, widths, strict=True)]
     panel.invert_yaxis()
-    panel.set(xlabel="milliseconds, medians, one thread")
+    panel.set(xlabel="milliseconds, medians")
     panel.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15 - 0.25 / len(ways)))
     return figure
 
@@ -133,9 +133,7 @@ def _plot_times(ways: dict[str, dict[str, Any]]) -> Figure:
 def _worst(done: Replay, bundle: Bundle) -> Iterable[str]:
     labels = [label for task in bundle.tasks if task.kind == "detection" for label in task.labels]
     first = next(iter(done.ways))
-    for mistakes, frame, results in done.worst:
-        if not mistakes:
-            continue
+    for mistakes, frame, results in (one for one in done.worst if one[0]):
         image = frame.read()
         caption = f"{frame.name}   {mistakes} mistakes by {first}"
         size = fit((image.shape[1], image.shape[0]), SMALL)

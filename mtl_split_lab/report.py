@@ -54,7 +54,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
     counted = recording.counted()
     frames = counted.values()
     results = {task.name: sum(task.name in frame.results for frame in frames) for task in recording.tasks}
-    latencies = [max(frame.arrivals.values()) for frame in frames if recording.is_complete(frame)]
+    latencies = [max(frame.arrivals.values()) for frame in frames if recording.is_complete(frame) and frame.arrivals]
     jpeg = recording.pictures.bytes_of
     earlier = [stamp for stamp in recording.frames if stamp < min(counted, default=math.inf)]
     return {
@@ -80,12 +80,15 @@ def figures(summary: Mapping[str, Any]) -> str:
     lines = [
         f"{summary['frames_sent']} frames at {summary['rate'] or 0} frames/s, "
         f"{summary['results_ratio']:.1%} of them answered by every task",
-        f"latency from the camera's stamp: p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']} ms",
         f"{summary['late']} answers later than {LATE:g} ms"
         + "".join(f", {count} {fate}" for fate, count in summary["fates"].items()),
-        "of it, medians: "
-        + ", ".join(f"{stage} {milliseconds}" for stage, milliseconds in summary["stages_ms"].items()),
     ]
+    if latency:
+        lines += [
+            f"latency from the camera's stamp: p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']} ms",
+            "of it, medians: "
+            + ", ".join(f"{stage} {milliseconds}" for stage, milliseconds in summary["stages_ms"].items()),
+        ]
     if size and jpeg:
         share = size["median"] / jpeg["median"]
         lines.append(f"{size['median']:,.0f} bytes per frame, {share:.1%} of the {jpeg['median']:,.0f} of a JPEG")

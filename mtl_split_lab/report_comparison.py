@@ -15,13 +15,34 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
+class _Bytes:
+    median: float
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
 class _Way:
     frames: int
-    bytes: dict[str, float]
-    map50: _Share
-    map: _Share
+    bytes: _Bytes
+    map50: _Share | None
+    map: _Share | None
     classification: dict[str, _Share]
     stages_ms: dict[str, float]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Every accuracy that is known."""
+        maps = {"mAP50": self.map50, "mAP": self.map}
+        return {name: score for name, score in maps.items() if score is not None} | self.classification
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class _Input:
+    frames: int
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class _Refused:
+    count: int
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
@@ -29,6 +50,9 @@ class Report:
     """The part of a report.json that is compared."""
 
     ways: dict[str, _Way]
+    input: _Input
+    refused: _Refused
+    interrupted: bool
 
 
 def read_report(path: Path) -> Report:
@@ -43,33 +67,38 @@ def read_report(path: Path) -> Report:
 def compare_reports(before: Report, after: Report, lost: float, grown: float) -> tuple[str, list[str]]:
     """Return a table of both reports' figures, and in words what is worse.
 
-    Worse is an accuracy, 0 to 1, that fell by more than `lost`, median bytes that grew by more than the share `grown`,
-    and a way or a task that is no longer there. Times are shown, but not judged: they are another machine's, or
-    another day's. Raises InputError where the reports have no way in common.
+    Worse is an accuracy, 0 to 1, that fell by more than `lost` or is no longer known, median bytes that grew by more
+    than the share `grown`, fewer frames, more refused ones, a replay that was interrupted, and a way that is no longer
+    there. Times are shown, but not judged: they are another machine's, or another day's. Raises InputError for reports
+    of inputs of different length, and where they have no way in common.
     """
-    if not before.ways.keys() & after.ways.keys():
+    if before.input.frames != after.input.frames:
+        raise InputError(f"the reports are of different inputs: {before.input.frames} and {after.input.frames} frames")
+    common = [way for way in before.ways if way in after.ways]
+    if not common:
         raise InputError(f"no way is in both reports: {sorted(before.ways)} and {sorted(after.ways)}")
     worse = [f"{way} is missing" for way in before.ways if way not in after.ways]
+    worse += ["it was interrupted"] if after.interrupted else []
+    if after.refused.count > before.refused.count:
+        worse.append(f"refused frames {before.refused.count} -> {after.refused.count}")
     rows = []
-    for name in before.ways.keys() & after.ways.keys():
+    for name in common:
         old, new = before.ways[name], after.ways[name]
-        scores = {"mAP50": (old.map50, new.map50), "mAP": (old.map, new.map)}
-        for task, accuracy in old.classification.items():
-            if task in new.classification:
-                scores[task] = (accuracy, new.classification[task])
-            else:
-                worse.append(f"{name}: {task} is missing")
-        for what, (one, other) in scores.items():
+        for what, one in old.scores.items():
+            other = new.scores.get(what)
+            if other is None:
+                worse.append(f"{name}: {what} is missing")
+                continue
             rows.append((name, what, f"{100 * one:.1f} %", f"{100 * other:.1f} %", f"{100 * (other - one):+.1f}"))
             if other < one - lost:
                 worse.append(f"{name}: {what} {100 * one:.1f} -> {100 * other:.1f} %")
-        sizes = old.bytes["median"], new.bytes["median"]
+        sizes = old.bytes.median, new.bytes.median
         rows.append((name, "bytes, median", f"{sizes[0]:,.0f}", f"{sizes[1]:,.0f}", f"{sizes[1] - sizes[0]:+,.0f}"))
         if sizes[1] > sizes[0] * (1 + grown):
             worse.append(f"{name}: bytes {sizes[0]:,.0f} -> {sizes[1]:,.0f}")
         times = sum(old.stages_ms.values()), sum(new.stages_ms.values())
         rows.append((name, "stages, ms", f"{times[0]:.1f}", f"{times[1]:.1f}", f"{times[1] - times[0]:+.1f}"))
-        if old.frames != new.frames:
-            rows.append((name, "frames", str(old.frames), str(new.frames), f"{new.frames - old.frames:+d}"))
-    order = list(before.ways)
-    return table("way|figure|before|after|change", sorted(rows, key=lambda row: order.index(row[0]))), worse
+        rows.append((name, "frames", str(old.frames), str(new.frames), f"{new.frames - old.frames:+d}"))
+        if new.frames < old.frames:
+            worse.append(f"{name}: frames {old.frames} -> {new.frames}")
+    return table("way|figure|before|after|change", rows), worse

@@ -6,6 +6,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
 from rclpy.validate_namespace import validate_namespace
@@ -154,12 +155,15 @@ def replay(
 
     The vehicle is the namespace of the options, and the nodes take the time from the bag unless the options say
     otherwise. bag: its path; image_topic: of the images in it; topics: what of it to send (none: as in the player's
-    parameters); out: a folder for a recording (empty: none is made); parameters: further ones of the player's.
+    parameters); out: a folder for a recording (empty: none is made); parameters: further ones of the player's. Raises
+    InputError for a recording of a bag that is played in a loop, which would never end.
     """
+    if out and parameters.get("loop"):
+        raise InputError("loop is true and out is given, but a recording ends with the bag")
     if options.use_sim_time is None:
         options = replace(options, use_sim_time=True)
-    own: dict[str, Value | None] = {"bag": bag, "topics": list(topics) or None, "clock": options.use_sim_time}
-    own |= {"wait_for_subscribers": 2 if out else 1, **parameters}
+    own: dict[str, Value | None] = {"bag": bag, "image_topic": image_topic, "topics": list(topics) or None}
+    own |= {"clock": options.use_sim_time, "wait_for_subscribers": 2 if out else 1, **parameters}
     processes = [
         server(options, score_threshold=MEASURED_SCORE),
         edge(options, image_topic),
@@ -168,6 +172,15 @@ def replay(
     if out:
         processes.append(_recorder(options, f"{TOPIC}{image_topic}", out, None))
     return tuple(processes)
+
+
+def bag_play_command(player: Process) -> list[str]:
+    """Return the command line with which ROS's own player sends what a player of ours would."""
+    given: Mapping[str, Any] = player.parameters
+    command = ["ros2", "bag", "play", given["bag"], "--rate", str(given.get("rate", 1.0))]
+    command += ["--clock", "100"] if given["clock"] else []
+    command += ["--loop"] if given.get("loop") else []
+    return [*command, "--topics", *given["topics"]]
 
 
 def topic_of(source: str) -> str:

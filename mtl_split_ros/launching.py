@@ -8,14 +8,21 @@ from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+    TimerAction,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 from mtl_split_core.errors import InputError
-from mtl_split_ros.graph import Options, Process, environment
+from mtl_split_ros.graph import Options, Process, bag_play_command, environment
 
 Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 
@@ -28,8 +35,8 @@ RECORDER = "demo"
 PLAYER = "player"
 """The executable whose work `ros2 bag play` does where it is installed."""
 
-PLAYER_DELAY = "5"
-"""Seconds that `ros2 bag play` waits for the edge, which it does not know of."""
+PLAYER_DELAY = 5.0
+"""Seconds until `ros2 bag play` starts, which does not know whom to wait for."""
 
 # The launch system leaves its processes behind when it is ended by anything but SIGINT.
 _PREFIX = ["setpriv --pdeathsig TERM ", LaunchConfiguration("launch-prefix", default="")]
@@ -91,7 +98,11 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         "only one there is.",
     ),
     "source": (str, "sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME for a camera that runs already."),
-    "bag": (_path, "Rosbag to replay: its folder, or one of its files alone."),
+    "bag": (
+        _path,
+        "Rosbag to replay: its folder, or one of its files alone. Needs pip's rosbags. The namespace is that of its "
+        "images, and use_sim_time true, unless they are given.",
+    ),
     "loop": (_truth, "true: begin again at the end of the bag. Empty: as in the parameter files."),
     "rate": (
         float,
@@ -147,12 +158,9 @@ def _is_installed(package: str) -> bool:
 
 
 def _play_bag(process: Process, _: Callable[..., Action | None]) -> Action:
-    """ROS's own player with what ours would be given; it does not tell a recording where the bag ends."""
-    given: Mapping[str, Any] = process.parameters
-    command = ["ros2", "bag", "play", given["bag"], "--rate", str(given.get("rate", 1.0)), "--delay", PLAYER_DELAY]
-    command += ["--clock", "100"] if given["clock"] else []
-    command += ["--loop"] if given.get("loop") else []
-    return ExecuteProcess(cmd=[*command, "--topics", *given["topics"]], name="player", output="both", prefix=_PREFIX)
+    """ROS's own player; it does not tell a recording where the bag ends."""
+    play = ExecuteProcess(cmd=bag_play_command(process), name="player", output="both", prefix=_PREFIX)
+    return TimerAction(period=PLAYER_DELAY, actions=[play])
 
 
 def _read(name: str, text: str) -> Any:

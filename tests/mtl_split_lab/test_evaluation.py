@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_core.scene import Detections, Truth
-from mtl_split_lab.evaluation import score_classification, score_detections
+from mtl_split_core.scene import Classification, Detections, Truth
+from mtl_split_lab.evaluation import count_mistakes, score_classification, score_detections
+from mtl_split_lab.frames import NOTHING_KNOWN
+from mtl_split_lab.measurement import Measurement
 
 CAR = (10, 10, 50, 40)
 BUS = (100, 20, 180, 90)
@@ -122,3 +124,43 @@ def test_sizes_are_scored_on_their_own() -> None:
     score = score_detections(objects, found)
     assert score.map50_by_size == pytest.approx({"small": 0, "large": 1})
     assert score.map50 == pytest.approx((51 / 101 + 1) / 2)
+
+
+def test_mistakes_of_a_frame() -> None:
+    small = (CAR[0], CAR[1], CAR[0] + 4, CAR[1] + 4)
+    objects = truth((CAR, "car"), (BUS, "bus"))
+    for found, mistakes in (
+        (detections((CAR, "car", 0.8), (BUS, "bus", 0.9)), 0),
+        (detections((CAR, "car", 0.8), (BUS, "bus", 0.1)), 1),  # missed
+        (detections((CAR, "car", 0.8), (CAR, "car", 0.7), (BUS, "bus", 0.9)), 1),  # found twice
+        (detections((CAR, "bus", 0.8), (BUS, "bus", 0.9)), 2),
+        (detections(), 2),
+    ):
+        assert count_mistakes(objects, {"detection": found}, 0.3) == mistakes
+    ignored = truth((BUS, "bus"), (CAR, "car"), ignored=1)
+    for found, mistakes in (
+        (detections((small, "car", 0.8), (BUS, "bus", 0.9)), 0),  # inside what is to be ignored
+        (detections((small, "bus", 0.8), (BUS, "bus", 0.9)), 1),
+    ):
+        assert count_mistakes(ignored, {"detection": found}, 0.3) == mistakes
+    only_cars = replace(objects, labelled=frozenset({"car"}))
+    assert count_mistakes(only_cars, {"detection": detections((CAR, "car", 0.8), (CAR, "bus", 0.9))}, 0.3) == 0
+    clear = Classification(("clear", "rainy"), np.array([0.9, 0.1], np.float32))
+    assert count_mistakes(replace(objects, classes={"weather": "rainy"}), {"weather": clear}, 0.3) == 1
+
+
+def test_two_detection_tasks_are_scored_together() -> None:
+    measurement = Measurement()
+    measurement.add(
+        truth((CAR, "car"), (BUS, "bus")),
+        7,
+        {"cars": detections((CAR, "car", 0.8)), "buses": detections((BUS, "bus", 0.9))},
+    )
+    summary = measurement.summary()
+    assert summary["map50"] == 1 and summary["ap50"] == {"bus": 1, "car": 1} and summary["bytes"]["max"] == 7
+
+
+def test_without_a_truth_there_is_no_score() -> None:
+    measurement = Measurement()
+    measurement.add(NOTHING_KNOWN, 7, {"detection": detections((CAR, "car", 0.8))})
+    assert measurement.summary()["map50"] is None

@@ -69,10 +69,23 @@ def test_the_nodes_bear_a_clock_that_jumps_back(start: Start, probe: Probe, tmp_
 def test_what_cannot_be_played_ends_with_one_line(start: Start, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", messages(1))
     for arguments, words in (
-        (["-p", f"bag:={tmp_path / 'none'}"], "none is no complete bag"),
+        (["-p", f"bag:={tmp_path / 'none'}"], "there is no bag"),
         (["-p", f"bag:={bag}", "-p", "topics:=['/radar']"], "has no topic ['/radar'], expected some of"),
         (["-p", f"bag:={bag}", "-p", "rate:=0.0"], "rate"),
     ):
         player = start("player", *arguments)
         assert player.end() == 1
         assert words in player.log and "Traceback" not in player.log
+
+
+def test_one_of_several_cameras_is_played(start: Start, probe: Probe, tmp_path: Path) -> None:
+    left = [("/left/image_raw", image(number)) for number in range(3)]
+    right = [("/right/image_raw", image(number)) for number in range(3, 8)]
+    bag = write_bag(tmp_path / "bag", [*left, *right])
+    images = {side: probe.listen(Image, f"/{side}/image_raw", RESULT) for side in ("left", "right")}
+    ends = probe.listen(UInt64, "/end_of_stream", LATCHED)
+    start("player", "-p", f"bag:={bag}", "-p", "image_topic:=/right/image_raw", "-p", "clock:=false")
+    probe.wait_for("the end", lambda: ends and len(images["right"]) == 5)
+    assert ends[0].data == 5 and images["left"] == []
+    undecided = start("player", "-p", f"bag:={bag}")
+    assert undecided.end() == 1 and "several topics of images" in undecided.log

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -53,9 +54,9 @@ def lines(out: Path) -> list[Any]:
 
 
 def test_twice_is_the_same_but_for_the_times(tmp_path: Path, bundle: Bundle, bag: Path) -> None:
-    one = run(bag, bundle, tmp_path / "one", "--ways", WAYS, "--processes", "1")
-    two = run(bag, bundle, tmp_path / "two", "--ways", WAYS, "--processes", "3")
-    assert without_times(one) == without_times(two)
+    one = run(bag, bundle, tmp_path / "one", "--ways", WAYS, "--at-once", "1")
+    two = run(bag, bundle, tmp_path / "two", "--ways", WAYS, "--at-once", "3")
+    assert without_times(one) == without_times(two) | {"frames_at_once": 1}
     assert list(map(without_times_of_ways, lines(tmp_path / "one"))) == list(
         map(without_times_of_ways, lines(tmp_path / "two"))
     )
@@ -70,7 +71,8 @@ def test_the_report_says_what_the_halves_do(tmp_path: Path, bundle: Bundle, bag:
     edge, server = EdgeHalf(bundle), ServerHalf(bundle)
     payloads = [edge.encode(picture(number)).payload for number in range(12)]
     split = report["ways"]["split"]
-    assert (split["frames"], report["frames_refused"], report["frames_with_truth"]) == (12, 1, 12)
+    assert (split["frames"], report["refused"]["count"]) == (12, 1)
+    assert report["frames_with_truth"] == {"objects": 12, "colour": 12}
     assert split["bytes"] == {
         name: np.percentile([len(payload) for payload in payloads], percentile)
         for name, percentile in (("median", 50), ("p98", 98), ("p99", 99), ("max", 100))
@@ -87,9 +89,16 @@ def test_the_report_says_what_the_halves_do(tmp_path: Path, bundle: Bundle, bag:
     assert report["ways"]["raw"]["bytes"]["max"] == 64 * 32 * 3 and report["ways"]["whole"]["bytes"]["max"] == 0
     assert report["ways"]["raw"]["map50"] == report["ways"]["whole"]["map50"]
     assert report["bundle"]["fingerprint"] == bundle.fingerprint and report["input"]["image topic"] == "/image_raw"
-    assert "16UC" not in report["refused"][0] and "'unheard of', expected one of bgr8" in report["refused"][0]
+    assert "'unheard of', expected one of bgr8" in report["refused"]["first"][0]
+    assert all("results" not in line["ways"]["whole"] for line in lines(tmp_path) if "ways" in line)
     page = (tmp_path / "report.html").read_text()
-    for part in ("<td>jpeg:50</td>", "1 refused", "colour: true labels", "data:image/png;base64,", "mistakes by split"):
+    for part in (
+        "<td>jpeg:50</td>",
+        "1 times refused",
+        "colour: true labels",
+        "data:image/png;base64,",
+        "mistakes by split",
+    ):
         assert part in page
     assert "http" not in page.replace("http-equiv", "")  # self-contained
 
@@ -144,9 +153,9 @@ class Broken:
 
 def test_no_usable_frame_is_an_error(tmp_path: Path, bundle: Bundle) -> None:
     with pytest.raises(InputError, match="no frame could be used: 0: burnt"):
-        replay(bundle, Broken(), ["split"], tmp_path, 1200, 1)
+        replay(bundle, Broken(), ["split"], tmp_path, 1200, 1, threading.Event())
     with pytest.raises(InputError, match="way is 'pigeon', expected split"):
-        replay(bundle, Broken(), ["pigeon"], tmp_path, 1200, 1)
+        replay(bundle, Broken(), ["pigeon"], tmp_path, 1200, 1, threading.Event())
 
 
 def test_the_default_ways_are_all_of_them(bundle: Bundle) -> None:
@@ -175,25 +184,38 @@ def test_a_gate_of_two_reports(tmp_path: Path, bundle: Bundle, bag: Path, capsys
     before, after = tmp_path / REPORT, tmp_path / "after.json"
     main(["compare", str(before), str(before)])
     assert "| split | mAP50 |" in capsys.readouterr().out
-    report["ways"]["split"]["classification"]["colour"] = 1.0
-    after.write_text(json.dumps(report))
-    main(["compare", str(before), str(after)])  # better
-    for arguments, words in (
-        ([after, before], "colour 100.0"),
-        ([changed(report, tmp_path, bytes={"median": 1e6})] * 2, ""),
-        ([before, changed(report, tmp_path, bytes={"median": 1e6})], "split: bytes"),
+    better, dearer = dict(report["ways"]["split"]), dict(report["ways"]["split"])
+    better["classification"] = {"colour": 1.0}
+    dearer["bytes"] = {"median": 1e6}
+    unknown = {**report["ways"]["split"], "map50": None}
+    write_report(after, report, split=better)
+    main(["compare", str(before), str(after)])
+    for one, other, words in (
+        (after, before, "split: colour 100.0"),
+        (before, write_report(tmp_path / "1", report, split=dearer), "split: bytes"),
+        (before, write_report(tmp_path / "2", report, split=unknown), "split: mAP50 is missing"),
+        (before, write_report(tmp_path / "3", report | {"interrupted": True}), "interrupted"),
+        (before, write_report(tmp_path / "4", report | {"refused": {"count": 9}}), "refused frames 1 -> 9"),
+        (before, write_report(tmp_path / "5", report | {"ways": {"split": better}}), "whole is missing"),
+        (before, write_report(tmp_path / "6", report, whole={**dearer, "frames": 3}), "frames 12 -> 3"),
     ):
-        if words:
-            with pytest.raises(SystemExit, match=f"worse: .*{words}"):
-                main(["compare", *map(str, arguments)])
-        else:
-            main(["compare", *map(str, arguments)])
+        with pytest.raises(SystemExit, match=f"worse: .*{words}"):
+            main(["compare", str(one), str(other)])
+    with pytest.raises(SystemExit):
+        main(["compare", str(before), str(write_report(tmp_path / "7", report | {"input": {"frames": 5}}))])
+    assert "different inputs: 13 and 5 frames" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         main(["compare", str(before), str(bag / "metadata.yaml")])
     assert end.value.code == 1 and "is no report of `mtl-split replay`" in capsys.readouterr().err
 
 
-def changed(report: dict[str, Any], folder: Path, **figures: Any) -> Path:
-    path = folder / "changed.json"
-    path.write_text(json.dumps(report | {"ways": {"split": report["ways"]["split"] | figures}}))
+def write_report(path: Path, report: dict[str, Any], **ways: Any) -> Path:
+    path.write_text(json.dumps(report | {"ways": report["ways"] | ways}))
     return path
+
+
+def test_a_way_that_cannot_send_a_frame_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
+    main(["replay", "sim:7:2", "--ways", "whole,split", "--max-payload-bytes", "64", "--out", str(tmp_path)])
+    report = json.loads((tmp_path / REPORT).read_text())
+    assert report["ways"]["whole"]["frames"] == 2 and report["ways"]["split"]["frames"] == 0
+    assert report["refused"]["count"] == 2 and "split: the picture takes" in report["refused"]["first"][0]

@@ -15,7 +15,7 @@ from mtl_split_camera import node as camera_node
 from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
 from mtl_split_lab import player as player_node
-from mtl_split_ros.graph import Options, Process, Value, camera, demo, edge, replay, server
+from mtl_split_ros.graph import Options, Process, Value, bag_play_command, camera, demo, edge, replay, server
 from mtl_split_server import node as server_node
 
 from ..bags import write_bag
@@ -121,6 +121,14 @@ def test_a_bag_takes_the_place_of_a_camera_and_its_time_that_of_the_clock() -> N
     assert len(by_the_wall) == 3 and by_the_wall[-1].parameters["clock"] is False
 
 
+def test_ros_own_player_is_given_what_ours_would_be() -> None:
+    player = replay(Options(), "my/bag", "/image_raw", ["/image_raw", "/camera_info"], rate=0.5, loop=True)[-1]
+    command = "ros2 bag play my/bag --rate 0.5 --clock 100 --loop --topics /image_raw /camera_info"
+    assert bag_play_command(player) == command.split()
+    with pytest.raises(InputError, match="loop is true and out is given"):
+        replay(Options(), "my/bag", "/image_raw", out="out", loop=True)
+
+
 def test_a_topic_without_a_name_is_refused() -> None:
     with pytest.raises(InputError, match="topic:"):
         demo(Options(), "topic:")
@@ -129,9 +137,8 @@ def test_a_topic_without_a_name_is_refused() -> None:
 @pytest.mark.skipif(find_spec("launch_ros") is None, reason="the launch system is not installed")
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
 def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, tmp_path: Path) -> None:
-    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+    from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, TimerAction
     from launch.launch_description_sources import get_launch_description_from_python_launch_file
-    from launch_ros.actions import Node
 
     from launch import LaunchContext
 
@@ -147,4 +154,4 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, 
         if isinstance(entity, OpaqueFunction):
             nodes += result or []
     assert nodes
-    assert all(isinstance(node, Node) for node in nodes)
+    assert all(isinstance(node, ExecuteProcess | TimerAction) for node in nodes)
