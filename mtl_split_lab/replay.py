@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
 from mtl_split_core.bundle import Bundle
@@ -84,7 +85,7 @@ class Replay:
         for name, measurement in tqdm(self.ways.items(), "scoring", unit="way"):
             times = self.times[name]
             stages = {stage: round(statistics.median(times[stage]), 3) for stage in PARTS if stage in times}
-            ways[name] = measurement.summary() | {"stages_ms": stages}
+            ways[name] = measurement.summary() | {"stages_ms": stages, "total_ms": _spread(times)}
         return {
             "ways": ways,
             "frames_with_truth": dict(self.known),
@@ -187,6 +188,12 @@ def _to_json(answer: Answer | InputError, full: bool) -> dict[str, Any]:
     times = {stage: round(milliseconds, 3) for stage, milliseconds in answer.milliseconds.items()}
     results = {"results": results_to_json(answer.results)} if full else {}
     return {"bytes": answer.size, "stages_ms": times, **results}
+
+
+def _spread(times: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Percentiles of the milliseconds that all stages of a frame took together."""
+    totals = [sum(stages) for stages in zip(*times.values(), strict=True)] or [0.0]
+    return {name: round(float(np.percentile(totals, share)), 3) for name, share in (("p50", 50), ("p99", 99))}
 
 
 def write_report(done: Replay, bundle: Bundle, source: Input, out: Path) -> dict[str, Any]:

@@ -65,14 +65,14 @@ _Rows = list[list[str]]
 def _ways(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
     tasks = list(dict.fromkeys(task for way in ways.values() for task in way["classification"]))
     sizes = list(dict.fromkeys(size for way in ways.values() for size in way["map50_by_size"]))
-    head = ["way", "bytes, median", "p99", "max", "mAP50", "mAP", *sizes, *tasks, "ms"]
+    head = ["way", "bytes, median", "p99", "max", "mAP50", "mAP", *sizes, *tasks, "ms, median", "p99"]
     rows = []
     for name, way in ways.items():
         row = [name, *(f"{way['bytes'][key]:,.0f}" for key in ("median", "p99", "max"))]
         row += [_percent(way[key]) for key in ("map50", "map")]
         row += [_percent(way["map50_by_size"].get(size)) for size in sizes]
         row += [_percent(way["classification"].get(task)) for task in tasks]
-        rows.append([*row, f"{sum(way['stages_ms'].values()):.1f}"])
+        rows.append([*row, *(f"{way['total_ms'][key]:.1f}" for key in ("p50", "p99"))])
     return head, rows
 
 

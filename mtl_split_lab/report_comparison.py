@@ -20,13 +20,18 @@ class _Bytes:
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
+class _Milliseconds:
+    p50: float
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
 class _Way:
     frames: int
     bytes: _Bytes
     map50: _Share | None
     map: _Share | None
     classification: dict[str, _Share]
-    stages_ms: dict[str, float]
+    total_ms: _Milliseconds
 
     @property
     def scores(self) -> dict[str, float]:
@@ -96,8 +101,8 @@ def compare_reports(before: Report, after: Report, lost: float, grown: float) ->
         rows.append((name, "bytes, median", f"{sizes[0]:,.0f}", f"{sizes[1]:,.0f}", f"{sizes[1] - sizes[0]:+,.0f}"))
         if sizes[1] > sizes[0] * (1 + grown):
             worse.append(f"{name}: bytes {sizes[0]:,.0f} -> {sizes[1]:,.0f}")
-        times = sum(old.stages_ms.values()), sum(new.stages_ms.values())
-        rows.append((name, "stages, ms", f"{times[0]:.1f}", f"{times[1]:.1f}", f"{times[1] - times[0]:+.1f}"))
+        times = old.total_ms.p50, new.total_ms.p50
+        rows.append((name, "ms, median", f"{times[0]:.1f}", f"{times[1]:.1f}", f"{times[1] - times[0]:+.1f}"))
         rows.append((name, "frames", str(old.frames), str(new.frames), f"{new.frames - old.frames:+d}"))
         if new.frames < old.frames:
             worse.append(f"{name}: frames {old.frames} -> {new.frames}")

@@ -27,6 +27,7 @@ from mtl_split_lab.replay import FRAMES, REPORT, default_ways, replay
 from ..bags import write_bag
 from .test_bags import image, picture, truth
 
+TIMES = ("stages_ms", "total_ms")
 WAYS = "split,split:coarse,whole,jpeg:50,raw"
 
 
@@ -45,7 +46,7 @@ def run(source: Path | str, bundle: Bundle, out: Path, *arguments: str) -> dict[
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_times(inner) for key, inner in value.items() if key != "stages_ms"}
+        return {key: without_times(inner) for key, inner in value.items() if key not in TIMES}
     return value
 
 
@@ -86,6 +87,8 @@ def test_the_report_says_what_the_halves_do(tmp_path: Path, bundle: Bundle, bag:
     assert split["classification"] == {"colour": round(red / 12, 4)}
     assert sum(split["confusion"]["colour"]["red"].values()) == 12
     assert split["stages_ms"].keys() == {"prepare", "prefix", "encode", "decode", "suffix", "post"}
+    totals = [sum(line["ways"]["split"]["stages_ms"].values()) for line in lines(tmp_path) if "ways" in line]
+    assert split["total_ms"]["p50"] == pytest.approx(np.median(totals), abs=0.01)
     assert report["ways"]["raw"]["bytes"]["max"] == 64 * 32 * 3 and report["ways"]["whole"]["bytes"]["max"] == 0
     assert report["ways"]["raw"]["map50"] == report["ways"]["whole"]["map50"]
     assert report["bundle"]["fingerprint"] == bundle.fingerprint and report["input"]["image topic"] == "/image_raw"
