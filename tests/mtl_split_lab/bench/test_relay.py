@@ -22,10 +22,13 @@ HEADERS = 14 + 20 + 8
 """Bytes of Ethernet, IP and UDP."""
 
 SEND = """
-import socket, sys, time
+import select, socket, sys, time
 number, size = map(int, sys.argv[1:])
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sender.connect(("10.77.0.2", 9999))
+# Until the ends know each other's hardware addresses, datagrams wait, and may be overtaken.
+while not select.select([sys.stdin], [], [], 0.05)[0]:
+    sender.send(b"hello")
 for n in range(number):
     sender.send(n.to_bytes(4, "big") + bytes(size - 4))
 while True:  # until killed, as an end may get lost too
@@ -39,9 +42,12 @@ receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 receiver.bind(("", 9999))
 print("ready", flush=True)
+receiver.recv(1 << 16)
+print("met", flush=True)
 received = []
 while (datagram := receiver.recv(1 << 16)) != b"end":
-    received.append(int.from_bytes(datagram[:4], "big"))
+    if datagram != b"hello":
+        received.append(int.from_bytes(datagram[:4], "big"))
 print(*received)
 """
 
@@ -71,9 +77,13 @@ def exchange(condition: Condition, number: int, size: int) -> tuple[list[int], f
             [*link.within[SERVER], sys.executable, "-c", RECEIVE], stdout=subprocess.PIPE, text=True
         )
         assert receiver.stdout is not None and receiver.stdout.readline() == "ready\n"
-        start = time.monotonic()
-        sender = subprocess.Popen([*link.within[VEHICLE], sys.executable, "-c", SEND, str(number), str(size)])
+        sender = subprocess.Popen(
+            [*link.within[VEHICLE], sys.executable, "-c", SEND, str(number), str(size)], stdin=subprocess.PIPE
+        )
         try:
+            assert receiver.stdout.readline() == "met\n" and sender.stdin is not None
+            start = time.monotonic()
+            sender.stdin.close()
             received, _ = receiver.communicate()
         finally:
             sender.kill()
