@@ -67,7 +67,7 @@ class Training(lightning.LightningModule):
     ) -> None:
         """Train a recipe's network on `pictures`, and watch its losses on those `held_out`.
 
-        `readers` processes read the pictures.
+        `readers` processes read the pictures; 0: the training itself does.
         """
         super().__init__()
         self.recipe = recipe
@@ -182,8 +182,9 @@ def train(
         for portions in (recipe.training, recipe.validation)
     )
     check_tasks(pictures, recipe.tasks)
-    # On a processor the network itself takes the rest of the cores.
-    fit(Training(recipe, network, pictures, held_out, readers=max(1, processes // 2)), run, hardware or {})
+    # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
+    readers = processes if torch.cuda.is_available() else 0
+    fit(Training(recipe, network, pictures, held_out, readers), run, hardware or {})
 
 
 def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:

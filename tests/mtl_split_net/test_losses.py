@@ -1,6 +1,7 @@
 """The losses reward the truth, and only the truth that is known."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -8,12 +9,14 @@ from torch import Tensor
 
 from mtl_split_net.heads import Candidates
 from mtl_split_net.losses import (
+    TINY_OFFSET,
     UNKNOWN,
     LossSum,
     Objects,
     assign,
     classification_loss,
     detection_loss,
+    pairwise_likeness,
     pairwise_overlap,
 )
 
@@ -56,6 +59,18 @@ def test_overlap_of_known_boxes() -> None:
     one = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
     others = torch.tensor([[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [20.0, 20.0, 30.0, 30.0]])
     torch.testing.assert_close(pairwise_overlap(one, others), torch.tensor([[1.0, 1 / 3, 0.0]]))
+
+
+def test_a_pixel_beside_a_thin_object_is_still_like_it() -> None:
+    """By a person of 4 x 12 input pixels; of a bus, half as far off in its own measure, only the overlap counts."""
+    person, bus = torch.tensor([[10.0, 10.0, 14.0, 22.0]]), torch.tensor([[0.0, 0.0, 200.0, 120.0]])
+    offset = torch.tensor([2.0, 0.0, 2.0, 0.0])
+    assert pairwise_overlap(person, person + offset).item() == pytest.approx(1 / 3)
+    assert pairwise_likeness(person, person + offset).item() == pytest.approx(math.exp(-2 / TINY_OFFSET))
+    wider = torch.tensor([[9.0, 10.0, 15.0, 22.0]])
+    assert pairwise_likeness(person, wider).item() == pytest.approx(math.exp(-1 / TINY_OFFSET))
+    assert pairwise_likeness(bus, bus + 25 * offset) == pairwise_overlap(bus, bus + 25 * offset)
+    assert pairwise_likeness(bus, bus) == 1
 
 
 def test_points_in_the_object_learn_it() -> None:
