@@ -55,7 +55,7 @@ help:
 setup: ros2_ws/build/.done
 
 demo: setup
-	$(RUN) python -m mtl_split_lab.demo --source '$(SOURCE)' --frames '$(FRAMES)' --rate '$(RATE)' \
+	$(RUN) python -m mtl_split_lab.live.demo --source '$(SOURCE)' --frames '$(FRAMES)' --rate '$(RATE)' \
 	    --bundle '$(BUNDLE)' --out '$(OUT)' $(if $(RECORD),--record '$(RECORD)')
 
 test: setup .venv/.test

@@ -6,7 +6,7 @@ from typing import Any
 
 from launch import LaunchDescription
 from mtl_split_core.errors import InputError
-from mtl_split_lab.bags import find_image_topic, find_topics, namespace_of
+from mtl_split_lab.recordings.bags import find_image_topic, find_topics, namespace_of
 from mtl_split_ros import graph
 from mtl_split_ros.launching import describe
 

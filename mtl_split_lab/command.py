@@ -189,7 +189,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from mtl_split_lab.training import train
+    from mtl_split_lab.learning.training import train
 
     train(
         options.recipe,
@@ -208,7 +208,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from mtl_split_lab.export import export
+    from mtl_split_lab.learning.export import export
 
     bundle = export(options.run, options.bundle, options.data, options.processes, options.int8)
     print(json.dumps({key: bundle.manifest[key] for key in ("measured", "int8") if key in bundle.manifest}, indent=2))
@@ -216,7 +216,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _list_backbones(options: argparse.Namespace) -> None:
-    from mtl_split_lab.split_points import format_split_points
+    from mtl_split_lab.studies.split_points import format_split_points
     from mtl_split_net.backbones import BACKBONES
 
     for backbone in options.backbone or BACKBONES:
@@ -224,7 +224,7 @@ def _list_backbones(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from mtl_split_lab.comparison import compare, paper_experiments
+    from mtl_split_lab.studies.comparison import compare, paper_experiments
 
     experiments = [e for e in paper_experiments(options.shapes) if e.name in options.experiments]
     if options.epochs:
@@ -234,7 +234,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _compare_rates(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
-    from mtl_split_lab.rate_accuracy_page import compare_rates
+    from mtl_split_lab.studies.rate_accuracy_page import compare_rates
 
     bundle = load_bundle(options.bundle)
     compare_rates(bundle, options.pictures, options.data, options.run, options.out, options.processes)
@@ -242,9 +242,9 @@ def _compare_rates(options: argparse.Namespace) -> None:
 
 def _replay(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
-    from mtl_split_lab.inputs import open_input
-    from mtl_split_lab.replay import default_ways, replay, write_report
-    from mtl_split_lab.replay_page import format_report, write_page
+    from mtl_split_lab.recordings.inputs import open_input
+    from mtl_split_lab.recordings.replay import default_ways, replay, write_report
+    from mtl_split_lab.recordings.replay_page import format_report, write_page
     from mtl_split_ros.share import bundle_folder
 
     bundle = load_bundle(bundle_folder(options.bundle))
@@ -273,7 +273,7 @@ def _replay(options: argparse.Namespace) -> None:
 
 def _record(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
-    from mtl_split_lab.bag_recorder import BagRecorder
+    from mtl_split_lab.recordings.bag_recorder import BagRecorder
     from mtl_split_ros.graph import environment
     from mtl_split_ros.process import run
     from mtl_split_ros.share import bundle_folder
@@ -286,7 +286,7 @@ def _record(options: argparse.Namespace) -> None:
 
 
 def _compare_reports(options: argparse.Namespace) -> None:
-    from mtl_split_lab.report_comparison import compare_reports, read_report
+    from mtl_split_lab.recordings.report_comparison import compare_reports, read_report
 
     table, worse = compare_reports(
         read_report(options.before), read_report(options.after), options.points / 100, options.percent / 100

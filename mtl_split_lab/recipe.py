@@ -29,7 +29,7 @@ _NO_OTHER_KEYS = ConfigDict(extra="forbid")
 class Portion:
     """Some of the pictures.
 
-    pictures: where they come from, as mtl_split_lab.sources.find_pictures takes it; repeat: how often each is served in
+    pictures: where they come from, as find_pictures in data/sources.py takes it; repeat: how often each is served in
     one epoch; images: the folder in which a file of labels has its pictures; rename: our label by the file's; labelled:
     the labels of which every object has its box, where the file does not say (None: all).
     """

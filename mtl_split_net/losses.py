@@ -46,11 +46,11 @@ def pairwise_likeness(one: Tensor, other: Tensor) -> Tensor:
     That is their overlap, or, where it is more, the normalised Wasserstein distance of the Gaussians that they stand
     for (Wang et al. 2021): of thin and tiny boxes a pixel's offset takes nearly all overlap, but little of that.
     """
-    middles_and_reaches = [
+    ours, others = (
         torch.cat([boxes[..., :2] + boxes[..., 2:], boxes[..., 2:] - boxes[..., :2]], -1) / 2 for boxes in (one, other)
-    ]
+    )
     # By way of a product of matrices, which is the default, distances of a pixel drown in rounding.
-    distance = torch.cdist(*middles_and_reaches, compute_mode="donot_use_mm_for_euclid_dist")
+    distance = torch.cdist(ours, others, compute_mode="donot_use_mm_for_euclid_dist")
     return torch.maximum(pairwise_overlap(one, other), torch.exp(-distance / TINY_OFFSET))
 
 

@@ -20,7 +20,7 @@ Value = bool | int | float | str | list[str]
 MEASURED_SCORE = 0.05
 """Lowest score of the detections in a demonstration: average precision needs the unsure ones too."""
 
-MODULES = {"demo": "mtl_split_lab.demo", "player": "mtl_split_lab.player"}
+MODULES = {"demo": "mtl_split_lab.live.demo", "player": "mtl_split_lab.recordings.player"}
 """The modules of the executables whose name does not tell it."""
 
 BAG = "bag:"

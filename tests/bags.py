@@ -10,7 +10,7 @@ from rosbags.rosbag2 import Reader, Writer
 from std_msgs.msg import Header
 
 from mtl_split_core.scene import Detections, Results
-from mtl_split_lab.bag_recorder import STORAGES, message_types, type_name
+from mtl_split_lab.recordings.bag_recorder import STORAGES, message_types, type_name
 from mtl_split_ros.messages import to_classification, to_detections
 
 START = 1_700_000_000 * 10**9

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 from mtl_split_core.bundle import Bundle
-from mtl_split_lab.processes import free_domain
+from mtl_split_lab.live.processes import free_domain
 from mtl_split_ros.graph import Process
 
 from .processes import NodeProcess, Probe

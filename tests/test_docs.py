@@ -12,8 +12,8 @@ from mtl_split_core.bundle import load_bundle
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections
 from mtl_split_lab.command import main
-from mtl_split_lab.pictures import IMAGES, read_pictures
-from mtl_split_lab.simulated import draw_pictures
+from mtl_split_lab.data.pictures import IMAGES, read_pictures
+from mtl_split_lab.data.simulated import draw_pictures
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-tasks-and-data.md"
 

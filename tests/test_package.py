@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from setuptools import find_packages
 
 ROOT = Path(__file__).parent.parent
 PACKAGE_XML = ElementTree.parse(ROOT / "package.xml").getroot()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = PYPROJECT["tool"]["setuptools"]["packages"]
 
 # Which of the project's packages each of them may import.
 MAY_IMPORT = {
@@ -78,10 +78,13 @@ def test_one_version_everywhere() -> None:
 
 
 def test_every_package_is_installed_by_colcon_and_by_pip() -> None:
-    folders = {path.parent.name for path in ROOT.glob("mtl_split_*/__init__.py")}
-    installed = re.search(r"foreach\(package ([a-z ]+)\)", (ROOT / "CMakeLists.txt").read_text())
-    assert installed is not None
-    assert folders == set(PACKAGES) == {f"mtl_split_{name}" for name in installed[1].split()}
+    folders = {path.parent for path in ROOT.glob("mtl_split_*/**/*.py")}
+    packages = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    by_pip = find_packages(str(ROOT), include=PYPROJECT["tool"]["setuptools"]["packages"]["find"]["include"])
+    by_colcon = re.search(r"foreach\(package ([a-z ]+)\)", (ROOT / "CMakeLists.txt").read_text())
+    assert by_colcon is not None
+    assert packages == set(by_pip)
+    assert {name for name in packages if "." not in name} == {f"mtl_split_{name}" for name in by_colcon[1].split()}
 
 
 @pytest.mark.parametrize(

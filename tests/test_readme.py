@@ -6,7 +6,7 @@ from pathlib import Path
 from mtl_split_camera.node import PARAMETERS as CAMERA
 from mtl_split_core.bundle import load_bundle
 from mtl_split_edge.node import PARAMETERS as EDGE
-from mtl_split_lab.player import PARAMETERS as PLAYER
+from mtl_split_lab.recordings.player import PARAMETERS as PLAYER
 from mtl_split_ros.messages import result_topic
 from mtl_split_server.node import PARAMETERS as SERVER
 

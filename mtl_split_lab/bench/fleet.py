@@ -25,8 +25,8 @@ from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.stopwatch import measure_in_turn
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_lab.bench.usage import processor_seconds, resident_bytes
+from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_lab.report import machine_in_words
 from mtl_split_ros.graph import Options, server
 from mtl_split_ros.qos import NEWEST
 from mtl_split_ros.share import bundle_folder, config_file

@@ -21,7 +21,7 @@ from mtl_split_lab.bench.answers import Answers, answered, first_in_time, judge
 from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.bench.relay import Counts
-from mtl_split_lab.processes import ProcessError, Processes
+from mtl_split_lab.live.processes import ProcessError, Processes
 from mtl_split_ros.graph import COMPRESSED, Options, Value, camera, edge, image_topic, server
 
 SPLIT, OFFLOADING, WHOLE = "split", "JPEG offloading", "whole on the edge"

@@ -26,8 +26,8 @@ from mtl_split_lab.bench.link_runs import (
 )
 from mtl_split_lab.bench.namespaces import REASSEMBLY_SECONDS, Condition, NoLinkError
 from mtl_split_lab.bench.relay import QUEUE_BYTES, QUEUE_SECONDS
+from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_lab.report import machine_in_words
 from mtl_split_ros.share import bundle_folder
 
 Where = Callable[[Condition], float]

@@ -29,9 +29,9 @@ from mtl_split_core.scene import Image as Picture
 from mtl_split_core.scene import Size
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_lab.bench.usage import processor_seconds
+from mtl_split_lab.live.processes import Processes
+from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_lab.processes import Processes
-from mtl_split_lab.report import machine_in_words
 from mtl_split_ros.graph import Options, edge, server
 from mtl_split_ros.messages import stamp_of
 from mtl_split_ros.qos import RECORDED, RESULT

@@ -21,7 +21,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from mtl_split_core.bundle import Bundle
-from mtl_split_lab.processes import ProcessError, Processes, claim_domain
+from mtl_split_lab.live.processes import ProcessError, Processes, claim_domain
 from mtl_split_ros.graph import Process
 from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of
 from mtl_split_ros.qos import RESULT

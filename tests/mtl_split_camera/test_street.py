@@ -14,7 +14,7 @@ from mtl_split_camera.painter import Body, Camera, Canvas
 from mtl_split_camera.street import DETECTION_LABELS, SCENE, TIMEOFDAY, WEATHER, Street
 from mtl_split_camera.weather import draw_air
 from mtl_split_core.scene import Image, Truth
-from mtl_split_lab.simulated import street_pictures
+from mtl_split_lab.data.simulated import street_pictures
 
 SMALL = (320, 180)
 

@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 from mtl_split_camera import node as camera_node
 from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
-from mtl_split_lab import player as player_node
+from mtl_split_lab.recordings import player as player_node
 from mtl_split_ros.graph import Options, Process, Value, bag_play_command, camera, demo, edge, replay, server
 from mtl_split_server import node as server_node
 
@@ -112,7 +112,7 @@ def test_somebody_elses_camera_takes_the_place_of_ours(topic: str, own: str, tra
 def test_a_bag_takes_the_place_of_a_camera_and_its_time_that_of_the_clock() -> None:
     server_, edge_, player, recorder = replay(Options(namespace="car1"), "my/bag", "/car1/front/image_raw", out="out")
     assert edge_.remappings == (("image_raw", "/car1/front/image_raw"),)
-    assert player.module == "mtl_split_lab.player" and player.parameters["bag"] == "my/bag"
+    assert player.module == "mtl_split_lab.recordings.player" and player.parameters["bag"] == "my/bag"
     assert {process.namespace for process in (server_, edge_, player, recorder)} == {"car1"}
     assert all(process.parameters["use_sim_time"] for process in (server_, edge_, recorder))
     assert player.parameters["clock"] and "use_sim_time" not in player.parameters

@@ -20,7 +20,7 @@ for kind in (rclpy.parameter.Parameter, rclpy.publisher.Publisher, rclpy.subscri
 
 import mtl_split_camera.node
 import mtl_split_edge.node
-import mtl_split_lab.recorder
+import mtl_split_lab.live.recorder
 import mtl_split_server.node
 """
 

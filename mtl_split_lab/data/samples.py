@@ -1,0 +1,190 @@
+"""Training samples: labelled pictures as padded tensors for all tasks at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mtl_split_camera.street import LEAST_VISIBLE
+from mtl_split_core.bundle import Task
+from mtl_split_core.errors import InputError
+from mtl_split_core.geometry import PADDING_GREY, Letterbox
+from mtl_split_core.scene import Floats, Image, Size, Truth
+from mtl_split_lab.data.pictures import LabelledPicture
+from mtl_split_net.losses import UNKNOWN, Objects
+from mtl_split_net.vision import transforms
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture fitted to the network's input, uint8 (height, width, 3), and its truth in input pixels.
+
+    damage: what is wrong with a picture that could not be read; it is plain grey, and nothing is known of it.
+    """
+
+    image: Image
+    truth: Truth
+    damage: str | None = None
+
+
+class Samples(Dataset[Sample]):
+    """Labelled pictures, letterboxed to the input's size.
+
+    With `augment`, they are mirrored and lit differently by chance. Where `window` is a size (width, height), only a
+    part of the picture of that size is served, around one of its objects; with `augment`, scaled by chance.
+    """
+
+    def __init__(
+        self, pictures: Sequence[LabelledPicture], input_size: Size, augment: bool = False, window: Size | None = None
+    ) -> None:
+        """Serve `pictures` for a network with inputs of `input_size`."""
+        self._pictures = pictures
+        self._input_size = input_size
+        self._augment = augment
+        self._window = window
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._pictures)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one picture."""
+        picture = self._pictures[index]
+        try:
+            image = picture.read()
+        except InputError as error:
+            width, height = self._window or self._input_size
+            blank = np.full((height, width, 3), PADDING_GREY, np.uint8)
+            return Sample(blank, Truth(labelled=frozenset()), str(error))
+        letterbox = Letterbox((image.shape[1], image.shape[0]), self._input_size)
+        sample = Sample(letterbox.apply(image), replace(picture.truth, boxes=letterbox.to_input(picture.truth.boxes)))
+        if self._window is not None:
+            sample = cut(sample, self._window, _random_scale() if self._augment else 1.0)
+        return _vary(sample) if self._augment else sample
+
+
+_light = transforms.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.3)
+
+
+def _vary(sample: Sample) -> Sample:
+    """Mirror a sample by chance, and change its light a little."""
+    image, boxes = sample.image, sample.truth.boxes
+    if torch.rand(()) < 0.5:
+        mirrored = boxes.copy()
+        mirrored[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
+        image, boxes = image[:, ::-1], mirrored
+    if torch.rand(()) < 0.5:
+        image = _light(torch.from_numpy(image.copy()).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    return Sample(np.ascontiguousarray(image), replace(sample.truth, boxes=boxes))
+
+
+LARGEST_SCALE = 1.25
+SMALLEST_SCALE = 0.65
+LEAST_HEIGHT = 4.8
+"""Objects reduced to fewer input pixels of height are to be ignored, as those of the simulated street are."""
+
+
+def _random_scale() -> float:
+    return float(SMALLEST_SCALE * (LARGEST_SCALE / SMALLEST_SCALE) ** torch.rand(()))
+
+
+def cut(sample: Sample, size: Size, scale: float) -> Sample:
+    """Cut a window of `size` out of a sample scaled by `scale`, at random around a random object.
+
+    What is then mostly outside of it, or tiny, is to be ignored.
+    """
+    truth = sample.truth
+    whole = np.array(sample.image.shape[1::-1])
+    wanted = np.minimum(np.round(np.array(size) / scale), whole)
+    chance = torch.rand(4).numpy()
+    middle = _middle_of_one(truth, chance[:2]) if len(truth.labels) else whole / 2
+    left, top = np.clip(middle - chance[2:] * wanted, 0, whole - wanted).astype(int)
+    columns, rows = wanted.astype(int)
+    window = np.array([left, top, left + columns, top + rows], np.float32)
+    factors = np.tile(np.array(size, np.float32) / wanted.astype(np.float32), 2)
+    boxes = np.clip(truth.boxes, np.tile(window[:2], 2), np.tile(window[2:], 2))
+    inside = _areas(boxes) / np.maximum(_areas(truth.boxes), 1e-6)
+    boxes = (boxes - np.tile(window[:2], 2)) * factors
+    tiny = boxes[:, 3] - boxes[:, 1] < LEAST_HEIGHT
+    kept = inside > 0
+    cut = Truth(
+        boxes[kept],
+        tuple(label for label, keep in zip(truth.labels, kept, strict=True) if keep),
+        truth.visible[kept],
+        (truth.ignore | tiny | (inside * truth.visible < LEAST_VISIBLE))[kept],
+        truth.classes,
+        truth.labelled,
+    )
+    image = sample.image[top : top + rows, left : left + columns]
+    if image.shape[1::-1] != size:
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return Sample(np.ascontiguousarray(image), cut)
+
+
+def _middle_of_one(truth: Truth, chance: Floats) -> Floats:
+    """The middle of a random object of a random label: rare ones are seen as often as common ones."""
+    labels = sorted(set(truth.labels))
+    label = labels[int(chance[0] * len(labels))]
+    boxes = truth.boxes[[other == label for other in truth.labels]]
+    box = boxes[int(chance[1] * len(boxes))]
+    middle: Floats = (box[:2] + box[2:]) / 2
+    return middle
+
+
+def _areas(boxes: Floats) -> Floats:
+    areas: Floats = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return areas
+
+
+@dataclass  # not frozen: Lightning moves batches to the processor's or the GPU's memory in place
+class Batch:
+    """N pictures, uint8 (N, height, width, 3), and per task its objects or its label indices (N,).
+
+    damage: what is wrong with the pictures that were left out.
+    """
+
+    images: Tensor
+    targets: dict[str, Objects | Tensor]
+    damage: tuple[str, ...] = ()
+
+
+def collate(samples: Sequence[Sample], tasks: Sequence[Task]) -> Batch:
+    """Make a batch of the samples without damage; where there is none, of grey ones that teach nothing.
+
+    A class that a task has no label for is unknown to it.
+    """
+    sound = [sample for sample in samples if sample.damage is None] or samples
+    images = torch.from_numpy(np.stack([sample.image for sample in sound]))
+    truths = [sample.truth for sample in sound]
+    damage = tuple(sample.damage for sample in samples if sample.damage is not None)
+    return Batch(images, {task.name: _targets(task, truths) for task in tasks}, damage)
+
+
+def _targets(task: Task, truths: Sequence[Truth]) -> Objects | Tensor:
+    if task.kind == "classification":
+        index = {label: number for number, label in enumerate(task.labels)}
+        return torch.tensor([index.get(truth.classes.get(task.name, ""), UNKNOWN) for truth in truths])
+    known = [[label in task.labels for label in truth.labels] for truth in truths]
+    most = max(1, *(sum(flags) for flags in known))
+    shape = (len(truths), most)
+    padded: dict[str, Any] = {
+        "boxes": np.zeros((*shape, 4), np.float32),
+        "labels": np.zeros(shape, np.int64),
+        "present": np.zeros(shape, np.bool_),
+        "ignore": np.zeros(shape, np.bool_),
+        "labelled": np.ones((len(truths), len(task.labels)), np.bool_),
+    }
+    for row, (truth, flags) in enumerate(zip(truths, known, strict=True)):
+        count = sum(flags)
+        padded["boxes"][row, :count] = truth.boxes[flags]
+        padded["labels"][row, :count] = [task.labels.index(label) for label in truth.labels if label in task.labels]
+        padded["present"][row, :count] = True
+        padded["ignore"][row, :count] = truth.ignore[flags]
+        if truth.labelled is not None:
+            padded["labelled"][row] = [label in truth.labelled for label in task.labels]
+    return Objects(**{name: torch.from_numpy(values) for name, values in padded.items()})

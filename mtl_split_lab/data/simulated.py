@@ -1,0 +1,52 @@
+"""Pictures of the simulated street for training and evaluation, drawn once and kept in a folder in BDD100K's format."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from mtl_split_camera.street import Street
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.scene import Image, Size, Truth
+from mtl_split_lab.data.pictures import LABELS, write_labels
+
+CAMERA_SIZE: Size = (1280, 720)
+PICTURES_PER_STREET = 10
+SECONDS_BETWEEN_PICTURES = 1.0
+
+
+def street_pictures(seed: int) -> Iterator[tuple[Image, Truth]]:
+    """Pictures of one street at the camera's size, far enough apart in time to differ."""
+    street = Street(seed, CAMERA_SIZE)
+    for _ in range(PICTURES_PER_STREET):
+        yield next(street)
+        street.skip(round(SECONDS_BETWEEN_PICTURES * 30) - 1)
+
+
+def draw_pictures(folder: Path, count: int, first_seed: int, size: Size, processes: int) -> Path:
+    """Draw `count` pictures into a folder, letterboxed to `size`, unless it is complete; returns its file of labels."""
+    labels = folder / LABELS
+    if labels.exists():
+        return labels
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    seeds = range(first_seed, first_seed + -(-count // PICTURES_PER_STREET))
+    with get_context("spawn").Pool(processes) as pool:
+        drawn = pool.imap(partial(_draw_street, folder, size), seeds)
+        truths = [entry for street in tqdm(drawn, "drawing streets", len(seeds), unit="street") for entry in street]
+    write_labels(labels, truths[:count])
+    return labels
+
+
+def _draw_street(folder: Path, size: Size, seed: int) -> list[tuple[str, Truth]]:
+    cv2.setNumThreads(1)
+    letterbox = Letterbox(CAMERA_SIZE, size)
+    truths = []
+    for index, (image, truth) in enumerate(street_pictures(seed)):
+        name = f"{seed}_{index}.jpg"
+        cv2.imwrite(str(folder / "images" / name), letterbox.apply(image), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        truths.append((name, replace(truth, boxes=letterbox.to_input(truth.boxes))))
+    return truths

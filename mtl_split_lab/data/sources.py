@@ -1,0 +1,116 @@
+"""Where labelled pictures come from, in one word."""
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.errors import InputError
+from mtl_split_core.scene import Size
+from mtl_split_lab.data.faces import read_faces
+from mtl_split_lab.data.medic import read_medic
+from mtl_split_lab.data.pictures import LabelledPicture, PictureFile, read_pictures
+from mtl_split_lab.data.shapes import draw_shapes, read_shapes
+from mtl_split_lab.data.simulated import draw_pictures
+from mtl_split_lab.recipe import Portion
+
+_logger = logging.getLogger(__name__)
+
+
+def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, processes: int) -> list[LabelledPicture]:
+    """Find the pictures of a portion, each as often as it says.
+
+    Its `pictures` are one of
+
+    - `sim:SEED:COUNT`: so many pictures of the simulated streets from SEED on, letterboxed to `size`, which `processes`
+      draw into the folder `drawn` unless they are there;
+    - `FILE.json`: BDD100K's labels (a list) or COCO's (a mapping);
+    - `FILE.tsv`: a table of MEDIC;
+    - `FOLDER`: the pictures of FACES;
+    - `FILE.h5[:SEED:COUNT][:train|:test]`: the file of 3D Shapes, or so many of its pictures at random, of all or of
+      those that MTL-Split's paper trains on or tests on (floor hue and wall hue both from the upper half), which are
+      unpacked into the folder `drawn` unless they are there;
+    - `shapes[:SEED:COUNT][:train|:test]`: the same ones, drawn here instead of read.
+
+    Files and folders begin in the folder `data`. `images`, `rename` and `labelled` are for files of labels. Raises
+    InputError for anything else, and for a source without a single picture.
+    """
+    found = _find(portion, data, drawn, size, processes)
+    return [picture for picture in found for _ in range(portion.repeat)]
+
+
+def check_tasks(pictures: Iterable[LabelledPicture], tasks: Iterable[Task]) -> None:
+    """Raise InputError for a task that these pictures cannot teach, because none has any of its labels."""
+    untaught = {task.name: task for task in tasks}
+    for picture in pictures:
+        for task in list(untaught.values()):
+            truth = picture.truth
+            labels = truth.labels if task.kind == "detection" else [truth.classes.get(task.name)]
+            if not set(task.labels).isdisjoint(labels):
+                del untaught[task.name]
+        if not untaught:
+            return
+    raise InputError(
+        "; ".join(f"no picture has any of {task.name}'s labels {task.labels}" for task in untaught.values())
+    )
+
+
+def find_all_pictures(
+    portions: Iterable[Portion], data: Path, drawn: Path, size: Size, processes: int
+) -> list[LabelledPicture]:
+    """Find the pictures of several portions, one after the other, as find_pictures does."""
+    return [picture for portion in portions for picture in find_pictures(portion, data, drawn, size, processes)]
+
+
+def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int) -> Sequence[LabelledPicture]:
+    source = portion.pictures
+    images = None if portion.images is None else data / portion.images
+    if images is not None and not source.endswith((".json", ".tsv")):
+        raise InputError(f"{source!r} is no file of labels: it takes no folder of images")
+    if match := re.fullmatch(r"(shapes|.*\.h5)(?::(\d+):([1-9]\d*))?(?::(train|test))?", source):
+        name, seed, count, part = match.groups()
+        if portion.rename or portion.labelled is not None:
+            raise InputError(f"{source!r} has labels of its own: it takes neither rename nor labelled")
+        sample = (int(seed), int(count)) if seed else None
+        unpacked = drawn / f"{re.sub('[/:]', '-', source)}.npy"
+        return draw_shapes(sample, part) if name == "shapes" else read_shapes(data / name, unpacked, sample, part)
+    if match := re.fullmatch(r"sim:(\d+):([1-9]\d*)", source):
+        labels = draw_pictures(
+            drawn / f"{source.replace(':', '-')}-{size[0]}x{size[1]}", int(match[2]), int(match[1]), size, processes
+        )
+        return _translate(read_pictures(labels), portion)
+    path = data / source
+    if path.suffix == ".json" and path.is_file():
+        return _translate(read_pictures(path, images), portion)
+    if path.suffix == ".tsv" and path.is_file():
+        return _translate(read_medic(path, images), portion)
+    if path.is_dir():
+        return _translate(read_faces(path), portion)
+    raise InputError(
+        f"no pictures {source!r}: expected sim:SEED:COUNT, shapes:SEED:COUNT, or a folder or a file .json, .tsv or .h5 "
+        f"in {data}"
+    )
+
+
+def _translate(pictures: list[PictureFile], portion: Portion) -> list[PictureFile]:
+    """Give the pictures a portion's labels instead of the source's."""
+    if not portion.rename and portion.labelled is None:
+        return pictures
+
+    def ours(label: str) -> str:
+        return portion.rename.get(label, label)
+
+    known: set[str] = set()
+    translated = []
+    for picture in pictures:
+        truth = picture.truth
+        known.update(truth.labels, truth.classes.values(), truth.labelled or ())
+        labelled = portion.labelled if truth.labelled is None else frozenset(map(ours, truth.labelled))
+        classes = {task: ours(label) for task, label in truth.classes.items()}
+        truth = replace(truth, labels=tuple(map(ours, truth.labels)), classes=classes, labelled=labelled)
+        translated.append(replace(picture, truth=truth))
+    if strange := portion.rename.keys() - known:
+        _logger.warning("%s has no label %s, only %s", portion.pictures, sorted(strange), sorted(known))
+    return translated

@@ -1,0 +1,1 @@
+"""From a recipe and its pictures to a bundle: training, calibration, export."""

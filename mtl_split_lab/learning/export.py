@@ -1,0 +1,210 @@
+"""Export: a trained network becomes a bundle, its two halves as ONNX files."""
+
+import copy
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, format_entropy_tables, load_bundle, write_manifest
+from mtl_split_core.engine import OnnxRuntime
+from mtl_split_core.errors import InputError
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.scene import Image
+from mtl_split_lab.data.pictures import LabelledPicture
+from mtl_split_lab.data.simulated import CAMERA_SIZE
+from mtl_split_lab.data.sources import find_all_pictures, find_pictures
+from mtl_split_lab.learning.operating_points import calibrate
+from mtl_split_lab.learning.quantisation import quantise
+from mtl_split_lab.learning.training import BEST, RECIPE, build_network, load_weights
+from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_lab.scoring.measurement import measure
+from mtl_split_net.heads import Candidates
+from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix
+
+LARGEST_DIFFERENCE = 1e-3
+"""How far an exported half's outputs may be from torch's, relative to the largest."""
+
+
+CALIBRATION_PICTURES = 256
+"""So many training pictures show which numbers there are."""
+
+
+class _Folded(nn.Module):
+    """The prefix with the pictures' normalisation in the weights of its first convolution, where it takes no time."""
+
+    mean: Tensor
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__()
+        self.stages = copy.deepcopy(prefix.stages)
+        self.encoder = prefix.encoder
+        first = next(module for module in self.stages.modules() if isinstance(module, nn.Conv2d))
+        first.weight.data = (first.weight.data * prefix.scale).flip(1)
+        self.register_buffer("mean", prefix.mean.flip(0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        # Torch exports pooling of values in another order than their shape's in a roundabout way.
+        planes = images.permute(0, 3, 1, 2).contiguous().float()
+        latents: Tensor = self.encoder(self.stages(planes - self.mean))
+        return latents
+
+
+class _Answers(nn.Module):
+    """The suffix with outputs ready for the server: boxes, scores and probabilities instead of logits."""
+
+    def __init__(self, suffix: Suffix) -> None:
+        super().__init__()
+        self.suffix = suffix
+
+    def forward(self, latents: Tensor) -> dict[str, Tensor]:
+        answers: dict[str, Tensor] = {}
+        for name, output in self.suffix(latents).items():
+            if isinstance(output, Candidates):
+                answers[f"{name}.boxes"] = output.boxes
+                answers[f"{name}.scores"] = output.logits.sigmoid()
+            else:
+                answers[name] = output.softmax(-1)
+        return answers
+
+
+def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
+    """Load the recipe and the network that a training left in the folder `run`, ready for inference."""
+    if not (run / BEST).is_file():
+        raise InputError(f"no training at {run}: expected a folder with a {BEST}")
+    recipe = load_recipe(run / RECIPE)
+    network = build_network(recipe)
+    load_weights(network, run / BEST)
+    return recipe, network.eval()
+
+
+def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = False) -> Bundle:
+    """Write the bundle of the training in the folder `run`, measured on the recipe's pictures for testing.
+
+    `data` is where the recipe's paths begin; `processes` draw simulated pictures. With `int8`, the prefix calculates
+    with 8-bit integers, and the manifest has the measurement before that as well. Raises InputError where there is no
+    training, it has no bottleneck, or an exported half differs from torch's.
+    """
+    recipe, network = load_network(run)
+    if not recipe.operating_points:
+        raise InputError(f"{run / RECIPE} has no operating_points, which a bundle needs")
+    sources = {
+        portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
+    }
+    seen = _seen_pictures(recipe, run, data, processes)
+    with TemporaryDirectory() as unchecked:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in write_bundle(recipe, network, seen, Path(unchecked)).folder.iterdir():
+            shutil.copyfile(file, folder / file.name)
+    bundle = load_bundle(folder)
+    added: dict[str, Any] = {"measured": _measure(bundle, sources)}
+    if int8:
+        quantise(bundle.prefix, seen[::4])
+        bundle = write_manifest(folder, bundle.manifest)
+        added = {
+            "measured": _measure(bundle, sources),
+            "int8": {"calibration_pictures": len(seen[::4]), "measured_before": added["measured"]},
+        }
+    return write_manifest(folder, {**bundle.manifest, **added})
+
+
+def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> list[Image]:
+    """Take some of the pictures that a training has seen, from all of its portions, letterboxed to the input."""
+    once = (replace(portion, repeat=1) for portion in recipe.training)
+    pictures = find_all_pictures(once, data, run, recipe.input_size, processes)
+    chosen = pictures[:: max(1, len(pictures) // CALIBRATION_PICTURES)][:CALIBRATION_PICTURES]
+    images = []
+    for picture in chosen:
+        try:
+            images.append(picture.read())
+        except InputError as error:
+            logging.warning("left out: %s", error)
+    return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]
+
+
+def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Any]:
+    return {
+        source: measure(bundle, ((picture.read(), picture.truth) for picture in tqdm(pictures, source)))
+        for source, pictures in sources.items()
+    }
+
+
+def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path) -> Bundle:
+    """Write the bundle of a network, in inference mode, that was built from a recipe.
+
+    The operating points are calibrated on pictures of the input's size that were trained on.
+    """
+    with torch.no_grad():
+        all_latents = torch.cat([network.prefix(torch.from_numpy(picture)[None]) for picture in seen])
+    form, medians = calibrate(network.rate, all_latents, recipe.operating_points)
+    width, height = recipe.input_size
+    images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    answers = _Answers(network.suffix).eval()
+    with torch.no_grad():
+        latents = network.prefix(images).contiguous()
+        expected = answers(latents)
+    _export_half(_Folded(network.prefix).eval(), images[:1], folder / PREFIX, "images", ["latents"])
+    _export_half(answers, latents, folder / SUFFIX, "latents", list(expected), ({0: torch.export.Dim("batch")},))
+    differences = {
+        PREFIX: _difference(folder / PREFIX, images[:1], {"latents": latents[:1]}),
+        SUFFIX: _difference(folder / SUFFIX, latents, expected),
+    }
+    channels, rows, columns = network.latent_shape
+    return write_manifest(
+        folder,
+        {
+            "name": recipe.name,
+            "tasks": [{"name": task.name, "kind": task.kind, "labels": task.labels} for task in recipe.tasks],
+            "input": {"width": width, "height": height},
+            "split_point": recipe.split_point,
+            "bottleneck": {"channels": channels, "height": rows, "width": columns},
+            "operating_points": [
+                {"name": point.name, "steps": point.steps.tolist(), "bytes": medians[point.name]}
+                for point in form.operating_points
+            ],
+            "default_operating_point": form.operating_points[form.default].name,
+            "entropy_tables": format_entropy_tables(form.tables),
+            "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
+            "difference_from_torch": differences,
+            "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),
+        },
+    )
+
+
+def _export_half(
+    half: nn.Module, example: Tensor, path: Path, name: str, outputs: list[str], dynamic_shapes: Any = None
+) -> None:
+    torch.onnx.export(
+        half,
+        (example,),
+        path,
+        input_names=[name],
+        output_names=outputs,
+        dynamic_shapes=dynamic_shapes,
+        dynamo=True,
+        external_data=False,
+    )
+
+
+def _difference(path: Path, inputs: Tensor, expected: dict[str, Tensor]) -> float:
+    found = OnnxRuntime(path, threads=1)(inputs.numpy())
+    difference = max(
+        float(np.abs(found[name] - value.numpy()).max() / max(1.0, value.abs().max()))
+        for name, value in expected.items()
+    )
+    if difference > LARGEST_DIFFERENCE:
+        raise InputError(f"{path} differs from torch by {difference:.1e}, expected at most {LARGEST_DIFFERENCE:.0e}")
+    return difference
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

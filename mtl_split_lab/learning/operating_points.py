@@ -1,0 +1,43 @@
+"""Calibrates the operating points: the steps with which pictures take as many bytes as they are to, and the tables."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import trange
+
+from mtl_split_core.payload import OperatingPoint, PayloadFormat
+from mtl_split_lab.learning.entropy_tables import fit_tables
+from mtl_split_net.rate import RateModel
+
+MOST_ROUNDS = 6
+TOLERANCE = 0.03
+"""The medians are near enough if they are off by this part of what they are to be."""
+DEFAULT = "default"
+"""Name of the operating point that is used where none is named."""
+
+
+def calibrate(rate: RateModel, latents: Tensor, aims: Mapping[str, int]) -> tuple[PayloadFormat, dict[str, float]]:
+    """Make the payload format of a trained network from many pictures' latents (N, channels, height, width).
+
+    The learned steps are scaled until the median payload of these pictures takes as many bytes as `aims` says for
+    the operating point of that name. Returns the format and the medians that were reached.
+    """
+    shape = (latents.shape[1], latents.shape[2], latents.shape[3])
+    with torch.no_grad():
+        learned = torch.exp(-rate.log_gains).numpy()
+    scales = np.ones(len(aims))
+    medians = np.array(list(aims.values()), float)
+    for _ in trange(MOST_ROUNDS, desc="calibrating operating points"):
+        # Nearly as many bits are saved by a step twice as coarse at every rate; what is missed, the next round sees.
+        scales *= (medians / list(aims.values())) ** 0.8
+        steps = (learned * scales[:, None]).astype(np.float32)
+        symbols = [list(np.rint(latents.numpy() / step[:, None, None]).astype(np.int32)) for step in steps]
+        points = tuple(OperatingPoint(name, step) for name, step in zip(aims, steps, strict=True))
+        form = PayloadFormat(shape, points, list(aims).index(DEFAULT), fit_tables(symbols))
+        sizes = [[len(form.pack(picture, point)) for picture in latents.numpy()] for point in range(len(points))]
+        medians = np.median(sizes, axis=1)
+        if np.allclose(medians, list(aims.values()), rtol=TOLERANCE):
+            break
+    return form, dict(zip(aims, medians.tolist(), strict=True))

@@ -1,0 +1,228 @@
+"""Training: a recipe's network learns all its tasks at once; Lightning runs the loop and keeps the checkpoints."""
+
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# Lightning imports torchvision, which mtl_split_net.vision has to make importable first.
+import mtl_split_net.vision  # noqa: F401
+
+# isort: split
+import lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mtl_split_core.errors import InputError
+from mtl_split_lab.data.pictures import LabelledPicture
+from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
+from mtl_split_lab.data.sources import check_tasks, find_all_pictures
+from mtl_split_lab.learning.curves import LOSSES, LossCurves
+from mtl_split_lab.learning.damage import DamageReport
+from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_net.backbones import Backbone
+from mtl_split_net.checkpoints import read_checkpoint
+from mtl_split_net.heads import Candidates
+from mtl_split_net.losses import LossSum, Objects, classification_loss, detection_loss
+from mtl_split_net.network import MultiTaskNetwork
+
+RECIPE = "recipe.yaml"
+LATEST = "latest.ckpt"
+BEST = "best.ckpt"
+"""The checkpoint of the epoch with the lowest loss on the validation pictures."""
+WINDOW_DENSITY = 1.8
+"""How many times the bits per place of whole pictures the windows around the objects have."""
+BOX_WEIGHT = 10.0
+"""Weight of the box loss beside the score loss."""
+
+
+def build_network(recipe: Recipe, pretrained: Path | None = None) -> MultiTaskNetwork:
+    """Build a recipe's network with random weights; its backbone with those of torchvision's checkpoint, if given."""
+    return MultiTaskNetwork(
+        Backbone(recipe.backbone, pretrained),
+        recipe.split_point,
+        recipe.tasks,
+        recipe.input_size,
+        recipe.bottleneck_channels,
+        recipe.bottleneck_reduction,
+        tuple(recipe.operating_points.values()),
+    )
+
+
+class Training(lightning.LightningModule):
+    """One step of training: the tasks' losses, added up."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: MultiTaskNetwork,
+        pictures: list[LabelledPicture],
+        held_out: list[LabelledPicture],
+        readers: int,
+    ) -> None:
+        """Train a recipe's network on `pictures`, and watch its losses on those `held_out`.
+
+        `readers` processes read the pictures; 0: the training itself does.
+        """
+        super().__init__()
+        self.recipe = recipe
+        self._pictures = pictures
+        self._held_out = held_out
+        self._readers = readers
+        self.network = network
+        self.loss_sum = LossSum({task.name: task.weight for task in recipe.tasks}, recipe.loss_sum == "uncertainty")
+        # Half of the time on a processor, and never more.
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
+        window = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
+        samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, window)
+        return self._loader(samples, training=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Whole pictures that are not trained on."""
+        return self._loader(Samples(self._held_out, self.recipe.input_size), training=False)
+
+    def _loader(self, samples: Samples, training: bool) -> DataLoader[Sample]:
+        return DataLoader(
+            samples,
+            self.recipe.batch,
+            shuffle=training,
+            drop_last=training and len(samples) > self.recipe.batch,
+            num_workers=self._readers,
+            collate_fn=partial(collate, tasks=self.recipe.tasks),
+        )
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Return the loss of one batch."""
+        return self._loss(batch, "train")
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Log the loss of one batch that is not trained on."""
+        self._loss(batch, "validation")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW under a one-cycle schedule over all steps."""
+        groups = [
+            {"params": self.network.parameters(), "weight_decay": self.recipe.weight_decay},
+            {"params": self.loss_sum.parameters(), "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, self.recipe.learning_rate)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.recipe.learning_rate, steps, pct_start=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _share(self, images: Tensor) -> float:
+        """Say how many of a whole picture's bits such pictures may take."""
+        width, height = self.recipe.input_size
+        area = images.shape[1] * images.shape[2] / (width * height)
+        return area * WINDOW_DENSITY if area < 1 else 1.0
+
+    def _loss(self, batch: Batch, part: str) -> Tensor:
+        losses: dict[str, Tensor] = {}
+        charge: Tensor | float = 0.0
+        if count := len(self.recipe.operating_points):
+            pictures = len(batch.images)
+            drawn = torch.randint(count, (pictures,)) if self.training else torch.arange(pictures) % count
+            points = drawn.to(batch.images.device)
+            outputs, bits = self.network.compressed(batch.images, points)
+            charge = self.network.rate.charge(bits, points, self._share(batch.images))
+            self.log(f"{part}/rate", charge, on_step=False, on_epoch=True, batch_size=pictures)
+        else:
+            outputs = self.network(batch.images)
+        for task, target in batch.targets.items():
+            output = outputs[task]
+            if isinstance(output, Candidates) and isinstance(target, Objects):
+                parts = detection_loss(output, target)
+                losses[task] = parts["score"] + BOX_WEIGHT * parts["box"]
+            elif isinstance(output, Tensor) and isinstance(target, Tensor):
+                losses[task] = classification_loss(output, target)
+        total: Tensor = self.loss_sum(losses)
+        log = {f"{part}/{name}": loss for name, loss in losses.items()}
+        self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch.images))
+        # Without the charge: prices change from epoch to epoch.
+        self.log(f"{part}/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.images))
+        return total + charge
+
+
+def train(
+    recipe_path: Path,
+    run: Path,
+    data: Path,
+    processes: int,
+    pretrained: Path | None = None,
+    start: Path | None = None,
+    hardware: Mapping[str, Any] | None = None,
+) -> None:
+    """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
+
+    `data` is where the recipe's paths begin. A new training begins with random weights, with those of torchvision's
+    checkpoint `pretrained` in the backbone, or with those of another training's checkpoint `start`. `processes` draw
+    the simulated pictures and read them; `hardware`: see fit. Leaves the recipe, the checkpoints, the losses and their
+    curves in the folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
+    """
+    recipe = load_recipe(recipe_path)
+    run.mkdir(parents=True, exist_ok=True)
+    if not (run / RECIPE).exists():
+        shutil.copyfile(recipe_path, run / RECIPE)
+    elif load_recipe(run / RECIPE) != recipe:
+        raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
+    lightning.seed_everything(recipe.seed, workers=True)
+    network = build_network(recipe, pretrained)
+    if start is not None:
+        load_weights(network, start)
+    pictures, held_out = (
+        find_all_pictures(portions, data, run, recipe.input_size, processes)
+        for portions in (recipe.training, recipe.validation)
+    )
+    check_tasks(pictures, recipe.tasks)
+    # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
+    readers = processes if torch.cuda.is_available() else 0
+    fit(Training(recipe, network, pictures, held_out, readers), run, hardware or {})
+
+
+def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:
+    """Train in the folder `run`, or go on from the checkpoint there.
+
+    `hardware` goes to Lightning's Trainer: accelerator, devices, num_nodes, precision.
+    """
+    recipe = training.recipe
+    watched = "validation/loss"
+    trainer = lightning.Trainer(
+        **hardware,
+        max_epochs=recipe.epochs,
+        default_root_dir=run,
+        logger=CSVLogger(run, name=LOSSES),
+        callbacks=[
+            ModelCheckpoint(run, filename=Path(LATEST).stem, enable_version_counter=False),
+            ModelCheckpoint(run, filename=Path(BEST).stem, monitor=watched, enable_version_counter=False),
+            LearningRateMonitor(),
+            DamageReport(),
+            LossCurves(run),
+            *([EarlyStopping(watched, patience=recipe.patience)] if recipe.patience else []),
+        ],
+        reload_dataloaders_every_n_epochs=1,
+        gradient_clip_val=10.0,
+        num_sanity_val_steps=0,
+    )
+    checkpoint = run / LATEST
+    trainer.fit(training, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+
+
+def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
+    """Give a network the weights of a training's checkpoint. Raises InputError where they are missing or do not fit."""
+    state = read_checkpoint(checkpoint)
+    if not isinstance(state, dict) or not isinstance(state := state.get("state_dict"), dict):
+        raise InputError(f"{checkpoint} has no state_dict, expected a checkpoint of `mtl-split train`")
+    prefix = "network."
+    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{checkpoint} is of another network: {str(error)[:200]}") from error

@@ -1,0 +1,1 @@
+"""The demonstration: processes started, recorded, and reported."""

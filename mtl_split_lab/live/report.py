@@ -1,0 +1,221 @@
+"""A recording in figures, tables and pictures."""
+
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.scene import Classification, Detections, Image, Size
+from mtl_split_lab.drawing import LARGE, SHOWN_SCORE, SMALL, annotate, contact_sheet, fit
+from mtl_split_lab.live.recording import Frame, Recording
+from mtl_split_lab.scoring.evaluation import ClassificationScore, DetectionScore
+from mtl_split_lab.scoring.frames import NOTHING_KNOWN, keep_known, results_to_json
+from mtl_split_lab.scoring.measurement import Measurement
+
+PICTURES_ON_SHEET = 12
+
+SPREAD = {"median": 50, "p95": 95, "max": 100}
+"""Names of percentiles."""
+
+LATE = 100.0
+"""Milliseconds after which an answer is late."""
+
+STAGES = (
+    "image_transport",
+    "convert",
+    "prepare",
+    "prefix",
+    "encode",
+    "link",
+    "decode",
+    "suffix",
+    "post",
+    "publish",
+)
+"""A frame's way; stages that only other nodes report come after these."""
+
+
+def summarise(recording: Recording) -> dict[str, Any]:
+    """Return the figures of a recording, ready for JSON, all about the frames that count: see `Recording.counted`.
+
+    Milliseconds, bytes, frames per second and shares of 0 to 1; None where there is nothing to take a figure of.
+    """
+    counted = recording.counted()
+    frames = counted.values()
+    results = {task.name: sum(task.name in frame.results for frame in frames) for task in recording.tasks}
+    latencies = [max(frame.arrivals.values()) for frame in frames if recording.is_complete(frame) and frame.arrivals]
+    jpeg = recording.pictures.bytes_of
+    earlier = [stamp for stamp in recording.frames if stamp < min(counted, default=math.inf)]
+    return {
+        "frames_sent": len(counted),
+        "frames_sent_before_discovery": sum(recording.frames[stamp].sent for stamp in earlier),
+        "results": results,
+        "results_ratio": min(results.values()) / len(counted) if counted else 0.0,
+        "late": sum(latency > LATE for latency in latencies),
+        "fates": {fate: count for fate, count in sorted(recording.fates.items()) if count},
+        "latency_ms": _percentiles(latencies, p50=50, p95=95, p99=99),
+        "stages_ms": _stages(recording, latencies),
+        "bytes_per_frame": _percentiles([f.payload_bytes for f in frames if f.payload_bytes is not None], **SPREAD),
+        "jpeg_bytes_per_frame": _percentiles([jpeg[stamp] for stamp in counted if stamp in jpeg], **SPREAD),
+        "accuracy": _accuracy(_measure(recording)),
+        "rate": _rate(sorted(counted)),
+        "pictures_lost": recording.pictures.lost,
+    }
+
+
+def figures(summary: Mapping[str, Any]) -> str:
+    """Render the figures of the whole chain in a few lines."""
+    latency, size, jpeg = summary["latency_ms"], summary["bytes_per_frame"], summary["jpeg_bytes_per_frame"]
+    lines = [
+        f"{summary['frames_sent']} frames at {summary['rate'] or 0} frames/s, "
+        f"{summary['results_ratio']:.1%} of them answered by every task",
+        f"{summary['late']} answers later than {LATE:g} ms"
+        + "".join(f", {count} {fate}" for fate, count in summary["fates"].items()),
+    ]
+    if latency:
+        lines += [
+            f"latency from the camera's stamp: p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']} ms",
+            "of it, medians: "
+            + ", ".join(f"{stage} {milliseconds}" for stage, milliseconds in summary["stages_ms"].items()),
+        ]
+    if size and jpeg:
+        share = size["median"] / jpeg["median"]
+        lines.append(f"{size['median']:,.0f} bytes per frame, {share:.1%} of the {jpeg['median']:,.0f} of a JPEG")
+    return "\n".join(lines)
+
+
+def tables(recording: Recording) -> str:
+    """Render a table for every task: how often each label was answered and, where there is truth, how well."""
+    frames = list(recording.counted().values())
+    measurement = _measure(recording)
+    detection, classification = measurement.detection(), measurement.classification()
+    return "\n".join(
+        _detection_table(task, frames, detection)
+        if task.kind == "detection"
+        else _classification_table(task, frames, classification.get(task.name))
+        for task in recording.tasks
+    )
+
+
+def write_frames(recording: Recording, path: Path) -> None:
+    """Write a line of JSON for each of the frames that count: bytes, milliseconds to each task's result, results."""
+    with path.open("w") as lines:
+        for stamp, frame in recording.counted().items():
+            line = {"frame": str(stamp), "bytes": frame.payload_bytes, "arrivals_ms": frame.arrivals}
+            lines.write(json.dumps(line | {"results": results_to_json(frame.results)}) + "\n")
+
+
+def write_pictures(recording: Recording, folder: Path) -> None:
+    """Write `annotated.mp4` and `contact_sheet.png` of the frames that count."""
+    stamps = [stamp for stamp in recording.counted() if stamp in recording.pictures.bytes_of]
+    if not stamps:
+        return
+    labels = [label for task in recording.tasks if task.kind == "detection" for label in task.labels]
+    first = recording.pictures.get(stamps[0])
+    size = (first.shape[1], first.shape[0])
+    answered = [stamp for stamp in stamps if recording.is_complete(recording.frames[stamp])] or stamps
+    chosen = [answered[i] for i in np.linspace(0, len(answered) - 1, min(PICTURES_ON_SHEET, len(answered))).astype(int)]
+    sheet = contact_sheet(list(_annotated(recording, chosen, labels, fit(size, SMALL))))
+    cv2.imwrite(str(folder / "contact_sheet.png"), sheet)
+    video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames", disable=None), labels, fit(size, LARGE))
+    _write_video(folder / "annotated.mp4", video, _rate(stamps) or 1.0)
+
+
+def _stages(recording: Recording, latencies: Sequence[float]) -> dict[str, float]:
+    """Each stage's median milliseconds, in the order of a frame's way, and as "other" what none of them explains."""
+    order = [*STAGES, *sorted(recording.stages.keys() - set(STAGES))]
+    stages = {stage: statistics.median(recording.stages[stage]) for stage in order if stage in recording.stages}
+    if stages and latencies:
+        stages["other"] = statistics.median(latencies) - sum(stages.values())
+    return {stage: round(milliseconds, 2) for stage, milliseconds in stages.items()}
+
+
+def _percentiles(values: Sequence[float], **percentiles: int) -> dict[str, float] | None:
+    if not values:
+        return None
+    return {name: round(float(np.percentile(values, percentile)), 2) for name, percentile in percentiles.items()}
+
+
+def _rate(stamps: Sequence[int]) -> float | None:
+    """Frames per second by the stamps, in order."""
+    return round((len(stamps) - 1) / (stamps[-1] - stamps[0]) * 1e9, 2) if len(stamps) > 1 else None
+
+
+def _measure(recording: Recording) -> Measurement:
+    """Put the frames that count together with what is known of them."""
+    measurement = Measurement()
+    for frame in recording.counted().values():
+        truth = replace(frame.objects or NOTHING_KNOWN, classes=frame.classes)
+        measurement.add(keep_known(truth, recording.tasks, Counter()), frame.payload_bytes or 0, frame.results)
+    return measurement
+
+
+def _accuracy(measurement: Measurement) -> dict[str, Any] | None:
+    detection, classification = measurement.detection(), measurement.classification()
+    accuracy: dict[str, Any] = {}
+    if detection.ap50:
+        accuracy |= {"map50": detection.map50, "map": detection.map, "ap50": detection.ap50}
+    if classification:
+        accuracy["classification"] = {task: score.accuracy for task, score in classification.items()}
+    return accuracy or None
+
+
+def _detection_table(task: Task, frames: Sequence[Frame], score: DetectionScore) -> str:
+    answers = [answer for frame in frames if isinstance(answer := frame.results.get(task.name), Detections)]
+    counts = Counter(
+        label
+        for answer in answers
+        for label, score in zip(answer.labels, answer.scores, strict=True)
+        if score >= SHOWN_SCORE
+    )
+    rows = [(label, f"{counts[label]:,}", _share(score.ap50.get(label))) for label in task.labels]
+    total = ("all", f"{counts.total():,}", _share(score.map50 if score.ap50 else None))
+    return _table((task.name, f"count, score >= {SHOWN_SCORE}", "AP50"), [*rows, total])
+
+
+def _classification_table(task: Task, frames: Sequence[Frame], score: ClassificationScore | None) -> str:
+    answers = Counter(
+        answer.best for frame in frames if isinstance(answer := frame.results.get(task.name), Classification)
+    )
+    rows = []
+    for label in task.labels:
+        recall = score.recall(label) if score and label in score.confusion else None
+        rows.append((label, _share(answers[label] / max(1, answers.total())), _share(recall)))
+    return _table((task.name, "share", "accuracy"), [*rows, ("all", "", _share(score.accuracy if score else None))])
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [f"{name:<16}{first:>20}{second:>12}" for name, first, second in (head, *rows)]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], ""])
+
+
+def _annotated(recording: Recording, stamps: Iterable[int], labels: Sequence[str], size: Size) -> Iterator[Image]:
+    for stamp in stamps:
+        frame = recording.frames[stamp]
+        caption = f"{frame.payload_bytes:,} bytes" if frame.payload_bytes is not None else "no bottleneck"
+        caption += f"   {max(frame.arrivals.values()):.0f} ms" if frame.arrivals else "   no result"
+        yield annotate(recording.pictures.get(stamp), frame.results, labels, caption, size)
+
+
+def _write_video(path: Path, pictures: Iterator[Image], rate: float) -> None:
+    first = next(pictures)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (first.shape[1], first.shape[0]))
+    if not writer.isOpened():
+        raise OSError(f"OpenCV cannot write {path}")
+    writer.write(first)
+    for picture in pictures:
+        writer.write(picture)
+    writer.release()

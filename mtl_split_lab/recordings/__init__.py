@@ -1,0 +1,1 @@
+"""Rosbags: written, played, replayed, and what came of it compared."""

@@ -1,0 +1,243 @@
+"""Rosbags: what was recorded of a vehicle as frames with their truth, without ROS running."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rclpy.serialization import deserialize_message
+from rosbags.interfaces import ConnectionExtRosbag2, QosDurability
+from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image as RawImage
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.errors import InputError
+from mtl_split_core.scene import Image, Truth
+from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, keep_known
+from mtl_split_ros.images import to_picture
+from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of, to_classification, to_truth
+
+IMAGE_TYPES = {"sensor_msgs/msg/Image": RawImage, "sensor_msgs/msg/CompressedImage": CompressedImage}
+TRUTH_TYPES = {"detection": "vision_msgs/msg/Detection2DArray", "classification": "vision_msgs/msg/Classification"}
+GROUND_TRUTH = "ground_truth"
+"""Where the truth is, beside a camera's images."""
+
+SUFFIXES = (".mcap", ".db3")
+LARGEST_COORDINATE = 1e6
+
+
+class Bag:
+    """An open bag.
+
+    types: of the messages by topic; latched: topics whose last message late subscribers get too.
+    """
+
+    def __init__(self, path: Path, reader: Reader) -> None:
+        """Look at what is in an open bag."""
+        self._path = path
+        self._reader = reader
+        self.types = {one.topic: one.msgtype for one in reader.connections}
+        self.latched = {
+            one.topic
+            for one in reader.connections
+            if isinstance(one.ext, ConnectionExtRosbag2)
+            and any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in one.ext.offered_qos_profiles)
+        }
+
+    def count(self, topic: str) -> int:
+        """Return how many messages of a topic there are."""
+        return sum(one.msgcount for one in self._reader.connections if one.topic == topic)
+
+    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+        """Read the messages of some topics in their order: topic, when it was recorded in nanoseconds, bytes.
+
+        Raises InputError where the bag is damaged.
+        """
+        found = self._reader.messages([one for one in self._reader.connections if one.topic in topics])
+        while True:
+            with _naming(self._path):
+                message = next(found, None)
+            if message is None:
+                return
+            connection, recorded, data = message
+            yield connection.topic, recorded, data
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[Bag]:
+    """Open a bag, MCAP or SQLite 3. Raises InputError for one that is missing or damaged."""
+    if not path.exists():
+        raise InputError(f"there is no bag {path}")
+    with _naming(path):
+        reader = Reader(path)
+        reader.open()
+    try:
+        yield Bag(path, reader)
+    finally:
+        reader.close()
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    # rosbags takes what is in a file for granted: damaged ones make it, its decompressors and SQLite raise anything.
+    except Exception as error:
+        raise InputError(f"{path} is no complete bag: {str(error) or type(error).__name__}") from error
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is a bag: a folder with metadata, or one of its files alone."""
+    return (path / "metadata.yaml").exists() or path.suffix in SUFFIXES
+
+
+def find_image_topic(path: Path, wanted: str = "") -> str:
+    """Return the topic of a bag's images: the one that is wanted, or else the only one, or the only raw one.
+
+    Raises InputError where there is none, or where that is open.
+    """
+    with open_bag(path) as bag:
+        topics = {topic: kind for topic, kind in bag.types.items() if kind in IMAGE_TYPES and bag.count(topic)}
+    if wanted:
+        if wanted not in topics:
+            raise InputError(f"{path} has no images on {wanted!r}, expected one of {sorted(topics) or 'none at all'}")
+        return wanted
+    if not topics:
+        raise InputError(f"{path} has no images, expected a topic of {' or '.join(IMAGE_TYPES)}")
+    raw = [topic for topic, kind in topics.items() if IMAGE_TYPES[kind] is RawImage]
+    for candidates in (list(topics), raw):
+        if len(candidates) == 1:
+            return candidates[0]
+    raise InputError(f"{path} has several topics of images, choose one as the image topic: {sorted(topics)}")
+
+
+def namespace_of(image_topic: str) -> str:
+    """Return the namespace of a camera, without a slash in front; empty for the root."""
+    return image_topic.removesuffix("/compressed").rpartition("/")[0].strip("/")
+
+
+def find_topics(path: Path, image_topic: str) -> list[str]:
+    """Return the topics that a camera and the truth about its images have in a bag, its images first."""
+    camera_info = f"/{namespace_of(image_topic)}/camera_info".replace("//", "/")
+    with open_bag(path) as bag:
+        truths = [topic for topic, kind in bag.types.items() if _is_truth(topic) and kind in TRUTH_TYPES.values()]
+        return [image_topic, *([camera_info] if camera_info in bag.types else []), *sorted(truths)]
+
+
+def _is_truth(topic: str) -> bool:
+    return GROUND_TRUTH in topic.split("/")
+
+
+class BagFrames:
+    """A bag's images, in the order of the bag, with the truth that has the same stamp.
+
+    See mtl_split_lab.recordings.inputs.Input for the rest.
+    """
+
+    def __init__(
+        self, path: Path, tasks: Sequence[Task], image_topic: str = "", truth_topics: Mapping[str, str] | None = None
+    ) -> None:
+        """Look into a bag, and read all of its truth.
+
+        image_topic: see find_image_topic; truth_topics: by task, where they are neither in `ground_truth/` beside the
+        images nor in the bag's only `ground_truth/`. Raises InputError for a damaged bag, one without images, and truth
+        that is missing or of another type.
+        """
+        self.name = str(path)
+        self.skipped: Counter[str] = Counter()
+        self._path, self._tasks = path, tasks
+        self._image_topic = find_image_topic(path, image_topic)
+        self._truths: dict[int, Truth] = {}
+        self._unusable: Counter[str] = Counter()
+        named = truth_topics or {}
+        if unknown := named.keys() - {task.name for task in tasks}:
+            raise InputError(f"truth is given for {sorted(unknown)}, expected tasks: {[task.name for task in tasks]}")
+        with open_bag(path) as bag:
+            self._kind = IMAGE_TYPES[bag.types[self._image_topic]]
+            self.count = bag.count(self._image_topic)
+            topics = {task.name: named.get(task.name) or self._find_truth(bag, task) for task in tasks}
+            self.facts = {"image topic": self._image_topic}
+            self.facts |= {f"truth of {task}": topic for task, topic in topics.items() if topic}
+            for task in tasks:
+                if topic := topics[task.name]:
+                    self._read_truth(bag, task, topic)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read the images."""
+        self.skipped = self._unusable.copy()
+        newest, seen = 0, set[int]()
+        with open_bag(self._path) as bag:
+            for _, _, data in bag.messages([self._image_topic]):
+                stamp = stamp_of(data)
+                self.skipped["stamps not after the one before"] += stamp <= newest
+                # Nobody knows which of two images of one stamp the truth is about.
+                truth = NOTHING_KNOWN if stamp in seen else self._truths.get(stamp, NOTHING_KNOWN)
+                newest = max(newest, stamp)
+                seen.add(stamp)
+                yield Frame(str(stamp), keep_known(truth, self._tasks, self.skipped), partial(_read, data, self._kind))
+        self.skipped["truths without an image"] = len(self._truths.keys() - seen)
+
+    def _find_truth(self, bag: Bag, task: Task) -> str:
+        """Return the topic with the truth of a task; empty where there is none, or where that is open."""
+        inside = f"{GROUND_TRUTH}/{result_topic(task)}"
+        beside = f"/{namespace_of(self._image_topic)}/{inside}".replace("//", "/")
+        there = [topic for topic in bag.types if topic.endswith(f"/{inside}")]
+        return beside if beside in there else there[0] if len(there) == 1 else ""
+
+    def _read_truth(self, bag: Bag, task: Task, topic: str) -> None:
+        expected, found = TRUTH_TYPES[task.kind], bag.types.get(topic, "nothing")
+        if found != expected:
+            raise InputError(f"{self._path} has {found} on {topic!r}, expected the truth of {task.name} as {expected}")
+        seen, doubtful = set[int](), set[int]()
+        for _, _, data in bag.messages([topic]):
+            message = _deserialize(data, MESSAGE_TYPES[task.kind], topic)
+            if not all(one.results for one in (message.detections if task.kind == "detection" else [message])):
+                self._unusable["truths without a class"] += 1
+                continue
+            stamp = stamp_of(data)
+            (doubtful if stamp in seen else seen).add(stamp)
+            known = self._truths.get(stamp, NOTHING_KNOWN)
+            if task.kind == "detection":
+                self._truths[stamp] = _join(known, self._sound(to_truth(message)), task)
+            else:
+                label = to_classification(message).best
+                self._truths[stamp] = replace(known, classes={**known.classes, task.name: label})
+        for stamp in doubtful:
+            self._truths[stamp] = NOTHING_KNOWN
+        self._unusable["stamps with several truths"] += len(doubtful)
+
+    def _sound(self, truth: Truth) -> Truth:
+        """Leave out what is no box."""
+        in_order = truth.boxes[:, :2] < truth.boxes[:, 2:]
+        sound = np.all(np.concatenate([np.abs(truth.boxes) < LARGEST_COORDINATE, in_order], axis=1), axis=1)
+        self._unusable["objects whose box is none"] += int((~sound).sum())
+        labels = tuple(label for label, keep in zip(truth.labels, sound, strict=True) if keep)
+        return Truth(truth.boxes[sound], labels, truth.visible[sound], truth.ignore[sound])
+
+
+def _join(known: Truth, objects: Truth, task: Task) -> Truth:
+    """Add the objects that one task knows to what others do."""
+    return Truth(
+        np.concatenate([known.boxes, objects.boxes]),
+        known.labels + objects.labels,
+        np.concatenate([known.visible, objects.visible]),
+        np.concatenate([known.ignore, objects.ignore]),
+        known.classes,
+        (known.labelled or frozenset()) | frozenset(task.labels),
+    )
+
+
+def _read(data: bytes, kind: type[RawImage] | type[CompressedImage]) -> Image:
+    return to_picture(_deserialize(data, kind, "an image"))
+
+
+def _deserialize(data: bytes, kind: type[Any], what: str) -> Any:
+    try:
+        return deserialize_message(data, kind)
+    except RuntimeError as error:
+        raise InputError(f"{what} of {len(data)} bytes is no {kind.__name__}: {error}") from error

@@ -1,0 +1,93 @@
+"""What can be replayed: rosbags, and labelled pictures wherever they come from."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.errors import InputError
+from mtl_split_lab.data.pictures import IMAGES, LabelledPicture, PictureFile
+from mtl_split_lab.data.simulated import CAMERA_SIZE
+from mtl_split_lab.data.sources import find_pictures
+from mtl_split_lab.recipe import Portion
+from mtl_split_lab.recordings.bags import BagFrames, is_bag
+from mtl_split_lab.scoring.frames import Frame, keep_known
+
+
+class Input(Protocol):
+    """Frames in their order.
+
+    name: what the user called it; count: how many frames; facts: what is worth knowing of it; skipped: how much of it
+    could not be used and why, complete once the frames were read.
+    """
+
+    name: str
+    count: int
+    facts: dict[str, str]
+    skipped: Counter[str]
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+class PictureFrames:
+    """Labelled pictures as frames, by their files."""
+
+    def __init__(self, name: str, pictures: Sequence[LabelledPicture], tasks: Sequence[Task]) -> None:
+        """Take pictures; of their labels, those of the tasks count."""
+        self.name = name
+        self.count = len(pictures)
+        self.facts: dict[str, str] = {}
+        self.skipped: Counter[str] = Counter()
+        self._pictures = pictures
+        self._tasks = tasks
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Name the pictures."""
+        self.skipped.clear()
+        for number, picture in enumerate(self._pictures):
+            name = str(picture.path) if isinstance(picture, PictureFile) else str(number)
+            yield Frame(name, keep_known(picture.truth, self._tasks, self.skipped), picture.read)
+
+
+def open_input(
+    name: str,
+    tasks: Sequence[Task],
+    drawn: Path,
+    processes: int,
+    image_topic: str = "",
+    truth_topics: Mapping[str, str] | None = None,
+    images: Path | None = None,
+    rename: Mapping[str, str] | None = None,
+) -> Input:
+    """Open what a user calls `name`.
+
+    That is a rosbag (then `image_topic` and `truth_topics` are as BagFrames takes them), a folder with `images/` and
+    one JSON file of labels, such a file (then `images` may be the folder of the pictures and `rename` tell the bundle's
+    labels for those in the file), or `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw into the
+    folder `drawn`. Raises InputError for anything else.
+    """
+    path = Path(name).expanduser()
+    if is_bag(path):
+        if images or rename:
+            raise InputError(f"{name!r} is a rosbag: it has no folder of images and no labels to rename")
+        return BagFrames(path, tasks, image_topic, truth_topics)
+    if image_topic or truth_topics:
+        raise InputError(f"{name!r} is no rosbag: it has no topics")
+    if path.is_dir():
+        files = sorted(path.glob("*.json"))
+        if len(files) != 1 or not (path / IMAGES).is_dir():
+            found = ", ".join(file.name for file in files) or "none"
+            raise InputError(
+                f"{name} is neither a rosbag, with metadata.yaml, nor a folder with {IMAGES}/ and one JSON file of "
+                f"labels, found {found}"
+            )
+        path = files[0]
+    elif not name.startswith("sim:") and path.suffix != ".json":
+        raise InputError(
+            f"nothing to replay at {name!r}: expected a rosbag, a folder with {IMAGES}/ and a JSON file of labels, such"
+            " a file, or sim:SEED:FRAMES"
+        )
+    portion = Portion(str(path), images=str(images) if images else None, rename=dict(rename or {}))
+    pictures = find_pictures(portion, Path(), drawn, CAMERA_SIZE, processes)
+    return PictureFrames(name, pictures, tasks)

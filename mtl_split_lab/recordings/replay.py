@@ -1,0 +1,208 @@
+"""Replay without ROS running: every frame of some input, sent every way that is compared, scored and timed."""
+
+import json
+import statistics
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.errors import InputError
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.scene import Image, Results
+from mtl_split_lab.drawing import SHOWN_SCORE
+from mtl_split_lab.machine import machine
+from mtl_split_lab.recordings.inputs import Input
+from mtl_split_lab.scoring.evaluation import count_mistakes
+from mtl_split_lab.scoring.frames import Frame, results_to_json
+from mtl_split_lab.scoring.measurement import Measurement
+from mtl_split_lab.scoring.ways import Way, find_way
+
+REPORT = "report.json"
+FRAMES = "frames.jsonl"
+PARTS = ("prepare", "compress", "prefix", "encode", "decode", "decompress", "suffix", "post")
+"""A frame's way, on the edge and then on the server."""
+WORST = 6
+"""Frames that are shown because they went worst."""
+NAMED = 5
+"""Refused frames that are named."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one way made of a frame: bytes sent, results, milliseconds by stage."""
+
+    size: int
+    results: Results
+    milliseconds: dict[str, float]
+
+
+@dataclass
+class Replay:
+    """What came out of the frames so far.
+
+    ways: by name, as Measurement adds them up; times: milliseconds by way and stage; at_once: frames that were at work
+    at the same time; known: of how many frames there is a truth, by what it is of; refused: what was wrong with frames,
+    or with one way for them; worst: how many mistakes the first way made on a frame, the frame and its results, the
+    worst ones first; interrupted: whether it ended before all frames were answered.
+    """
+
+    ways: dict[str, Measurement]
+    times: dict[str, defaultdict[str, list[float]]]
+    at_once: int
+    known: Counter[str] = field(default_factory=Counter)
+    refused: list[str] = field(default_factory=list)
+    worst: list[tuple[int, Frame, Results]] = field(default_factory=list)
+    interrupted: bool = False
+
+    def add(self, frame: Frame, answers: Mapping[str, Answer | InputError]) -> None:
+        """Add a frame."""
+        self.known.update(frame.known)
+        for way, answer in answers.items():
+            if isinstance(answer, InputError):
+                self.refused.append(f"{frame.name}: {way}: {answer}")
+                continue
+            self.ways[way].add(frame.truth, answer.size, answer.results)
+            for stage, milliseconds in answer.milliseconds.items():
+                self.times[way][stage].append(milliseconds)
+        first = next(iter(answers.values()))
+        if isinstance(first, Answer) and frame.known:
+            self.worst.append((count_mistakes(frame.truth, first.results, SHOWN_SCORE), frame, first.results))
+            self.worst = sorted(self.worst, key=lambda one: -one[0])[:WORST]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures, ready for JSON."""
+        ways = {}
+        for name, measurement in tqdm(self.ways.items(), "scoring", unit="way"):
+            times = self.times[name]
+            stages = {stage: round(statistics.median(times[stage]), 3) for stage in PARTS if stage in times}
+            ways[name] = measurement.summary() | {"stages_ms": stages, "total_ms": _spread(times)}
+        return {
+            "ways": ways,
+            "frames_with_truth": dict(self.known),
+            "refused": {"count": len(self.refused), "first": self.refused[:NAMED]},
+            "interrupted": self.interrupted,
+            "frames_at_once": self.at_once,
+        }
+
+
+def default_ways(bundle: Bundle) -> list[str]:
+    """Every operating point, the whole network on the edge, and the pictures themselves at several qualities."""
+    points = [f"split:{point.name}" for point in bundle.payload_format.operating_points]
+    return ["split", *points, "whole", "jpeg:10", "jpeg:30", "jpeg:90", "raw"]
+
+
+def replay(
+    bundle: Bundle,
+    source: Input,
+    ways: Sequence[str],
+    out: Path,
+    max_payload_bytes: int,
+    at_once: int,
+    stop: threading.Event,
+    most: int | None = None,
+) -> Replay:
+    """Send the frames of `source`, `most` of them, every way, and write what came of each as a line of JSON into `out`.
+
+    ways, max_payload_bytes: see mtl_split_lab.scoring.ways.find_way. `at_once` frames are at work at the same time;
+    only times depend on it. It ends early when `stop` is set. The lines have the results of the first way. Raises
+    InputError for an unknown way, and where no frame can be used.
+    """
+    done = Replay({name: Measurement() for name in ways}, {name: defaultdict(list) for name in ways}, at_once)
+    for name in ways:
+        find_way(name, bundle, max_payload_bytes)
+    cv2.setNumThreads(1)
+    own = threading.local()
+
+    def prepare() -> None:
+        own.edge, own.server = EdgeHalf(bundle), ServerHalf(bundle)
+        own.ways = {name: find_way(name, bundle, max_payload_bytes) for name in ways}
+
+    def answer(frame: Frame) -> dict[str, Answer | InputError]:
+        image = frame.read()
+        return {name: _answer(own.edge, own.server, way, image) for name, way in own.ways.items()}
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / REPORT).unlink(missing_ok=True)
+    expected = min(source.count, most or source.count)
+    with (
+        ThreadPoolExecutor(at_once, initializer=prepare) as pool,
+        (out / FRAMES).open("w") as lines,
+        tqdm(total=expected, desc="replay", unit="frame") as progress,
+    ):
+        for frame, pending in _ahead(pool, answer, islice(source, most), 2 * at_once):
+            try:
+                answers = pending()
+            except InputError as error:
+                done.refused.append(f"{frame.name}: {error}")
+                line: dict[str, Any] = {"refused": str(error)}
+            else:
+                done.add(frame, answers)
+                line = {"ways": {name: _to_json(one, full=name == ways[0]) for name, one in answers.items()}}
+            lines.write(json.dumps({"frame": frame.name, **line}) + "\n")
+            progress.update()
+            if stop.is_set():
+                done.interrupted = progress.n < expected
+                pool.shutdown(cancel_futures=True)
+                break
+    if not any(measurement.frames for measurement in done.ways.values()):
+        raise InputError(f"no frame could be used: {done.refused[0] if done.refused else 'there are none'}")
+    return done
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Frame], Any], frames: Iterable[Frame], most: int
+) -> Iterator[tuple[Frame, Callable[[], Any]]]:
+    """Work on up to `most` frames at once, and hand them out in order; a pool alone would read all frames at once."""
+    waiting: deque[tuple[Frame, Callable[[], Any]]] = deque()
+    for frame in frames:
+        waiting.append((frame, pool.submit(work, frame).result))
+        if len(waiting) == most:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _answer(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answer | InputError:
+    edge.stopwatch.milliseconds = {}
+    try:
+        size, latents = way.carry(edge, image)
+        results = server.answer(latents, (image.shape[1], image.shape[0]))
+    except InputError as error:
+        return error
+    return Answer(size, results, edge.stopwatch.milliseconds | server.stopwatch.milliseconds)
+
+
+def _to_json(answer: Answer | InputError, full: bool) -> dict[str, Any]:
+    """Make an answer ready for JSON; its results' numbers are exact."""
+    if isinstance(answer, InputError):
+        return {"refused": str(answer)}
+    times = {stage: round(milliseconds, 3) for stage, milliseconds in answer.milliseconds.items()}
+    results = {"results": results_to_json(answer.results)} if full else {}
+    return {"bytes": answer.size, "stages_ms": times, **results}
+
+
+def _spread(times: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Percentiles of the milliseconds that all stages of a frame took together."""
+    totals = [sum(stages) for stages in zip(*times.values(), strict=True)] or [0.0]
+    return {name: round(float(np.percentile(totals, share)), 3) for name, share in (("p50", 50), ("p99", 99))}
+
+
+def write_report(done: Replay, bundle: Bundle, source: Input, out: Path) -> dict[str, Any]:
+    """Write the figures into the folder `out`, and return them."""
+    report = {
+        **done.summary(),
+        "bundle": {"name": bundle.name, "fingerprint": bundle.fingerprint},
+        "input": {"name": source.name, "frames": source.count, **source.facts, "skipped": dict(+source.skipped)},
+        "machine": machine(),
+    }
+    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    return report

@@ -1,0 +1,188 @@
+"""The report of a replay for people: one HTML file with tables, plots and the frames that went worst."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+from matplotlib.figure import Figure
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.scene import Image
+from mtl_split_lab.drawing import SMALL, annotate, fit
+from mtl_split_lab.machine import machine_in_words
+from mtl_split_lab.markdown import table
+from mtl_split_lab.recordings.replay import PARTS, Replay
+
+PAGE = "report.html"
+
+
+def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) -> None:
+    """Write report.html into the folder `out`."""
+    ways: dict[str, dict[str, Any]] = report["ways"]
+    source = report["input"]
+    known = ", ".join(f"{what} of {count}" for what, count in report["frames_with_truth"].items())
+    refused = report["refused"]
+    odd = ", ".join(f"{count} {what}" for what, count in source["skipped"].items())
+    notes = [
+        f"{next(iter(ways.values()))['frames']} of {source['frames']} frames; known are {known or 'none'}",
+        *([f"{refused['count']} times refused, such as {refused['first'][0]}"] if refused["count"] else []),
+        *([f"in the input: {odd}"] if odd else []),
+        *(["interrupted before the end"] if report["interrupted"] else []),
+        f"{report['frames_at_once']} frames at work at the same time, each on one thread",
+    ]
+    sections = [
+        _section("Ways to send a picture", _table(*_ways(ways)), _picture(_plot_accuracy(ways), "mAP50 against bytes")),
+        _section("Time, median milliseconds", _table(*_times(ways)), _picture(_plot_times(ways), "time by stage")),
+        _section("Detection, AP50 by label", _table(*_labels(ways))),
+        *(_section(f"{task}: true labels, and the answers by {first}", _table(*_confusion(counts)))
+          for first, way in list(ways.items())[:1] for task, counts in way["confusion"].items()),
+        _section("Frames with the most mistakes", *_worst(done, bundle)),
+    ]  # fmt: skip
+    (out / PAGE).write_text(
+        _PAGE.format(
+            title=escape(f"Replay of {source['name']}"),
+            notes="".join(f"<li>{escape(note)}</li>" for note in notes),
+            bundle=escape(f"{bundle.name} ({bundle.fingerprint})"),
+            machine=escape(machine_in_words()),
+            sections="\n".join(section for section in sections if section),
+        )
+    )
+
+
+def format_report(report: dict[str, Any]) -> str:
+    """Render the figures of the ways as a table for the terminal."""
+    head, rows = _ways(report["ways"])
+    return table("|".join(head), rows)
+
+
+_Rows = list[list[str]]
+
+
+def _ways(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
+    tasks = list(dict.fromkeys(task for way in ways.values() for task in way["classification"]))
+    sizes = list(dict.fromkeys(size for way in ways.values() for size in way["map50_by_size"]))
+    head = ["way", "bytes, median", "p99", "max", "mAP50", "mAP", *sizes, *tasks, "ms, median", "p99"]
+    rows = []
+    for name, way in ways.items():
+        row = [name, *(f"{way['bytes'][key]:,.0f}" for key in ("median", "p99", "max"))]
+        row += [_percent(way[key]) for key in ("map50", "map")]
+        row += [_percent(way["map50_by_size"].get(size)) for size in sizes]
+        row += [_percent(way["classification"].get(task)) for task in tasks]
+        rows.append([*row, *(f"{way['total_ms'][key]:.1f}" for key in ("p50", "p99"))])
+    return head, rows
+
+
+def _times(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
+    stages = [stage for stage in PARTS if any(stage in way["stages_ms"] for way in ways.values())]
+    rows = [
+        [name, *(f"{way['stages_ms'][stage]:.2f}" if stage in way["stages_ms"] else "" for stage in stages)]
+        for name, way in ways.items()
+    ]
+    return ["way", *stages], rows
+
+
+def _labels(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
+    labels = list(dict.fromkeys(label for way in ways.values() for label in way["ap50"]))
+    return ["label", *ways], [[label, *(_percent(way["ap50"].get(label)) for way in ways.values())] for label in labels]
+
+
+def _confusion(counts: dict[str, dict[str, int]]) -> tuple[list[str], _Rows]:
+    answers = list(dict.fromkeys(answer for row in counts.values() for answer in row))
+    return ["", *answers], [[label, *(str(row.get(answer, 0)) for answer in answers)] for label, row in counts.items()]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _plot_accuracy(ways: dict[str, dict[str, Any]]) -> Figure | None:
+    scored = {name: way for name, way in ways.items() if way["ap50"]}
+    if not scored:
+        return None
+    figure = Figure((7.5, 4.2), layout="constrained")
+    panel = figure.subplots()
+    for name, way in scored.items():
+        size = max(way["bytes"]["median"], 1.0)
+        panel.plot(size, 100 * way["map50"], "o" if name.startswith("split") else "s")
+        panel.annotate(name, (size, 100 * way["map50"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    panel.set(xscale="log", xlabel="bytes per frame, median (whole: none)", ylabel="mAP50, %")
+    panel.grid(alpha=0.3)
+    return figure
+
+
+def _plot_times(ways: dict[str, dict[str, Any]]) -> Figure:
+    figure = Figure((7.5, 0.9 + 0.35 * len(ways)), layout="constrained")
+    panel = figure.subplots()
+    names = list(ways)
+    left = [0.0] * len(ways)
+    for stage in PARTS:
+        widths = [way["stages_ms"].get(stage, 0.0) for way in ways.values()]
+        if any(widths):
+            panel.barh(names, widths, left=left, label=stage)
+            left = [start + width for start, width in zip(left, widths, strict=True)]
+    panel.invert_yaxis()
+    panel.set(xlabel="milliseconds, medians")
+    panel.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15 - 0.25 / len(ways)))
+    return figure
+
+
+def _worst(done: Replay, bundle: Bundle) -> Iterable[str]:
+    labels = [label for task in bundle.tasks if task.kind == "detection" for label in task.labels]
+    first = next(iter(done.ways))
+    for mistakes, frame, results in (one for one in done.worst if one[0]):
+        image = frame.read()
+        caption = f"{frame.name}   {mistakes} mistakes by {first}"
+        size = fit((image.shape[1], image.shape[0]), SMALL)
+        yield _embed(annotate(image, results, labels, caption, size, frame.truth), caption)
+
+
+def _embed(image: Image, words: str) -> str:
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return f'<img alt="{escape(words)}" src="data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}">'
+
+
+def _picture(figure: Figure | None, words: str) -> str:
+    if figure is None:
+        return ""
+    data = io.BytesIO()
+    figure.savefig(data, dpi=90, format="png")
+    return f'<img alt="{escape(words)}" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<h2>{escape(title)}</h2>\n" + "\n".join(parts) if any(parts) else ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222; }}
+table {{ border-collapse: collapse; margin: 1rem 0; }}
+th, td {{ padding: 0.2rem 0.7rem; border-bottom: 1px solid #ddd; text-align: right; }}
+th:first-child, td:first-child {{ text-align: left; }}
+img {{ max-width: 100%; margin: 0.4rem 0.4rem 0.4rem 0; vertical-align: top; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<ul>{notes}<li>bundle {bundle}</li><li>measured on {machine}</li></ul>
+{sections}
+<p>White boxes are the truth. Bytes are what crosses the link for one frame.</p>
+</body>
+</html>
+"""

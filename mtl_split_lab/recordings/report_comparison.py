@@ -1,0 +1,109 @@
+"""Two reports of replay side by side: what changed, and whether that is worse."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+from pydantic import Field, TypeAdapter, ValidationError
+
+from mtl_split_core.errors import InputError
+from mtl_split_lab.data.pictures import name_fault
+from mtl_split_lab.markdown import table
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class _Bytes:
+    median: float
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class _Milliseconds:
+    p50: float
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class _Way:
+    frames: int
+    bytes: _Bytes
+    map50: _Share | None
+    map: _Share | None
+    classification: dict[str, _Share]
+    total_ms: _Milliseconds
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Every accuracy that is known."""
+        maps = {"mAP50": self.map50, "mAP": self.map}
+        return {name: score for name, score in maps.items() if score is not None} | self.classification
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class _Input:
+    frames: int
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class _Refused:
+    count: int
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class Report:
+    """The part of a report.json that is compared."""
+
+    ways: dict[str, _Way]
+    input: _Input
+    refused: _Refused
+    interrupted: bool
+
+
+def read_report(path: Path) -> Report:
+    """Read a report.json. Raises InputError for a file that is none."""
+    try:
+        return TypeAdapter(Report).validate_python(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        fault = name_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise InputError(f"{path} is no report of `mtl-split replay`: {fault}") from error
+
+
+def compare_reports(before: Report, after: Report, lost: float, grown: float) -> tuple[str, list[str]]:
+    """Return a table of both reports' figures, and in words what is worse.
+
+    Worse is an accuracy, 0 to 1, that fell by more than `lost` or is no longer known, median bytes that grew by more
+    than the share `grown`, fewer frames, more refused ones, a replay that was interrupted, and a way that is no longer
+    there. Times are shown, but not judged: they are another machine's, or another day's. Raises InputError for reports
+    of inputs of different length, and where they have no way in common.
+    """
+    if before.input.frames != after.input.frames:
+        raise InputError(f"the reports are of different inputs: {before.input.frames} and {after.input.frames} frames")
+    common = [way for way in before.ways if way in after.ways]
+    if not common:
+        raise InputError(f"no way is in both reports: {sorted(before.ways)} and {sorted(after.ways)}")
+    worse = [f"{way} is missing" for way in before.ways if way not in after.ways]
+    worse += ["it was interrupted"] if after.interrupted else []
+    if after.refused.count > before.refused.count:
+        worse.append(f"refused frames {before.refused.count} -> {after.refused.count}")
+    rows = []
+    for name in common:
+        old, new = before.ways[name], after.ways[name]
+        for what, one in old.scores.items():
+            other = new.scores.get(what)
+            if other is None:
+                worse.append(f"{name}: {what} is missing")
+                continue
+            rows.append((name, what, f"{100 * one:.1f} %", f"{100 * other:.1f} %", f"{100 * (other - one):+.1f}"))
+            if other < one - lost:
+                worse.append(f"{name}: {what} {100 * one:.1f} -> {100 * other:.1f} %")
+        sizes = old.bytes.median, new.bytes.median
+        rows.append((name, "bytes, median", f"{sizes[0]:,.0f}", f"{sizes[1]:,.0f}", f"{sizes[1] - sizes[0]:+,.0f}"))
+        if sizes[1] > sizes[0] * (1 + grown):
+            worse.append(f"{name}: bytes {sizes[0]:,.0f} -> {sizes[1]:,.0f}")
+        times = old.total_ms.p50, new.total_ms.p50
+        rows.append((name, "ms, median", f"{times[0]:.1f}", f"{times[1]:.1f}", f"{times[1] - times[0]:+.1f}"))
+        rows.append((name, "frames", str(old.frames), str(new.frames), f"{new.frames - old.frames:+d}"))
+        if new.frames < old.frames:
+            worse.append(f"{name}: frames {old.frames} -> {new.frames}")
+    return table("way|figure|before|after|change", rows), worse

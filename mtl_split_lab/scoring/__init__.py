@@ -1,0 +1,1 @@
+"""Frames, the ways to send them, and how good the answers are."""

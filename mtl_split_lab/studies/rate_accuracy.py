@@ -1,0 +1,101 @@
+"""Rate against accuracy: what each byte on the link buys, with our payloads and with what else could be sent."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.scene import Image, Results
+from mtl_split_core.stopwatch import Stopwatch
+from mtl_split_lab.data.pictures import LabelledPicture
+from mtl_split_lab.scoring.measurement import Measurement
+from mtl_split_lab.scoring.ways import Way, all_ways
+
+UNCOMPRESSED = ("naive split", "float32")
+"""The way that loses nothing: family and setting."""
+SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One family of ways to send a picture on one source of pictures: by setting, what Measurement.summary says."""
+
+    source: str
+    family: str
+    points: dict[str, dict[str, Any]]
+
+
+def measure_ways(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]], processes: int) -> list[Curve]:
+    """Send all pictures of all sources every way, and score what the server answers."""
+    names = [(way.family, way.setting) for way in all_ways(bundle)]
+    curves = []
+    with get_context("spawn").Pool(processes, cv2.setNumThreads, (1,)) as pool:
+        for source, pictures in sources.items():
+            measurements = {name: Measurement() for name in names}
+            answers = pool.imap(partial(_answer, bundle.folder), pictures, chunksize=4)
+            for picture, answered in zip(pictures, tqdm(answers, source, len(pictures), unit="picture"), strict=True):
+                for name, (size, results) in zip(names, answered, strict=True):
+                    measurements[name].add(picture.truth, size, results)
+            for family in dict.fromkeys(family for family, _ in names):
+                points = {setting: measurements[family, setting].summary() for one, setting in names if one == family}
+                curves.append(Curve(source, family, points))
+    return curves
+
+
+@cache
+def _prepare(folder: Path) -> tuple[EdgeHalf, ServerHalf, list[Way]]:
+    """Load what a process needs for all of its pictures."""
+    bundle = load_bundle(folder)
+    return EdgeHalf(bundle), ServerHalf(bundle), all_ways(bundle)
+
+
+def _answer(folder: Path, picture: LabelledPicture) -> list[tuple[int, Results]]:
+    edge, server, ways = _prepare(folder)
+    image = picture.read()
+    carried = (way.carry(edge, image) for way in ways)
+    return [(size, server.answer(latents, (image.shape[1], image.shape[0]))) for size, latents in carried]
+
+
+def time_edge(bundle: Bundle, images: Sequence[Image], engine: str) -> tuple[str, dict[str, float]]:
+    """Measure the edge's and the server's coding stages on one thread, and what compressing the pictures would cost.
+
+    Returns the engine that was chosen, and the median milliseconds of each stage.
+    """
+    cv2.setNumThreads(1)
+    edge = EdgeHalf(bundle, threads=1, engine=engine)
+    times: dict[str, list[float]] = defaultdict(list)
+    watch = Stopwatch()
+    for image in images:
+        payload = edge.encode(image).payload
+        with watch.stage("decode"):
+            bundle.payload_format.unpack(payload)
+        with watch.stage("JPEG of quality 90 instead"):
+            cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        for stage, milliseconds in (edge.stopwatch.milliseconds | watch.milliseconds).items():
+            times[stage].append(milliseconds)
+    return edge.choice.words, {stage: float(np.median(values)) for stage, values in times.items()}
+
+
+def bytes_at(curve: Curve, map50: float) -> float | None:
+    """How many bytes a family needs at the median for this mAP50; None where it never gets there.
+
+    Between two settings, the logarithm of the bytes is interpolated.
+    """
+    points = sorted((point["bytes"]["median"], point["map50"]) for point in curve.points.values())
+    if points[0][1] >= map50:
+        return points[0][0]
+    for (low_bytes, low), (high_bytes, high) in pairwise(points):
+        if low < map50 <= high:
+            share = (map50 - low) / (high - low)
+            return float(np.exp(np.log(low_bytes) + share * (np.log(high_bytes) - np.log(low_bytes))))
+    return None

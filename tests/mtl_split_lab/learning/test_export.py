@@ -1,0 +1,88 @@
+"""What an export leaves: a suffix for any number of pictures, a prefix of 8-bit integers, and what that costs."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import yaml
+
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.engine import ENGINES, load_engine
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.halves import EdgeHalf
+from mtl_split_lab.command import RECIPE, main
+from mtl_split_lab.data.sources import find_pictures
+from mtl_split_lab.learning.export import load_network
+from mtl_split_lab.learning.training import BEST, build_network
+from mtl_split_lab.recipe import Portion, load_recipe
+
+pytestmark = pytest.mark.timeout(600)
+
+PICTURES = "shapes:0:20"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a training leaves it, of a small network that has learned nothing."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = yaml.safe_load(RECIPE.read_text())
+    # A network of few operators is soon exported.
+    recipe |= {"backbone": "resnet18", "split_point": "layer2", "bottleneck_reduction": 1}
+    recipe |= {"input_size": [128, 64], "training": [{"pictures": PICTURES, "repeat": 3}]}
+    recipe |= {"testing": [{"pictures": PICTURES}], "operating_points": {"coarse": 100, "default": 300}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    torch.manual_seed(0)
+    weights = build_network(load_recipe(folder / "recipe.yaml")).state_dict()
+    torch.save({"state_dict": {f"network.{name}": value for name, value in weights.items()}}, folder / BEST)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def int8(run: Path) -> Bundle:
+    folder = run / "bundle"
+    main(["export", "--run", str(run), "--bundle", str(folder), "--int8", "--processes", "1"])
+    return load_bundle(folder)
+
+
+def test_both_precisions_are_measured_on_the_same_pictures(int8: Bundle) -> None:
+    assert int8.manifest["int8"]["calibration_pictures"] == 5
+    before, after = int8.manifest["int8"]["measured_before"], int8.manifest["measured"]
+    assert before.keys() == after.keys() == {PICTURES}
+    assert before[PICTURES]["frames"] == after[PICTURES]["frames"] == 20
+    assert max(int8.manifest["difference_from_torch"].values()) < 1e-4
+
+
+def test_the_prefix_calculates_with_integers_and_is_near_the_network(int8: Bundle, run: Path) -> None:
+    operators = [node.op_type for node in onnx.load(int8.prefix).graph.node]
+    assert operators.count("QuantizeLinear") > operators.count("Conv") > 10
+    _, network = load_network(run)
+    prefix = EdgeHalf(int8).choice.engine
+    size = int8.input_size
+    for picture in find_pictures(Portion(PICTURES), Path(), run, size, processes=1):
+        image = Letterbox((64, 64), size).apply(picture.read())
+        with torch.inference_mode():
+            right = network.prefix(torch.from_numpy(image[None])).numpy()
+        error = prefix(image[None])["latents"].astype(np.float32) - right
+        assert 0 < np.sqrt(np.square(error).mean()) < 0.2 * right.std()
+
+
+def test_the_suffix_takes_many_pictures_at_once(int8: Bundle) -> None:
+    suffix = onnxruntime.InferenceSession(int8.suffix, providers=["CPUExecutionProvider"])
+    latents = np.random.default_rng(0).standard_normal((5, *int8.payload_format.shape), np.float32)
+    together = suffix.run(None, {"latents": latents})
+    for index, each in enumerate(latents):
+        for all_of_them, one in zip(together, suffix.run(None, {"latents": each[None]}), strict=True):
+            np.testing.assert_allclose(all_of_them[index], one[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_every_engine_runs_the_suffix(kind: str, int8: Bundle, run: Path) -> None:
+    latents = np.random.default_rng(0).standard_normal((1, *int8.payload_format.shape), np.float32)
+    _, network = load_network(run)
+    with torch.inference_mode():
+        right = network.suffix(torch.from_numpy(latents))["weather"].softmax(-1).numpy()
+    weather = load_engine(kind, int8.suffix, 1, latents, {"weather": right.shape})(latents)["weather"]
+    np.testing.assert_allclose(weather.astype(np.float32), right, rtol=0, atol=1e-4)

@@ -1,0 +1,198 @@
+"""The whole demonstration in processes of its own, as `make demo` starts it: what it leaves behind, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_lab.live.processes import claim_domain
+
+from ...conftest import Start
+
+SMALL = ("--width", "640", "--height", "360")
+
+
+class Demo:
+    """A demonstration that runs; it and everything it starts carry a mark in their environment."""
+
+    def __init__(self, out: Path, *arguments: str, **environment: str) -> None:
+        self.out = out
+        self._mark = f"MTL_SPLIT_TEST={uuid.uuid4()}"
+        name, _, value = self._mark.partition("=")
+        inherited = {key: value for key, value in os.environ.items() if key != "ROS_DOMAIN_ID"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mtl_split_lab.live.demo", "--out", str(out), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**inherited, **environment, name: value, "PYTHONUNBUFFERED": "1"},
+        )
+
+    def read_until(self, part: str) -> None:
+        """Wait for a line of output that has `part` in it."""
+        assert self.process.stdout
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if part in line:
+                return
+        pytest.fail(f"ended without saying {part!r}: {''.join(lines)}")
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; returns the exit code and the rest of the output."""
+        output, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, output
+
+    def summary(self) -> dict:
+        summary: dict = json.loads((self.out / "summary.json").read_text())
+        return summary
+
+    def nodes(self) -> dict[str, int]:
+        """The processes that carry the mark, by module: their process ids."""
+        nodes = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    words = (folder / "cmdline").read_text().split("\0")
+                    nodes[words[words.index("-m") + 1]] = int(folder.name)
+            except (OSError, ValueError):
+                continue  # ended meanwhile, or is no node
+        return nodes
+
+
+StartDemo = Callable[..., Demo]
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[StartDemo]:
+    """Starts a demonstration, and kills whatever is left of it after the test."""
+    demos: list[Demo] = []
+
+    def start(*arguments: str, **environment: str) -> Demo:
+        demos.append(Demo(tmp_path / "out", *arguments, **environment))
+        return demos[-1]
+
+    yield start
+    for each in demos:
+        for process in each.nodes().values():
+            os.kill(process, signal.SIGKILL)
+        each.process.wait()
+
+
+def test_the_shipped_bundle_on_the_simulated_street(demo: StartDemo) -> None:
+    run = demo("--source", "sim:5", "--frames", "40", "--rate", "10", *SMALL)
+    code, output = run.end()
+    assert code == 0, output
+    assert run.nodes() == {}
+
+    summary = run.summary()
+    assert summary["frames_sent"] + summary["frames_sent_before_discovery"] == 40
+    assert summary["results"].keys() == {"detection", "timeofday", "weather", "scene"}
+    assert summary["results_ratio"] == min(summary["results"].values()) / summary["frames_sent"]
+    assert summary["results_ratio"] >= 0.9
+    assert summary["latency_ms"].keys() == {"p50", "p95", "p99"}
+    stages = {"image_transport", "prepare", "prefix", "encode", "link", "decode", "suffix", "post"}
+    assert stages <= summary["stages_ms"].keys()
+    assert summary["bytes_per_frame"].keys() == {"median", "p95", "max"}
+    assert summary["jpeg_bytes_per_frame"]["median"] > summary["bytes_per_frame"]["median"]
+    assert summary["accuracy"].keys() >= {"map50", "map", "classification"}
+    assert summary["accuracy"]["classification"].keys() == {"timeofday", "weather", "scene"}
+    assert summary["pictures_lost"] == 0
+
+    for label in ("pedestrian", "traffic sign", "dawn/dusk", "foggy", "residential"):
+        assert label in output
+    video = cv2.VideoCapture(str(run.out / "annotated.mp4"))
+    frames = 0
+    while video.read()[0]:
+        frames += 1
+    assert frames == summary["frames_sent"]
+    assert cv2.imread(str(run.out / "contact_sheet.png")) is not None
+
+
+def test_ctrl_c_ends_everything_and_still_reports(demo: StartDemo, bundle: Bundle) -> None:
+    run = demo("--frames", "0", "--bundle", str(bundle.folder), *SMALL)
+    run.read_until("results/s")
+    assert run.nodes().keys() >= {"mtl_split_camera.node", "mtl_split_edge.node", "mtl_split_server.node"}
+    run.process.send_signal(signal.SIGINT)
+    code, output = run.end()
+    assert code == 0, output
+    assert run.nodes() == {}
+    assert run.summary()["results"].keys() == {"detection", "colour"}
+
+
+def test_a_dead_node_ends_the_demonstration_and_is_named(demo: StartDemo, bundle: Bundle) -> None:
+    run = demo("--frames", "0", "--bundle", str(bundle.folder), *SMALL)
+    run.read_until("results/s")
+    os.kill(run.nodes()["mtl_split_edge.node"], signal.SIGKILL)
+    code, output = run.end()
+    assert code == 1
+    assert "the edge ended with exit code -9" in output
+    assert run.nodes() == {}
+    assert run.summary()["frames_sent"] > 0, "what was recorded until then is reported"
+
+
+def test_a_source_that_cannot_be_shown_is_named(demo: StartDemo, bundle: Bundle) -> None:
+    code, output = demo("--source", "video:/no/such/video.mp4", "--bundle", str(bundle.folder)).end()
+    assert code == 1
+    assert "no video file at /no/such/video.mp4" in output
+
+
+def test_somebody_elses_camera(demo: StartDemo, bundle: Bundle, start: Start, domain: int) -> None:
+    remap = ("-r", "image_raw/compressed:=/front/image/compressed")
+    start("camera", "-p", "width:=320", "-p", "height:=180", "-p", "compressed:=true", *remap)
+    arguments = ("--source", "topic:/front/image/compressed", "--frames", "10", "--bundle", str(bundle.folder))
+    run = demo(*arguments, ROS_DOMAIN_ID=str(domain))
+    code, output = run.end()
+    assert code == 0, output
+    assert run.summary()["frames_sent"] == 10
+    assert run.summary()["accuracy"] is None or "classification" not in run.summary()["accuracy"]
+
+
+def test_nodes_that_run_already_are_recorded_in_their_namespace(
+    demo: StartDemo, bundle: Bundle, start: Start, domain: int
+) -> None:
+    own = ("-r", "__ns:=/car1", "-p")
+    start("server", "-p", f"bundle:={bundle.folder}", "-p", "vehicles:=[car1, car2]")
+    start("edge", *own, f"bundle:={bundle.folder}")
+    start("camera", *own, "width:=320", "-p", "height:=180")
+    arguments = ("--attach", "--bundle", str(bundle.folder), "--ros-args", "-r", "__ns:=/car1")
+    run = demo(*arguments, ROS_DOMAIN_ID=str(domain))
+    run.read_until("results/s")
+    assert run.nodes().keys() == {"mtl_split_lab.live.demo"}, "it starts none"
+    run.process.send_signal(signal.SIGINT)
+    code, output = run.end()
+    assert code == 0, output
+    assert run.summary()["frames_sent"] > 0
+
+
+def test_a_camera_that_is_not_there_is_named(demo: StartDemo, bundle: Bundle, domain: int) -> None:
+    arguments = ("--source", "topic:/front/image", "--timeout", "5", "--bundle", str(bundle.folder))
+    code, output = demo(*arguments, ROS_DOMAIN_ID=str(domain)).end()
+    assert code == 1
+    assert "/front/image: published by nobody" in output
+    assert "waiting for /front/image" in output, "what the edge itself reports"
+
+
+def test_a_bundle_that_is_not_there_is_named(demo: StartDemo, tmp_path: Path) -> None:
+    code, output = demo("--bundle", str(tmp_path / "missing")).end()
+    assert code == 1
+    assert str(tmp_path / "missing") in output
+
+
+def test_two_claims_never_get_the_same_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "")
+    claims, domains = [], []
+    for _ in range(20):
+        claims.append(claim_domain())
+        domains.append(os.environ["ROS_DOMAIN_ID"])
+    assert len(set(domains)) == len(domains)
+    for claim in claims:
+        claim.close()

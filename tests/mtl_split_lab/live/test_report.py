@@ -1,0 +1,129 @@
+"""The report of a recording whose figures are known."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.scene import Classification, Detections, Floats, Truth
+from mtl_split_lab.live.recording import Frame, PictureStore, Recording
+from mtl_split_lab.live.report import figures, summarise, tables, write_frames, write_pictures
+
+TASKS = (Task("detection", "detection", ("car", "bus")), Task("weather", "classification", ("clear", "rainy")))
+BOX: Floats = np.array([[10, 10, 60, 40]], np.float32)
+PERIOD = 100_000_000
+
+
+def frame(latency: float, weather: str = "clear", answered: bool = True) -> Frame:
+    """A frame with one car in it, found, on a rainy day."""
+    truth = Truth(BOX, ("car",), np.ones(1, np.float32), np.zeros(1, np.bool_))
+    if not answered:
+        return Frame(sent=True, objects=truth)
+    scores = np.array([0.9, 0.1] if weather == "clear" else [0.2, 0.8], np.float32)
+    return Frame(
+        sent=True,
+        payload_bytes=round(latency * 100),
+        results={
+            "detection": Detections(BOX, ("car",), np.array([0.8], np.float32)),
+            "weather": Classification(("clear", "rainy"), scores),
+        },
+        arrivals={"detection": latency - 1, "weather": latency},
+        objects=truth,
+        classes={"weather": "rainy"},
+    )
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    """Ten frames: two before discovery, the fifth unanswered; and an eleventh after the last that counts."""
+    recording = Recording(TASKS, PictureStore(tmp_path))
+    for number in range(11):
+        unanswered = number in (0, 1, 4)
+        weather = "rainy" if number % 2 else "clear"
+        recording.frames[number * PERIOD] = frame(10.0 * number, weather, not unanswered)
+        recording.pictures.put(number * PERIOD, np.full((90, 160, 3), 10 * number, np.uint8))
+    recording.last = 9 * PERIOD
+    recording.stages.update({"prefix": [3.0, 5.0, 4.0], "image_transport": [1.0], "novelty": [2.0]})
+    recording.fates.update({"server/dropped": 1, "edge/dropped": 0})
+    recording.pictures.finish()
+    return recording
+
+
+def test_figures_are_those_of_the_frames_that_count(recording: Recording) -> None:
+    summary = summarise(recording)
+    assert summary["frames_sent"] == 8
+    assert summary["frames_sent_before_discovery"] == 2
+    assert summary["results"] == {"detection": 7, "weather": 7}
+    assert summary["results_ratio"] == 7 / 8
+    assert summary["latency_ms"]["p50"] == 60
+    assert summary["late"] == 0 and summary["fates"] == {"server/dropped": 1}
+    assert summary["bytes_per_frame"] == {"median": 6000, "p95": 8700, "max": 9000}
+    assert summary["rate"] == 10
+    assert summary["accuracy"]["map50"] == pytest.approx(1)
+    assert summary["accuracy"]["ap50"] == pytest.approx({"car": 1})
+    assert summary["accuracy"]["classification"] == {"weather": 4 / 7}
+    assert summary["pictures_lost"] == 0
+
+
+def test_stages_come_in_the_order_of_a_frames_way_and_explain_the_latency(recording: Recording) -> None:
+    stages = summarise(recording)["stages_ms"]
+    assert list(stages.items()) == [("image_transport", 1), ("prefix", 4), ("novelty", 2), ("other", 53)]
+
+
+def test_jpeg_bytes_are_those_of_the_same_frames(recording: Recording) -> None:
+    sizes = [
+        len(cv2.imencode(".jpg", np.full((90, 160, 3), 10 * number, np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
+        for number in range(2, 10)
+    ]
+    assert summarise(recording)["jpeg_bytes_per_frame"]["median"] == np.median(sizes)
+
+
+def test_without_truth_there_is_no_accuracy(recording: Recording) -> None:
+    for recorded in recording.frames.values():
+        recorded.objects, recorded.classes = None, {}
+    assert summarise(recording)["accuracy"] is None
+    assert "clear" in tables(recording)
+
+
+def test_without_any_answer_nothing_counts(tmp_path: Path) -> None:
+    recording = Recording(TASKS, PictureStore(tmp_path))
+    recording.frames[0] = frame(1.0, answered=False)
+    assert recording.counted() == {}
+    assert summarise(recording)["results_ratio"] == 0
+
+
+def test_every_frame_that_counts_is_a_line(recording: Recording, tmp_path: Path) -> None:
+    write_frames(recording, tmp_path / "frames.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
+    assert [int(line["frame"]) // PERIOD for line in lines] == list(range(2, 10))
+    assert lines[2]["results"] == {} and lines[3]["bytes"] == 5000
+    assert lines[3]["results"]["detection"]["boxes"] == BOX.tolist()
+    assert lines[3]["arrivals_ms"] == {"detection": 49, "weather": 50}
+
+
+def test_tables_name_every_label_and_task(recording: Recording) -> None:
+    text = tables(recording)
+    rows = {tuple(line.split()) for line in text.splitlines()}
+    assert {("car", "7", "1.000"), ("bus", "0", "-"), ("rainy", "0.571", "0.571"), ("clear", "0.429", "-")} <= rows
+    assert "87.5%" in figures(summarise(recording))
+
+
+def test_the_video_has_every_frame_and_the_sheet_is_one_picture(recording: Recording, tmp_path: Path) -> None:
+    write_pictures(recording, tmp_path)
+    video = cv2.VideoCapture(str(tmp_path / "annotated.mp4"))
+    pictures = []
+    while (read := video.read())[0]:
+        pictures.append(read[1])
+    assert len(pictures) == 8
+    assert video.get(cv2.CAP_PROP_FPS) == 10
+    height, width = pictures[0].shape[:2]
+    assert width / height == pytest.approx(160 / 90, abs=0.1)
+    # The pictures grow brighter from frame to frame.
+    means = [float(picture[: height // 2].mean()) for picture in pictures]
+    assert means == sorted(means)
+    sheet = cv2.imread(str(tmp_path / "contact_sheet.png"))
+    assert sheet is not None
+    assert sheet.shape[1] > 3 * 600

@@ -1,0 +1,122 @@
+"""`mtl-split record` keeps every message as it was sent, says what it kept, and cannot lose a bag silently."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import rclpy
+from mtl_split.msg import Bottleneck
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import Image
+from vision_msgs.msg import LabelInfo, VisionClass
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_lab.recordings.bag_recorder import STORAGES, BagRecorder
+from mtl_split_lab.recordings.bags import open_bag
+from mtl_split_ros.qos import LATCHED, RESULT
+
+from ...bags import header, read_messages
+from ...processes import PATIENCE, Probe
+from .test_bags import image
+
+Record = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def record(domain: int, tmp_path: Path) -> Iterator[Record]:
+    """Starts `mtl-split record`, and kills it after the test."""
+    processes = []
+
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mtl_split_lab.command", "record", str(tmp_path / "bag"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "ROS_DOMAIN_ID": str(domain)},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_bag_holds_what_was_sent(domain: int, probe: Probe, tmp_path: Path, bundle: Bundle, storage: str) -> None:
+    written = tmp_path / "bag"
+    rclpy.init(domain_id=domain)
+    try:
+        recorder = BagRecorder(written, bundle.tasks, storage=storage, namespace="car1")
+        executor = SingleThreadedExecutor()
+        executor.add_node(recorder)
+        labels = LabelInfo(header=header(0), class_map=[VisionClass(class_id=0, class_name="red")])
+        # Published before anybody listens.
+        latched = probe.node.create_publisher(LabelInfo, "/car1/label_info/colour", LATCHED)
+        latched.publish(labels)
+        publishers = [
+            probe.publisher(kind, f"/car1/{topic}", RESULT)
+            for kind, topic in ((Image, "image_raw"), (Bottleneck, "bottleneck"))
+        ]
+        sent = [[image(number), Bottleneck(header=header(number), payload=[number])] for number in range(5)]
+        # A subscription is known here before it is connected there, and what is best effort is then lost.
+        tries = itertools.count()
+        while not all(recorder.counts[publisher.topic] for publisher in publishers):
+            for publisher, first in zip(publishers, sent[0], strict=True):
+                if next(tries) % 20 < len(publishers):
+                    publisher.publish(first)
+            executor.spin_once(timeout_sec=0.05)
+        for publisher, messages in zip(publishers, zip(*sent, strict=True), strict=True):
+            for message in messages:
+                publisher.publish(message)
+                before = recorder.counts[publisher.topic]
+                while recorder.counts[publisher.topic] == before:
+                    executor.spin_once(timeout_sec=0.05)
+        while not recorder.counts["/car1/label_info/colour"]:
+            executor.spin_once(timeout_sec=0.05)
+        executor.shutdown()
+        recorder.destroy_node()
+    finally:
+        rclpy.shutdown()
+    for publisher, expected in zip(publishers, zip(*sent, strict=True), strict=True):
+        kept = read_messages(written, publisher.topic, publisher.msg_type)
+        assert kept[kept.index(expected[1]) - 1 :] == list(expected)
+    assert read_messages(written, "/car1/label_info/colour", LabelInfo) == [labels]
+    with open_bag(written) as bag:
+        assert bag.latched == {"/car1/label_info/colour", "/car1/label_info/detection"}
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_an_empty_bag_is_warned_of(record: Record, tmp_path: Path, storage: str) -> None:
+    process = record("--namespace", "nobody", "--storage", storage)
+    while not (tmp_path / "bag").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert "the bag has no images: nothing came on /nobody/image_raw" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--namespace", "1 2"], "namespace is '1 2'"), (["--image-topic", "a b"], "image topic 'a b'")],
+)
+def test_names_that_cannot_be_leave_no_bag(record: Record, tmp_path: Path, arguments: list[str], words: str) -> None:
+    process = record(*arguments)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and words in output and "Traceback" not in output
+    assert not (tmp_path / "bag").exists()
+
+
+def test_a_bag_that_is_there_is_not_overwritten(record: Record, tmp_path: Path) -> None:
+    (tmp_path / "bag").mkdir()
+    process = record()
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and "cannot write the bag" in output and "Traceback" not in output

@@ -1,0 +1,90 @@
+"""What a bag recorded of the live pair is what comes out of it again: without ROS, and through the live pair."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mtl_split.msg import Bottleneck
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
+
+from mtl_split_core.scene import Results
+from mtl_split_lab.command import main
+from mtl_split_lab.recordings.replay import FRAMES, REPORT
+
+from ...bags import plain, read_messages, results_by_stamp
+from ..live.test_demo import SMALL, StartDemo, demo
+
+__all__ = ["demo"]  # a fixture
+
+CLASSES = ("timeofday", "weather", "scene")
+TOPICS: dict[str, tuple[str, type[Any]]] = {
+    "detection": ("/detections", Detection2DArray),
+    **{task: (f"/classification/{task}", Classification) for task in CLASSES},
+}
+
+
+def assert_same(one: Results, other: Results) -> None:
+    for task, (first, second) in ((task, (plain(one)[task], plain(other)[task])) for task in one):
+        if task == "detection":
+            # Messages have middles and sizes instead of corners.
+            assert np.allclose(np.reshape(first[0], (-1, 4)), np.reshape(second[0], (-1, 4)), atol=1e-3)
+            first, second = first[1:], second[1:]
+        assert first == second, task
+
+
+@pytest.mark.timeout(300)
+def test_a_recorded_drive(demo: StartDemo, tmp_path: Path) -> None:
+    drive, again = tmp_path / "drive", tmp_path / "again"
+    code, output = demo("--source", "sim:5", "--frames", "30", "--rate", "5", "--record", str(drive), *SMALL).end()
+    assert code == 0, output
+    recorded = results_by_stamp(drive, TOPICS)
+    complete = {stamp: results for stamp, results in recorded.items() if results.keys() == TOPICS.keys()}
+    assert len(complete) >= 20
+    assert len(read_messages(drive, "/label_info/weather", LabelInfo)) == 1
+    images = {stamp(message) for message in read_messages(drive, "/image_raw", Image)}
+
+    main(["replay", str(drive), "--ways", "split", "--out", str(tmp_path / "offline")])
+    report = json.loads((tmp_path / "offline" / REPORT).read_text())
+    assert report["ways"]["split"]["frames"] == len(images)
+    assert report["frames_with_truth"] == dict.fromkeys(("objects", *CLASSES), len(images))
+    assert report["ways"]["split"]["classification"].keys() == set(CLASSES)
+    lines = [json.loads(line) for line in (tmp_path / "offline" / FRAMES).read_text().splitlines()]
+    offline = {int(line["frame"]): line["ways"]["split"] for line in lines}
+    sizes = {stamp(message): len(message.payload) for message in read_messages(drive, "/bottleneck", Bottleneck)}
+    both = complete.keys() & images
+    assert len(both) >= 20
+    for number in both:
+        assert offline[number]["bytes"] == sizes[number]
+        assert_same(complete[number], from_json(offline[number]["results"]))
+
+    code, output = demo("--source", f"bag:{drive}", "--frames", "0", "--rate", "0.5", "--record", str(again)).end()
+    assert code == 0, output
+    live = results_by_stamp(again, TOPICS)
+    both = live.keys() & complete.keys()
+    assert len(both) >= 20
+    for number in both:
+        if live[number].keys() == TOPICS.keys():
+            assert_same(complete[number], live[number])
+
+
+def stamp(message: Any) -> int:
+    return int(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
+
+
+def from_json(results: dict[str, Any]) -> Results:
+    from mtl_split_core.scene import Classification as Answer
+    from mtl_split_core.scene import Detections
+
+    return {
+        task: Detections(
+            np.array(value["boxes"], np.float32).reshape(-1, 4),
+            tuple(value["labels"]),
+            np.array(value["scores"], np.float32),
+        )
+        if task == "detection"
+        else Answer(tuple(value), np.array(list(value.values()), np.float32))
+        for task, value in results.items()
+    }
