@@ -104,6 +104,15 @@ def test_imports_point_one_way(package: str) -> None:
     assert ours - {package} <= MAY_IMPORT[package]
 
 
+def test_the_rooms_of_the_lab_import_only_those_that_the_documentation_names_after_them() -> None:
+    named = re.findall(r"^\| `([a-z]+)/` \|", (ROOT / "docs" / "structure.md").read_text(), re.MULTILINE)
+    assert set(named) == {path.parent.name for path in (ROOT / "mtl_split_lab").glob("*/__init__.py")}
+    for index, room in enumerate(named):
+        sources = [path.read_text() for path in (ROOT / "mtl_split_lab" / room).glob("*.py")]
+        imported = {name for source in sources for name in re.findall(r"mtl_split_lab\.(\w+)\.\w+ import", source)}
+        assert imported <= set(named[index:]), room
+
+
 def test_the_core_needs_no_ros_at_all() -> None:
     assert (
         imports("mtl_split_core")
