@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 
 from mtl_split_camera.street import SCENE, TIMEOFDAY, WEATHER, Street
+from mtl_split_core.compressed import read_picture
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Size, Truth
 
@@ -135,11 +136,12 @@ def _picture_files(folder: Path) -> list[Path]:
 
 def _read_pictures(files: list[Path], skipped: Callable[[str], None]) -> Iterator[Frame]:
     for path in files:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            skipped(f"{path} is no picture that can be read")
+        try:
+            image = read_picture(path)
+        except InputError as error:
+            skipped(str(error))
         else:
-            yield image.astype("uint8", copy=False), None
+            yield image, None
 
 
 def _repeat(play: Callable[[], Iterator[Frame]], loop: bool, path: Path) -> Iterator[Frame]:

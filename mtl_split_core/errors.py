@@ -6,7 +6,7 @@ class InputError(ValueError):
 
 
 class ImageError(InputError):
-    """A camera image with an unknown encoding, no pixels or the wrong number of bytes."""
+    """An image with an unknown encoding, no pixels or the wrong number of bytes, or bytes that cannot be decoded."""
 
 
 class TooLargeError(InputError):

@@ -8,6 +8,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as RawImage
 
+from mtl_split_core.compressed import decode_picture
 from mtl_split_core.errors import ImageError
 from mtl_split_core.halves import LARGEST_SIDE
 from mtl_split_core.scene import Image
@@ -72,7 +73,7 @@ def _convert(message: RawImage) -> Image:
     if len(message.data) != step * height:
         raise ImageError(f"data has {len(message.data)} bytes, expected {height} rows * {step} = {step * height}")
     try:
-        return _picture(_to_bgr(message))
+        return _to_bgr(message).astype(np.uint8, copy=False)
     except (CvBridgeError, cv2.error) as error:
         raise ImageError(f"{width} * {height} pixels of {message.encoding} cannot be converted: {error}") from error
 
@@ -80,25 +81,12 @@ def _convert(message: RawImage) -> Image:
 def _decompress(message: CompressedImage) -> Image:
     if "compressedDepth" in message.format:
         raise ImageError(f"format is {message.format[:80]!r}, expected a colour image")
-    data: np.ndarray = np.frombuffer(message.data, np.uint8)
-    # OpenCV would fill the missing part of a truncated JPEG with grey; some cameras pad theirs with zeros.
-    if data[:2].tobytes() == b"\xff\xd8" and not data.tobytes().rstrip(b"\0").endswith(b"\xff\xd9"):
-        raise ImageError(f"the JPEG of {len(data)} bytes is truncated, expected an end-of-image marker")
-    try:
-        # Whatever a camera says of its orientation, results are in the pixels as they were sent.
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise ImageError(f"data of {len(data)} bytes is no image: {error}") from error
-    if image is None:
-        raise ImageError(f"data of {len(data)} bytes is no image, expected JPEG or PNG")
+    # Whatever a camera says of its orientation, results are in the pixels as they were sent.
+    image = decode_picture(bytes(message.data))
     _check_size(image.shape[1], image.shape[0])
-    return _picture(image)
+    return image
 
 
 def _check_size(width: int, height: int) -> None:
     if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
         raise ImageError(f"width and height are {width} and {height}, expected 1 to {LARGEST_SIDE}")
-
-
-def _picture(image: np.ndarray) -> Image:
-    return image.astype(np.uint8, copy=False)

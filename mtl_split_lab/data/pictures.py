@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-import cv2
 import numpy as np
 import pydantic
 from pydantic import Field, TypeAdapter, ValidationError
 
+from mtl_split_core.compressed import read_picture
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Truth
 
@@ -45,15 +45,7 @@ class PictureFile:
 
     def read(self) -> Image:
         """Read the picture: uint8 (height, width, 3) blue-green-red. Raises InputError for a damaged file."""
-        name = str(self.path)
-        try:
-            name.encode()  # OpenCV dies of a name that is no Unicode
-            image = cv2.imread(name, cv2.IMREAD_COLOR)
-        except (UnicodeError, cv2.error) as error:
-            raise InputError(f"{name!r} is no readable picture: {error}") from error
-        if image is None:
-            raise InputError(f"{name} is no readable picture")
-        return np.asarray(image, np.uint8)
+        return read_picture(self.path)
 
 
 class Sieve:

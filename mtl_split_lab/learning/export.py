@@ -3,7 +3,8 @@
 import copy
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from mtl_split_lab.learning.operating_points import calibrate
 from mtl_split_lab.learning.quantisation import quantise
 from mtl_split_lab.learning.training import BEST, RECIPE, build_network, load_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_lab.scoring.frames import Frame, keep_known
 from mtl_split_lab.scoring.measurement import measure
 from mtl_split_net.heads import Candidates
 from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix
@@ -101,20 +103,23 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
         portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
     }
     seen = _seen_pictures(recipe, run, data, processes)
-    with TemporaryDirectory() as unchecked:
+    with TemporaryDirectory() as unfinished:
+        bundle = write_bundle(recipe, network, seen, Path(unfinished))
+        added: dict[str, Any] = {"measured": _measure(bundle, sources)}
+        if int8:
+            quantise(bundle.prefix, seen[::4])
+            # Of the prefix nothing like that can be said now.
+            parity = {SUFFIX: bundle.manifest["difference_from_torch"][SUFFIX]}
+            bundle = write_manifest(bundle.folder, {**bundle.manifest, "difference_from_torch": parity})
+            added = {
+                "measured": _measure(bundle, sources),
+                "int8": {"calibration_pictures": len(seen[::4]), "measured_before": added["measured"]},
+            }
+        write_manifest(bundle.folder, {**bundle.manifest, **added})
         folder.mkdir(parents=True, exist_ok=True)
-        for file in write_bundle(recipe, network, seen, Path(unchecked)).folder.iterdir():
+        for file in bundle.folder.iterdir():
             shutil.copyfile(file, folder / file.name)
-    bundle = load_bundle(folder)
-    added: dict[str, Any] = {"measured": _measure(bundle, sources)}
-    if int8:
-        quantise(bundle.prefix, seen[::4])
-        bundle = write_manifest(folder, bundle.manifest)
-        added = {
-            "measured": _measure(bundle, sources),
-            "int8": {"calibration_pictures": len(seen[::4]), "measured_before": added["measured"]},
-        }
-    return write_manifest(folder, {**bundle.manifest, **added})
+    return load_bundle(folder)
 
 
 def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> list[Image]:
@@ -132,10 +137,11 @@ def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> lis
 
 
 def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Any]:
-    return {
-        source: measure(bundle, ((picture.read(), picture.truth) for picture in tqdm(pictures, source)))
-        for source, pictures in sources.items()
-    }
+    def frames(source: str, pictures: Sequence[LabelledPicture]) -> Iterator[Frame]:
+        for picture in tqdm(pictures, source):
+            yield Frame(source, keep_known(picture.truth, bundle.tasks, Counter()), picture.read)
+
+    return {source: measure(bundle, frames(source, pictures)) for source, pictures in sources.items()}
 
 
 def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path) -> Bundle:

@@ -1,13 +1,15 @@
 """What a bundle achieves on pictures whose truth is known, through both of its halves as the nodes run them."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from mtl_split_core.bundle import Bundle
+from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.scene import Classification, Detections, Image, Results, Truth
+from mtl_split_core.scene import Classification, Detections, Results, Truth
 from mtl_split_lab.scoring.evaluation import (
     ClassificationScore,
     DetectionScore,
@@ -15,6 +17,7 @@ from mtl_split_lab.scoring.evaluation import (
     score_classification,
     score_detections,
 )
+from mtl_split_lab.scoring.frames import Frame
 
 SPREAD = {"median": 50, "p98": 98, "p99": 99, "max": 100}
 """Names of percentiles."""
@@ -72,11 +75,16 @@ class Measurement:
         }
 
 
-def measure(bundle: Bundle, pictures: Iterable[tuple[Image, Truth]]) -> dict[str, Any]:
-    """Measure a bundle at its default operating point; see Measurement.summary."""
+def measure(bundle: Bundle, frames: Iterable[Frame]) -> dict[str, Any]:
+    """Measure a bundle at its default operating point; see Measurement.summary. Damaged frames are left out."""
     edge, server = EdgeHalf(bundle), ServerHalf(bundle)
     measurement = Measurement()
-    for image, truth in pictures:
+    for frame in frames:
+        try:
+            image = frame.read()
+        except InputError as error:
+            logging.warning("left out: %s", error)
+            continue
         payload = edge.encode(image).payload
-        measurement.add(truth, len(payload), server.decode(payload, (image.shape[1], image.shape[0])))
+        measurement.add(frame.truth, len(payload), server.decode(payload, (image.shape[1], image.shape[0])))
     return measurement.summary()

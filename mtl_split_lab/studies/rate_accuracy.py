@@ -1,6 +1,7 @@
 """Rate against accuracy: what each byte on the link buys, with our payloads and with what else could be sent."""
 
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,10 +15,12 @@ import numpy as np
 from tqdm import tqdm
 
 from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Results
 from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_lab.data.pictures import LabelledPicture
+from mtl_split_lab.scoring.frames import keep_known
 from mtl_split_lab.scoring.measurement import Measurement
 from mtl_split_lab.scoring.ways import Way, all_ways
 
@@ -44,8 +47,9 @@ def measure_ways(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]
             measurements = {name: Measurement() for name in names}
             answers = pool.imap(partial(_answer, bundle.folder), pictures, chunksize=4)
             for picture, answered in zip(pictures, tqdm(answers, source, len(pictures), unit="picture"), strict=True):
-                for name, (size, results) in zip(names, answered, strict=True):
-                    measurements[name].add(picture.truth, size, results)
+                truth = keep_known(picture.truth, bundle.tasks, Counter())
+                for name, (size, results) in zip(names, answered, strict=False):
+                    measurements[name].add(truth, size, results)
             for family in dict.fromkeys(family for family, _ in names):
                 points = {setting: measurements[family, setting].summary() for one, setting in names if one == family}
                 curves.append(Curve(source, family, points))
@@ -60,8 +64,13 @@ def _prepare(folder: Path) -> tuple[EdgeHalf, ServerHalf, list[Way]]:
 
 
 def _answer(folder: Path, picture: LabelledPicture) -> list[tuple[int, Results]]:
+    """Return every way's bytes and results; none for a damaged picture."""
     edge, server, ways = _prepare(folder)
-    image = picture.read()
+    try:
+        image = picture.read()
+    except InputError as error:
+        logging.warning("left out: %s", error)
+        return []
     carried = (way.carry(edge, image) for way in ways)
     return [(size, server.answer(latents, (image.shape[1], image.shape[0]))) for size, latents in carried]
 

@@ -86,8 +86,26 @@ def test_labels_return_as_they_were_written(tmp_path: Path) -> None:
 
 def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"broken\.jpg is no readable picture"):
+    with pytest.raises(InputError, match=r"broken\.jpg' is no readable picture"):
         PictureFile(tmp_path / "broken.jpg", Truth()).read()
+
+
+def test_the_rest_of_a_truncated_picture_is_not_made_up(tmp_path: Path) -> None:
+    """Not even where its thumbnail is whole; what follows a picture's end does not matter."""
+    picture = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8))[1].tobytes()
+    thumbnail = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    segment = b"\xff\xe1" + (2 + len(thumbnail)).to_bytes(2, "big") + thumbnail
+    with_thumbnail = picture[:2] + segment + picture[2:]
+    file = PictureFile(tmp_path / "picture.jpg", Truth())
+    for whole in (picture, with_thumbnail, picture + b"\0" * 7, picture + b"appended"):
+        file.path.write_bytes(whole)
+        assert file.read().shape == (64, 96, 3)
+    for cut in (picture[:-1], picture[: len(picture) // 2], with_thumbnail[: -len(picture) // 2]):
+        file.path.write_bytes(cut)
+        with pytest.raises(
+            InputError, match=r"picture\.jpg' is no readable picture: the JPEG of \d+ bytes is truncated"
+        ):
+            file.read()
 
 
 def test_a_picture_whose_name_is_no_unicode_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,11 +10,13 @@ import pytest
 import torch
 import yaml
 
-from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.bundle import SUFFIX, Bundle, load_bundle
 from mtl_split_core.engine import ENGINES, load_engine
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf
+from mtl_split_core.scene import Truth
 from mtl_split_lab.command import RECIPE, main
+from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.learning.export import load_network
 from mtl_split_lab.learning.training import BEST, build_network
@@ -24,6 +27,18 @@ pytestmark = pytest.mark.timeout(600)
 PICTURES = "shapes:0:20"
 
 
+def foreign(folder: Path) -> Path:
+    """Labelled pictures of which one is cut off, with a category and a class that no recipe here knows."""
+    (folder / IMAGES).mkdir()
+    boxes, visible, ignore = np.array([[8, 8, 40, 40]], np.float32), np.ones(1, np.float32), np.zeros(1, np.bool_)
+    truth = Truth(boxes, ("tram",), visible, ignore, {"weather": "snowy"})
+    picture = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 128, 3), np.uint8))[1].tobytes()
+    (folder / IMAGES / "whole.jpg").write_bytes(picture)
+    (folder / IMAGES / "cut.jpg").write_bytes(picture[: len(picture) // 2])
+    write_labels(folder / LABELS, [("whole.jpg", truth), ("cut.jpg", truth)])
+    return folder / LABELS
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a training leaves it, of a small network that has learned nothing."""
@@ -32,7 +47,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A network of few operators is soon exported.
     recipe |= {"backbone": "resnet18", "split_point": "layer2", "bottleneck_reduction": 1}
     recipe |= {"input_size": [128, 64], "training": [{"pictures": PICTURES, "repeat": 3}]}
-    recipe |= {"testing": [{"pictures": PICTURES}], "operating_points": {"coarse": 100, "default": 300}}
+    recipe |= {
+        "testing": [{"pictures": PICTURES}, {"pictures": str(foreign(folder))}],
+        "operating_points": {"coarse": 100, "default": 300},
+    }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     torch.manual_seed(0)
     weights = build_network(load_recipe(folder / "recipe.yaml")).state_dict()
@@ -50,9 +68,17 @@ def int8(run: Path) -> Bundle:
 def test_both_precisions_are_measured_on_the_same_pictures(int8: Bundle) -> None:
     assert int8.manifest["int8"]["calibration_pictures"] == 5
     before, after = int8.manifest["int8"]["measured_before"], int8.manifest["measured"]
-    assert before.keys() == after.keys() == {PICTURES}
+    assert [*before] == [*after] and PICTURES in before
     assert before[PICTURES]["frames"] == after[PICTURES]["frames"] == 20
-    assert max(int8.manifest["difference_from_torch"].values()) < 1e-4
+    difference = int8.manifest["difference_from_torch"]
+    assert difference.keys() == {SUFFIX} and difference[SUFFIX] < 1e-4
+
+
+def test_only_what_the_tasks_were_taught_is_measured_and_a_damaged_picture_is_left_out(int8: Bundle) -> None:
+    [measured] = [each for source, each in int8.manifest["measured"].items() if source != PICTURES]
+    assert measured["frames"] == 1
+    assert measured["map50"] is None and measured["ap50"] == {}
+    assert "weather" not in measured["classification"]
 
 
 def test_the_prefix_calculates_with_integers_and_is_near_the_network(int8: Bundle, run: Path) -> None:
