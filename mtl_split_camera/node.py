@@ -89,7 +89,7 @@ class CameraNode(Node):
         self._counts = Counter(published=0, missed=0, skipped=0)
         self._reported = self._counts.copy()
         self._last: int | None = None
-        self._state = f"waiting for subscribers of {self.resolve_topic_name('image_raw')}"
+        self._state, self._late = "waiting for the clock", True
         self._image = advertise(self, RawImage, "image_raw", IMAGE)
         self._compressed = (
             advertise(self, CompressedImage, "image_raw/compressed", IMAGE) if self._values["compressed"] else None
@@ -144,10 +144,14 @@ class CameraNode(Node):
         return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=_bytes(jpeg))
 
     def _publish_next(self) -> None:
+        self._late = True
         if self._last is None and not self._audience.is_there():
+            self._state = f"waiting for subscribers of {self.resolve_topic_name('image_raw')}"
             return
         if not self._ahead[0].done():
+            self._state = "the next frame is not ready"
             return
+        self._late = False
         prepared = self._ahead.popleft().result()
         if prepared is None:
             self._finish()
@@ -168,6 +172,7 @@ class CameraNode(Node):
             self._counts["missed"] += max(0, round((now.nanoseconds - self._last) / self._period) - 1)
         self._last = now.nanoseconds
         self._counts["published"] += 1
+        self._state = "the next frame is not due yet"
 
     def _finish(self) -> None:
         self._pace.cancel()
@@ -185,9 +190,9 @@ class CameraNode(Node):
         message = f"{hertz:.1f} frames/s" if news["published"] else self._state
         if news["skipped"]:
             message += f", {news['skipped']} pictures skipped"
-        waiting = self._last is None
+        nothing = self._late and not news["published"]
         status = DiagnosticStatus(
-            level=DiagnosticStatus.WARN if waiting or news["skipped"] else DiagnosticStatus.OK,
+            level=DiagnosticStatus.WARN if nothing or news["skipped"] else DiagnosticStatus.OK,
             name=f"{self.get_fully_qualified_name()}: {self._image.topic_name}",
             message=message,
             values=[

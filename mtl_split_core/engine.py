@@ -1,5 +1,6 @@
 """Inference engines: each runs one exported half of the network, an ONNX file, one picture at a time."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -24,7 +25,7 @@ Errors = tuple[type[Exception], ...]
 
 
 class Engine(Protocol):
-    """One half of the network, loaded.
+    """One half of the network, loaded; several threads may call it at once.
 
     name: the engine and what it runs on; errors: what loading or calling it raises where the file is no network that it
     can run, or the input does not fit.
@@ -91,18 +92,22 @@ class OpenVino:
             # Every process would otherwise bind itself to the same first cores.
             "ENABLE_CPU_PINNING": False,
         }
-        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        self._model = core.compile_model(model, "CPU", settings)
         self._outputs = [output.any_name for output in model.outputs]
+        self._own = threading.local()
 
     def __call__(self, batch: Array) -> dict[str, Array]:
-        results = self._request.infer({0: batch}, share_inputs=True)
+        if not hasattr(self._own, "request"):
+            self._own.request = self._model.create_infer_request()
+        results = self._own.request.infer({0: batch}, share_inputs=True)
         return dict(zip(self._outputs, results.values(), strict=True))
 
 
 class Torch:
     """PyTorch, on the first GPU where it has one. The number of threads holds for the whole process."""
 
-    errors: ClassVar[Errors] = (RuntimeError,)
+    # The latter two: an attribute that PyTorch's own exporter always writes is missing, or one that it never writes.
+    errors: ClassVar[Errors] = (RuntimeError, KeyError, TypeError)
 
     def __init__(self, path: Path, threads: int) -> None:
         import torch
@@ -124,14 +129,14 @@ ENGINES: Mapping[str, type[Engine]] = {
     "openvino": OpenVino,
     "torch": Torch,
 }
-PIP_PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch onnx"}
+PIP_PACKAGES = {"openvino": "openvino", "torch": "torch onnx"}
 
 Shapes = Mapping[str, tuple[int | None, ...]]
 """Sizes by output name; None: any size."""
 
 
 class NotInstalledError(InputError):
-    """An engine that this machine does not have."""
+    """An engine that this machine does not have, or not in working order."""
 
 
 def load_engine(kind: str, path: Path, threads: int, example: Array, expected: Shapes) -> Engine:
@@ -148,6 +153,8 @@ def load_engine(kind: str, path: Path, threads: int, example: Array, expected: S
         raise NotInstalledError(
             f"the engine {kind} needs {error.name}, which is not installed: pip install {PIP_PACKAGES[kind]}"
         ) from error
+    except (ImportError, OSError) as error:
+        raise NotInstalledError(f"the engine {kind} is installed but cannot be used: {_in_one_line(error)}") from error
     except ENGINES[kind].errors as error:
         raise BundleError(f"{kind} cannot load {path}: {_in_one_line(error)}") from error
     try:

@@ -1,5 +1,6 @@
 """All of the perception in two halves: picture to payload on the edge, payload to results on the server."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,6 +108,12 @@ class ServerHalf:
         noise = np.random.default_rng(0).standard_normal((1, *bundle.payload_format.shape), np.float32)
         self.choice = choose_engine(engine, bundle.suffix, threads, noise, expected)
         self._suffix = self.choice.engine
+
+    def twin(self) -> "ServerHalf":
+        """Return another one for another thread: the suffix is in memory once, the stopwatch is its own."""
+        other = copy(self)
+        other.stopwatch = Stopwatch()
+        return other
 
     def decode(self, payload: bytes, size: Size) -> Results:
         """Turn a payload into every task's result for the original picture of `size` (width, height).

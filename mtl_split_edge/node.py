@@ -73,13 +73,14 @@ class EdgeNode(ManagedNode):
     def configure(self, values: dict[str, Any]) -> None:
         """Load and warm up the bundle's prefix."""
         bundle = load_bundle(bundle_folder(values["bundle"]))
-        self._points = _index_operating_points(bundle)
-        _check_operating_point(values["operating_point"], self._points)
+        points = _index_operating_points(bundle)
+        _check_operating_point(values["operating_point"], points)
         self._kind, self._topic = _TRANSPORTS[values["transport"]]
         cv2.setNumThreads(values["threads"])
         self._half = EdgeHalf(bundle, values["threads"], values["engine"])
         self.get_logger().info(f"prefix: {self._half.choice.words}")
         self._publisher = advertise(self, Bottleneck, "bottleneck", NEWEST)
+        self._points = points
 
     def activate(self) -> None:
         """Subscribe to the camera and start the worker."""

@@ -22,6 +22,9 @@ from pydantic.dataclasses import dataclass
 from mtl_split_core.errors import InputError
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
 
+RECIPES = Path(__file__).parent / "recipes"
+"""Those that come with the package."""
+
 _NO_OTHER_KEYS = ConfigDict(extra="forbid")
 
 

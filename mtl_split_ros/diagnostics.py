@@ -56,7 +56,7 @@ class Stream:
         self._reported = self._totals.copy()
         self._reported_at = time.monotonic()
         self._newest: int | None = None
-        self._problem = ""
+        self._problem = self._refusal = ""
         self._logged: deque[str] = deque(maxlen=64)
         self._log_again_at: defaultdict[type[InputError], float] = defaultdict(float)
 
@@ -89,7 +89,7 @@ class Stream:
         now = time.monotonic()
         with self._lock:
             self._totals[_refused(type(error))] += 1
-            self._problem = text
+            self._refusal = text
             if text in self._logged or now < self._log_again_at[type(error)]:
                 return
             self._logged.append(text)
@@ -136,14 +136,15 @@ class Stream:
 
     def _judge(self, news: Counter[str], rate: str) -> tuple[bytes, str]:
         refused = sum(number for name, number in news.items() if name.startswith("refused/"))
+        fates = [f"{news[name]} {name}" for name in self._counts if news[name]]
         if refused:
-            message = f"{refused} of {news['received']} frames refused, the last one: {self._problem}"
+            message = f"{refused} of {news['received']} frames refused, the last one: {self._refusal}"
             return DiagnosticStatus.WARN if news["published"] else DiagnosticStatus.ERROR, message
         if news["published"]:
-            return DiagnosticStatus.OK, f"{rate} frames/s"
+            return DiagnosticStatus.OK, ", ".join([f"{rate} frames/s", *fates])
         if news["received"]:
-            fates = ", ".join(f"{news[name]} {name}" for name in self._counts if news[name])
-            return DiagnosticStatus.WARN, f"none of {news['received']} frames answered: {fates or 'still at work'}"
+            told = ", ".join(fates) or "still at work"
+            return DiagnosticStatus.WARN, f"none of {news['received']} frames answered: {told}"
         if self._newest is None:
             return DiagnosticStatus.WARN, self._problem or f"waiting for {self.topic}"
         return DiagnosticStatus.WARN, self._problem or f"no new frame on {self.topic}"

@@ -112,8 +112,11 @@ def edge(options: Options, topic: str = "") -> Process:
             validate_topic_name(topic)
         except InvalidTopicNameException as error:
             raise InputError(f"the topic of images is {topic!r}, expected a name such as /front/image_raw") from error
-    remappings = [(image_topic(topic), topic)] if topic else []
-    transport = "compressed" if topic.endswith(COMPRESSED) else None
+    # Whichever of the two the transport is: of a topic of raw images, the compressed ones are where they always are.
+    both = [("image_raw", topic), (f"image_raw{COMPRESSED}", f"{topic}{COMPRESSED}")]
+    transport, remappings = None, both if topic else []
+    if topic.endswith(COMPRESSED):
+        transport, remappings = "compressed", [(image_topic(topic), topic)]
     return _process("edge", options, {**_parameters_of_a_half(options), "transport": transport}, remappings)
 
 
@@ -124,18 +127,24 @@ def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value |
 
 
 def demo(
-    options: Options, source: str = "", vehicles: Sequence[str] = (), out: str = "", **parameters: Value | None
+    options: Options,
+    source: str = "",
+    vehicles: Sequence[str] = (),
+    out: str = "",
+    measured: bool = False,
+    **parameters: Value | None,
 ) -> tuple[Process, ...]:
     """Everything on one machine: a server and, for every vehicle, a camera and an edge.
 
     source: as the camera's parameter, or "topic:NAME", which starts no camera; out: a folder for every vehicle's
-    recording (empty: none is made); parameters: the camera's. Without vehicles there is one, in the namespace itself.
-    Raises InputError for names that cannot be, before anything is started.
+    recording (empty: none is made); measured: whether the caller makes one, see MEASURED_SCORE; parameters: the
+    camera's. Without vehicles there is one, in the namespace itself. Raises InputError for names that cannot be, before
+    anything is started.
     """
     vehicles = list(vehicles) or [""]
     if len(set(vehicles)) < len(vehicles):
         raise InputError(f"vehicles is {vehicles}, expected each of them once")
-    processes = [server(options, vehicles, score_threshold=MEASURED_SCORE)]
+    processes = [server(options, vehicles, score_threshold=_least_score(out, measured))]
     for vehicle in vehicles:
         own = options.within(vehicle)
         topic = topic_of(source)
@@ -149,14 +158,20 @@ def demo(
 
 
 def replay(
-    options: Options, bag: str, image_topic: str, topics: Sequence[str] = (), out: str = "", **parameters: Value | None
+    options: Options,
+    bag: str,
+    image_topic: str,
+    topics: Sequence[str] = (),
+    out: str = "",
+    measured: bool = False,
+    **parameters: Value | None,
 ) -> tuple[Process, ...]:
     """Everything that replays one vehicle's bag live: a server, an edge, and a player instead of the camera.
 
     The vehicle is the namespace of the options, and the nodes take the time from the bag unless the options say
     otherwise. bag: its path; image_topic: of the images in it; topics: what of it to send (none: as in the player's
-    parameters); out: a folder for a recording (empty: none is made); parameters: further ones of the player's. Raises
-    InputError for a recording of a bag that is played in a loop, which would never end.
+    parameters); out: a folder for a recording (empty: none is made); measured: as in `demo`; parameters: further ones
+    of the player's. Raises InputError for a recording of a bag that is played in a loop, which would never end.
     """
     if out and parameters.get("loop"):
         raise InputError("loop is true and out is given, but a recording ends with the bag")
@@ -165,13 +180,17 @@ def replay(
     own: dict[str, Value | None] = {"bag": bag, "image_topic": image_topic, "topics": list(topics) or None}
     own |= {"clock": options.use_sim_time, "wait_for_subscribers": 2 if out else 1, **parameters}
     processes = [
-        server(options, score_threshold=MEASURED_SCORE),
+        server(options, score_threshold=_least_score(out, measured)),
         edge(options, image_topic),
         _process("player", options, own),
     ]
     if out:
         processes.append(_recorder(options, f"{TOPIC}{image_topic}", out, None))
     return tuple(processes)
+
+
+def _least_score(out: str, measured: bool) -> float | None:
+    return MEASURED_SCORE if out or measured else None
 
 
 def bag_play_command(player: Process) -> list[str]:

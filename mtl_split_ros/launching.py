@@ -113,7 +113,8 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     "out": (
         _path,
         "Folder for a recording with summary and video, for which pip has to install pycocotools; everything ends "
-        "with it. Empty: no recording, no end.",
+        "with it, and detections are published from a score of 0.05 on, which average precision is made of. Empty: no "
+        "recording, no end.",
     ),
 }
 """How each argument is read and what it means."""

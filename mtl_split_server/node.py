@@ -69,6 +69,8 @@ class ServerNode(ManagedNode):
     """Decodes the newest bottlenecks of the vehicles in turn, and publishes the results with the image's header."""
 
     _halves: list[ServerHalf]
+    _results: dict[str, dict[str, Publisher[Any]]]
+    _labels: list[Publisher[LabelInfo]]
     _mailbox: Mailbox[Vehicle, Received]
     _inputs: list[Subscription[Bottleneck]]
 
@@ -84,24 +86,27 @@ class ServerNode(ManagedNode):
         bundle = load_bundle(bundle_folder(values["bundle"]))
         threshold = values["score_threshold"]
         cv2.setNumThreads(values["threads"])
-        self._halves = [
-            ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"])
-            for _ in range(values["workers"])
-        ]
+        half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"])
+        self._halves = [half, *(half.twin() for _ in range(values["workers"] - 1))]
         self._bundle = bundle
-        self.get_logger().info(f"suffix: {self._halves[0].choice.words}")
-        self._results: dict[str, dict[str, Publisher[Any]]] = {}
-        self._labels: list[Publisher[LabelInfo]] = []
+        self.get_logger().info(f"suffix: {half.choice.words}")
+        self._results = {vehicle: {} for vehicle in values["vehicles"]}
+        self._labels = []
+        try:
+            for vehicle in values["vehicles"]:
+                self._advertise(vehicle, threshold)
+        except InputError:
+            self.cleanup()
+            raise
+
+    def _advertise(self, vehicle: str, threshold: float) -> None:
         header = Header(stamp=self.get_clock().now().to_msg())
-        for vehicle in values["vehicles"]:
-            self._results[vehicle] = {}
-            for task in bundle.tasks:
-                topic, kind = _topic(vehicle, result_topic(task)), MESSAGE_TYPES[task.kind]
-                self._results[vehicle][task.name] = advertise(self, kind, topic, RESULT, watch=False)
-                label_topic = _topic(vehicle, f"label_info/{task.name}")
-                labels = advertise(self, LabelInfo, label_topic, LATCHED, watch=False)
-                labels.publish(label_info(task, header, threshold if task.kind == "detection" else 0.0))
-                self._labels.append(labels)
+        for task in self._bundle.tasks:
+            topic, kind = _topic(vehicle, result_topic(task)), MESSAGE_TYPES[task.kind]
+            self._results[vehicle][task.name] = advertise(self, kind, topic, RESULT, watch=False)
+            labels = advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED, watch=False)
+            self._labels.append(labels)
+            labels.publish(label_info(task, header, threshold if task.kind == "detection" else 0.0))
 
     def activate(self) -> None:
         """Subscribe to the bottlenecks of all vehicles and start the workers."""
@@ -126,7 +131,7 @@ class ServerNode(ManagedNode):
         for publishers in (self._labels, *(results.values() for results in self._results.values())):
             for publisher in publishers:
                 self.destroy_publisher(publisher)
-        del self._halves
+        self._halves = []
 
     def _serve(self, namespace: str, results: dict[str, Publisher[Any]]) -> Subscription[Bottleneck]:
         topic = _topic(namespace, "bottleneck")

@@ -34,14 +34,13 @@ from mtl_split_lab.data.shapes import COUNTS, ShapesPicture
 from mtl_split_lab.data.sources import find_all_pictures
 from mtl_split_lab.learning.training import BEST, LATEST, Training, build_network, fit, load_weights
 from mtl_split_lab.machine import machine
-from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_lab.recipe import RECIPES, Recipe, load_recipe
 from mtl_split_lab.scoring.measurement import Measurement
 from mtl_split_lab.studies.comparison_page import Result, read_result, write_page, write_result
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.heads import STRIDES, Candidates
 from mtl_split_net.network import MultiTaskNetwork
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 LEARNING_RATES = {"vgg16": 1e-4}
 """Without batch norms a backbone does not bear the recipes' rate; this one is MTL-Split's."""
 

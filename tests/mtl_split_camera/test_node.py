@@ -136,6 +136,19 @@ def test_the_pace_is_that_of_the_nodes_clock_and_a_gap_is_not_caught_up(probe: P
     assert len(images) < 100
 
 
+@pytest.mark.parametrize(
+    ("option", "words", "level"),
+    [
+        ("rate:=0.2", "the next frame is not due yet", DiagnosticStatus.OK),
+        ("use_sim_time:=true", "waiting for the clock", DiagnosticStatus.WARN),
+    ],
+)
+def test_why_no_frame_comes_is_told(option: str, words: str, level: bytes, probe: Probe, start: Start) -> None:
+    camera = start("camera", *STREET, "-p", option, "-p", "diagnostics_period:=0.1")
+    probe.status("/camera: /image_raw", lambda status, _: (status.message, status.level) == (words, level))
+    assert camera.end(signal.SIGTERM) == 0
+
+
 def test_the_first_frame_waits_for_its_audience(probe: Probe, start: Start) -> None:
     camera = start("camera", *STREET, "-p", "wait_for_subscribers:=1", "-p", "diagnostics_period:=0.1")
     status = probe.status("/camera: /image_raw", lambda status, values: "waiting" in status.message)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import ClassVar
@@ -115,6 +116,28 @@ def compare(kind: str, pictures: Callable[[], Iterable[Image]]) -> None:
 
 
 @pytest.mark.parametrize("kind", ENGINES)
+def test_several_threads_share_one_suffix(kind: str) -> None:
+    apart(decode_in_threads, kind)
+
+
+def decode_in_threads(kind: str) -> None:
+    street = load_bundle(STREET)
+    edge, server = EdgeHalf(street), ServerHalf(street, engine=kind)
+    pictures = simulated_pictures()[:4]
+    sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
+    payloads = [edge.encode(picture).payload for picture in pictures]
+    right = [server.decode(payload, size) for payload, size in zip(payloads, sizes, strict=True)]
+    twins = [server.twin() for _ in payloads]
+    assert all(twin.choice.engine is server.choice.engine for twin in twins)
+    with ThreadPoolExecutor(len(twins)) as pool:
+        for _ in range(5):
+            found = pool.map(lambda twin, payload, size: twin.decode(payload, size), twins, payloads, sizes)
+            for results, expected in zip(found, right, strict=True):
+                np.testing.assert_equal(vars(results["detection"]), vars(expected["detection"]))
+    assert all(twin.stopwatch.milliseconds.keys() == {"decode", "suffix", "post"} for twin in twins)
+
+
+@pytest.mark.parametrize("kind", ENGINES)
 def test_a_file_that_is_no_network_is_named(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "prefix.onnx"
     path.write_bytes(b"no network")
@@ -171,6 +194,10 @@ def not_there(path: Path, threads: int) -> Engine:
     raise ModuleNotFoundError("No module named 'steam'", name="steam")
 
 
+def broken(path: Path, threads: int) -> Engine:
+    raise ImportError("libsteam.so: no such file")
+
+
 @pytest.mark.parametrize("slow", [0.01, 10.0])
 def test_auto_takes_the_fastest_that_agrees(slow: float, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
@@ -179,6 +206,7 @@ def test_auto_takes_the_fastest_that_agrees(slow: float, monkeypatch: pytest.Mon
         "fast": imitation(clock, 0.001, 1.0005),
         "wrong": imitation(clock, 0.0001, 1.01),
         "missing": not_there,
+        "broken": broken,
     }
     monkeypatch.setattr(stopwatch, "time", clock)
     for module in (choice, engine):
@@ -190,7 +218,8 @@ def test_auto_takes_the_fastest_that_agrees(slow: float, monkeypatch: pytest.Mon
         REFERENCE: f"{slow * 1e3:.2f} ms",
         "fast": "1.00 ms",
         "wrong": f"differs from {REFERENCE}",
-        "missing": "not installed",
+        "missing": "the engine missing needs steam, which is not installed: pip install steam",
+        "broken": "the engine broken is installed but cannot be used: libsteam.so: no such file",
     }
     assert clock.now < 3 * slow + choice.MOST_SECONDS + 0.1
 

@@ -111,6 +111,22 @@ def test_stamps_that_go_back_are_counted_and_nothing_else(stream: Stream) -> Non
     assert (status.level, values["stamps_back"], values["published"]) == (DiagnosticStatus.OK, "1", "4")
 
 
+def test_frames_that_met_another_fate_are_told_beside_the_answered_ones(stream: Stream) -> None:
+    for _ in range(3):
+        stream.received(Time(sec=1))
+    stream.published({}, 1)
+    stream.count("dropped", 2)
+    status, _ = report(stream)
+    assert status.level == DiagnosticStatus.OK and status.message.endswith(" frames/s, 2 dropped")
+
+
+def test_a_refusal_is_not_told_of_when_it_is_over(stream: Stream) -> None:
+    stream.received(Time(sec=1))
+    stream.refuse(PayloadError("payload is damaged"))
+    assert "payload is damaged" in report(stream)[0].message
+    assert report(stream)[0].message == "no new frame on /bottleneck"
+
+
 def test_what_keeps_frames_away_is_told_until_some_arrive(stream: Stream, log: Log) -> None:
     stream.warn("reliability does not match")
     assert log.warnings == ["reliability does not match"]

@@ -15,7 +15,18 @@ from mtl_split_camera import node as camera_node
 from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
 from mtl_split_lab.recordings import player as player_node
-from mtl_split_ros.graph import Options, Process, Value, bag_play_command, camera, demo, edge, replay, server
+from mtl_split_ros.graph import (
+    MEASURED_SCORE,
+    Options,
+    Process,
+    Value,
+    bag_play_command,
+    camera,
+    demo,
+    edge,
+    replay,
+    server,
+)
 from mtl_split_server import node as server_node
 
 from ..bags import write_bag
@@ -99,19 +110,32 @@ def test_every_vehicle_gets_an_edge_a_camera_and_a_recording_and_all_share_a_ser
 
 
 @pytest.mark.parametrize(
-    ("topic", "own", "transport"),
-    [("/front/image", "image_raw", None), ("/front/image/compressed", "image_raw/compressed", "compressed")],
+    ("topic", "remappings", "transport"),
+    [
+        ("/front/image", {"image_raw": "/front/image", "image_raw/compressed": "/front/image/compressed"}, None),
+        ("/front/image/compressed", {"image_raw/compressed": "/front/image/compressed"}, "compressed"),
+    ],
 )
-def test_somebody_elses_camera_takes_the_place_of_ours(topic: str, own: str, transport: str | None) -> None:
+def test_somebody_elses_camera_takes_the_place_of_ours(
+    topic: str, remappings: dict[str, str], transport: str | None
+) -> None:
+    """With a topic of raw images, `transport: compressed` of a params_file finds those beside them."""
     _, other = demo(Options(), f"topic:{topic}")
     assert other.executable == "edge"
-    assert other.remappings == ((own, topic),)
+    assert dict(other.remappings) == remappings
     assert other.parameters.get("transport") == transport
+
+
+def test_unsure_detections_are_published_for_a_recording_alone() -> None:
+    assert "score_threshold" not in demo(Options())[0].parameters
+    assert "score_threshold" not in replay(Options(), "my/bag", "/image_raw")[0].parameters
+    for server_ in (demo(Options(), out="out")[0], demo(Options(), measured=True)[0]):
+        assert server_.parameters["score_threshold"] == MEASURED_SCORE
 
 
 def test_a_bag_takes_the_place_of_a_camera_and_its_time_that_of_the_clock() -> None:
     server_, edge_, player, recorder = replay(Options(namespace="car1"), "my/bag", "/car1/front/image_raw", out="out")
-    assert edge_.remappings == (("image_raw", "/car1/front/image_raw"),)
+    assert ("image_raw", "/car1/front/image_raw") in edge_.remappings
     assert player.module == "mtl_split_lab.recordings.player" and player.parameters["bag"] == "my/bag"
     assert {process.namespace for process in (server_, edge_, player, recorder)} == {"car1"}
     assert all(process.parameters["use_sim_time"] for process in (server_, edge_, recorder))

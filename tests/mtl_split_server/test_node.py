@@ -110,6 +110,19 @@ def test_an_override_that_cannot_be_leaves_no_vehicle_half_served(
     assert server.end(signal.SIGTERM) == 0
 
 
+def test_a_step_that_fails_leaves_nothing_behind(edge_half: EdgeHalf, probe: Probe, start: Start) -> None:
+    """Labels are latched: those of a server that could not be configured would lie there for ever."""
+    server = start(
+        *("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "vehicles:=[car1, car2]"),
+        *("-p", "diagnostics_period:=0.1", "-p", "qos_overrides./car2/detections.publisher.reliability:=relable"),
+    )
+    probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
+    assert "/car2/detections" in probe.statuses["/server"].message
+    topics = ("/car1/detections", "/car1/label_info/detection", "/car1/label_info/weather")
+    probe.wait_for("nobody to publish", lambda: not any(map(probe.node.count_publishers, topics)))
+    assert server.end(signal.SIGTERM) == 0
+
+
 def test_gaps_in_the_sequence_are_counted_and_a_new_edge_is_no_gap(
     edge_half: EdgeHalf, probe: Probe, start: Start
 ) -> None:

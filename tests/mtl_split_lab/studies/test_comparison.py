@@ -13,7 +13,7 @@ from mtl_split_lab.command import EXPERIMENTS, main
 from mtl_split_lab.data.noise import RELEASED, SALT_AND_PEPPER, Noise, NoisyPicture
 from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.shapes import ShapesPicture
-from mtl_split_lab.recipe import Portion, load_recipe
+from mtl_split_lab.recipe import RECIPES, Portion, load_recipe
 from mtl_split_lab.studies import comparison
 from mtl_split_lab.studies.comparison import Experiment, compare, find_parts, list_trials, paper_experiments
 from mtl_split_lab.studies.comparison_page import PAGE, PLOT, Contrast, Result, Scores, group, write_page
@@ -143,7 +143,7 @@ def write_pictures(folder: Path, count: int) -> Portion:
 
 
 def test_a_comparison_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = load_recipe(comparison.RECIPES / "compare_street.yaml")
+    recipe = load_recipe(RECIPES / "compare_street.yaml")
     recipe = replace(
         recipe,
         tasks=(recipe.tasks[0], recipe.tasks[2]),
