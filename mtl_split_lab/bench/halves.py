@@ -5,6 +5,7 @@ ros2_ws/run python -m mtl_split_lab.bench.halves --out docs/results
 
 import argparse
 import itertools
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +23,10 @@ from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Size
 from mtl_split_core.stopwatch import Stopwatch, measure_in_turn
-from mtl_split_lab.command import RECIPE
 from mtl_split_lab.learning.training import build_network
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_lab.recipe import load_recipe
+from mtl_split_lab.recipe import RECIPES, load_recipe
 from mtl_split_ros.share import bundle_folder
 
 SIZE: Size = (1280, 720)
@@ -125,8 +125,7 @@ def write_page(
             stages=_stage_table(stages),
             engines=_engine_table(engines),
             eager=EAGER,
-            faster=min(engines["edge"][EAGER])
-            / min(min(engines["edge"][kind]) for kind in ENGINES if kind in engines["edge"]),
+            faster=min(engines["edge"][EAGER]) / min(min(engines["edge"].get(kind, [math.inf])) for kind in ENGINES),
             machine=machine_in_words(),
             **{half: f"{1e3 / statistics.median(times[WHOLE]):.0f}" for half, times in stages.items()},
         )
@@ -184,7 +183,7 @@ def _bare_onnxruntime(path: Path, threads: int, example: Array) -> Call:
 def _eager_prefix(image: Array, threads: int) -> Call:
     """The shipped bundle's prefix as the recipe builds it; its weights do not matter for its time."""
     torch.set_num_threads(threads)
-    prefix = build_network(load_recipe(RECIPE)).prefix.eval()
+    prefix = build_network(load_recipe(RECIPES / "street.yaml")).prefix.eval()
     batch = torch.from_numpy(image)
 
     @torch.inference_mode()
