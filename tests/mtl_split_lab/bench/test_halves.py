@@ -15,3 +15,4 @@ def test_the_page_has_every_stage_and_every_engine(tmp_path: Path) -> None:
     assert [name for half, name in rows if half == "edge"][:4] == ["all", "prepare", "prefix", "encode"]
     assert [name for half, name in rows if half == "server"][:4] == ["all", "decode", "suffix", "post"]
     assert {("edge", "onnxruntime"), ("server", "onnxruntime"), ("server", "onnxruntime, bare")} <= set(rows)
+    assert ("edge", "PyTorch before export") in rows and re.search(r"runs the prefix \d+\.\d times as fast", page)
