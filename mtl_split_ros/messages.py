@@ -1,6 +1,8 @@
 """Results and what is really there as messages of vision_msgs, and back."""
 
+import itertools
 import struct
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,9 @@ MESSAGE_TYPES = {"detection": Detection2DArray, "classification": Classification
 
 IGNORE = "ignore"
 """The `id` of an object in ground_truth/detections that is to be ignored in scoring."""
+
+LARGEST_COORDINATE = 1e6
+"""Pixels beyond which nothing is a box."""
 
 
 def result_topic(task: Task) -> str:
@@ -75,11 +80,25 @@ def truth_messages(truth: Truth, header: Header) -> dict[str, Any]:
     return messages
 
 
-def to_truth(message: Detection2DArray) -> Truth:
-    """Read the objects that are really there, as if each were wholly visible."""
+def to_truth(task: str, message: Detection2DArray | ClassificationMessage, skipped: Counter[str]) -> Truth | None:
+    """Read what one task is to answer; objects as if each were wholly visible.
+
+    None if a class is missing, for what is there is then not known. That is counted in `skipped`, as are the objects
+    left out because their box is none.
+    """
+    is_class = isinstance(message, ClassificationMessage)
+    if not all(one.results for one in ([message] if is_class else message.detections)):
+        skipped["truths without a class"] += 1
+        return None
+    if is_class:
+        return Truth(classes={task: to_classification(message).best})
     objects = to_detections(message)
-    ignore = np.array([detection.id == IGNORE for detection in message.detections], np.bool_)
-    return Truth(objects.boxes, objects.labels, np.ones(len(ignore), np.float32), ignore)
+    boxes, ignore = objects.boxes, np.array([one.id == IGNORE for one in message.detections], np.bool_)
+    in_order = boxes[:, :2] < boxes[:, 2:]
+    sound = np.all(np.concatenate([np.abs(boxes) < LARGEST_COORDINATE, in_order], axis=1), axis=1)
+    skipped["objects whose box is none"] += int((~sound).sum())
+    labels = tuple(itertools.compress(objects.labels, sound.tolist()))
+    return Truth(boxes[sound], labels, np.ones(len(labels), np.float32), ignore[sound])
 
 
 def stamp_of(message: bytes) -> int:

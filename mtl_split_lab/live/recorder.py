@@ -5,6 +5,7 @@ from __future__ import annotations  # rclpy has the type MessageInfo from Kilted
 import math
 import time
 from collections import deque
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from vision_msgs.msg import Classification as ClassificationMessage
 from vision_msgs.msg import Detection2DArray
 
 from mtl_split_core.bundle import Bundle, Task
-from mtl_split_core.errors import ImageError
+from mtl_split_core.errors import ImageError, InputError
 from mtl_split_core.scene import Detections
 from mtl_split_lab.drawing import SHOWN_SCORE
 from mtl_split_lab.live.recording import PictureStore, Recording
@@ -55,9 +56,9 @@ class Live:
 class Recorder(Node):
     """Records one vehicle, whose namespace is the node's.
 
-    recording: what was heard so far; ended_after: the number of frames that the camera's stream had, once it has ended;
-    heard_at, answered_at: when anything of a frame and when a complete frame was last heard (monotonic seconds, at
-    first the start); recent: the last complete frames.
+    recording: what was heard so far; ended: a fault of the images' stamps; ended_after: the number of frames that the
+    camera's stream had, once it has ended; heard_at, answered_at: when anything of a frame and when a complete frame
+    was last heard (monotonic seconds, at first the start); recent: the last complete frames.
     """
 
     def __init__(self, bundle: Bundle, topic: str, pictures: PictureStore) -> None:
@@ -67,6 +68,7 @@ class Recorder(Node):
         """
         super().__init__("recorder")
         self.recording = Recording(bundle.tasks, pictures)
+        self.ended: Future[None] = Future()
         self.ended_after: int | None = None
         self.heard_at = self.answered_at = time.monotonic()
         self.recent: deque[Live] = deque(maxlen=RECENT)
@@ -140,8 +142,15 @@ class Recorder(Node):
             self._sent(_nanoseconds(message.header))
 
     def _sent(self, stamp: int) -> None:
-        self.recording.frames[stamp].sent = True
         self.heard_at = time.monotonic()
+        frame = self.recording.frames[stamp]
+        if stamp and not frame.sent:
+            frame.sent = True
+            self.recording.sent += 1
+        elif not self.ended.done():
+            topic = self.resolve_topic_name(self._image_topic)
+            problem = f"the images on {topic} have no stamps of their own: {stamp} ns is not after the one before"
+            self.ended.set_exception(InputError(problem))
 
     def _hear_bottleneck(self, message: Bottleneck) -> None:
         self.recording.frames[_nanoseconds(message.header)].payload_bytes = len(message.payload)
@@ -166,10 +175,12 @@ class Recorder(Node):
             self.recent.append(Live(self.heard_at, latency, frame.payload_bytes or 0, objects))
 
     def _hear_true_objects(self, message: Detection2DArray) -> None:
-        self.recording.frames[_nanoseconds(message.header)].objects = to_truth(message)
+        if truth := to_truth("detection", message, self.recording.skipped):
+            self.recording.frames[_nanoseconds(message.header)].objects = truth
 
     def _hear_true_class(self, task: str, message: ClassificationMessage) -> None:
-        self.recording.frames[_nanoseconds(message.header)].classes[task] = to_classification(message).best
+        if truth := to_truth(task, message, self.recording.skipped):
+            self.recording.frames[_nanoseconds(message.header)].classes |= truth.classes
 
     def _hear_end(self, message: UInt64) -> None:
         self.ended_after = message.data

@@ -3,8 +3,9 @@
 import math
 import os
 import threading
-from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 
 from mtl_split_core.bundle import Task
+from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Results, Truth
 
 JPEG_QUALITY = 90
@@ -41,26 +43,35 @@ class Frame:
 
 
 class PictureStore:
-    """Pictures as JPEG in a temporary file, compressed in a thread that gives way to everything else on the machine."""
+    """Pictures as JPEG in a temporary file, compressed in a thread that gives way to everything else on the machine.
+
+    ended: a fault, such as of the disk.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Keep the file in a folder; it vanishes with the process."""
-        self.lost = 0
-        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as the store
+        self.ended: Future[None] = Future()
+        self._offered = 0
+        # Without a buffer, which a full disk would keep from ever being left. It lives as long as the store.
+        self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         self._places: dict[int, tuple[int, int]] = {}
         self._room = threading.Semaphore(MOST_WAITING)
         self._pool = ThreadPoolExecutor(1, initializer=_give_way)
 
     def put(self, stamp: int, image: Image) -> None:
         """Compress a picture, uint8 (height, width, 3), in the background; it is lost if too many wait already."""
+        self._offered += 1
         if self._room.acquire(blocking=False):
-            self._pool.submit(self._compress, stamp, image)
-        else:
-            self.lost += 1
+            self._pool.submit(self._compress, stamp, image).add_done_callback(self._compressed)
 
     def finish(self) -> None:
         """Wait until every picture is compressed; only then may they be read."""
         self._pool.shutdown()
+
+    @property
+    def lost(self) -> int:
+        """How many pictures there is no room or no disk for, once it is finished."""
+        return self._offered - len(self._places)
 
     @property
     def bytes_of(self) -> dict[int, int]:
@@ -76,25 +87,35 @@ class PictureStore:
 
     def _compress(self, stamp: int, image: Image) -> None:
         _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        self._places[stamp] = (self._file.tell(), len(jpeg))
-        self._file.write(jpeg.data)
+        place = self._file.tell()
+        if (written := self._file.write(jpeg.data)) < len(jpeg):
+            raise OSError(f"there is room for {written} of {len(jpeg)} bytes")
+        self._places[stamp] = (place, len(jpeg))
+
+    def _compressed(self, compressing: Future[None]) -> None:
         self._room.release()
+        if error := compressing.exception():
+            with suppress(InvalidStateError):  # only the first fault is told
+                self.ended.set_exception(InputError(f"cannot keep the pictures: {error}"))
 
 
 @dataclass
 class Recording:
     """What was heard of one vehicle.
 
-    tasks: those of the bundle; frames: by stamp in nanoseconds; stages: the medians reported for each stage, in
-    milliseconds; fates: how many frames were dropped, refused and so on since the nodes' start, as they last reported;
-    last: the stamp of the last frame that counts, None while that is open.
+    tasks: those of the bundle; frames: by stamp in nanoseconds; sent: how many of them the camera announced; stages:
+    the medians reported for each stage, in milliseconds; fates: how many frames were dropped, refused and so on since
+    the nodes' start, as they last reported; skipped: how much of the truth cannot be used, by reason; last: the stamp
+    of the last frame that counts, None while that is open.
     """
 
     tasks: tuple[Task, ...]
     pictures: PictureStore
     frames: defaultdict[int, Frame] = field(default_factory=lambda: defaultdict(Frame))
+    sent: int = 0
     stages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     fates: dict[str, int] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
     last: int | None = None
 
     def is_complete(self, frame: Frame) -> bool:

@@ -54,7 +54,8 @@ def summarise(recording: Recording) -> dict[str, Any]:
     results = {task.name: sum(task.name in frame.results for frame in frames) for task in recording.tasks}
     latencies = [max(frame.arrivals.values()) for frame in frames if recording.is_complete(frame) and frame.arrivals]
     jpeg = recording.pictures.bytes_of
-    earlier = [stamp for stamp in recording.frames if stamp < min(counted, default=math.inf)]
+    first = min(counted, default=math.inf)
+    earlier = [stamp for stamp in recording.frames if stamp < first]
     return {
         "frames_sent": len(counted),
         "frames_sent_before_discovery": sum(recording.frames[stamp].sent for stamp in earlier),
@@ -62,6 +63,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "results_ratio": min(results.values()) / len(counted) if counted else 0.0,
         "late": sum(latency > LATE for latency in latencies),
         "fates": {fate: count for fate, count in sorted(recording.fates.items()) if count},
+        "skipped": dict(+recording.skipped),
         "latency_ms": _percentiles(latencies, p50=50, p95=95, p99=99),
         "stages_ms": _stages(recording, latencies),
         "bytes_per_frame": _percentiles([f.payload_bytes for f in frames if f.payload_bytes is not None], **SPREAD),
@@ -79,7 +81,7 @@ def figures(summary: Mapping[str, Any]) -> str:
         f"{summary['frames_sent']} frames at {summary['rate'] or 0} frames/s, "
         f"{summary['results_ratio']:.1%} of them answered by every task",
         f"{summary['late']} answers later than {LATE:g} ms"
-        + "".join(f", {count} {fate}" for fate, count in summary["fates"].items()),
+        + "".join(f", {count} {what}" for what, count in (summary["fates"] | summary["skipped"]).items()),
     ]
     if latency:
         lines += [
@@ -116,7 +118,8 @@ def write_frames(recording: Recording, path: Path) -> None:
 
 def write_pictures(recording: Recording, folder: Path) -> None:
     """Write `annotated.mp4` and `contact_sheet.png` of the frames that count."""
-    stamps = [stamp for stamp in recording.counted() if stamp in recording.pictures.bytes_of]
+    kept = recording.pictures.bytes_of
+    stamps = [stamp for stamp in recording.counted() if stamp in kept]
     if not stamps:
         return
     labels = [label for task in recording.tasks if task.kind == "detection" for label in task.labels]

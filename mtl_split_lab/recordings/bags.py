@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Truth
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, keep_known
 from mtl_split_ros.images import to_picture
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of, to_classification, to_truth
+from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of, to_truth
 
 IMAGE_TYPES = {"sensor_msgs/msg/Image": RawImage, "sensor_msgs/msg/CompressedImage": CompressedImage}
 TRUTH_TYPES = {"detection": "vision_msgs/msg/Detection2DArray", "classification": "vision_msgs/msg/Classification"}
@@ -28,7 +27,6 @@ GROUND_TRUTH = "ground_truth"
 """Where the truth is, beside a camera's images."""
 
 SUFFIXES = (".mcap", ".db3")
-LARGEST_COORDINATE = 1e6
 
 
 class Bag:
@@ -196,39 +194,27 @@ class BagFrames:
         seen, doubtful = set[int](), set[int]()
         for _, _, data in bag.messages([topic]):
             message = _deserialize(data, MESSAGE_TYPES[task.kind], topic)
-            if not all(one.results for one in (message.detections if task.kind == "detection" else [message])):
-                self._unusable["truths without a class"] += 1
+            truth = to_truth(task.name, message, self._unusable)
+            if truth is None:
                 continue
             stamp = stamp_of(data)
             (doubtful if stamp in seen else seen).add(stamp)
-            known = self._truths.get(stamp, NOTHING_KNOWN)
-            if task.kind == "detection":
-                self._truths[stamp] = _join(known, self._sound(to_truth(message)), task)
-            else:
-                label = to_classification(message).best
-                self._truths[stamp] = replace(known, classes={**known.classes, task.name: label})
+            self._truths[stamp] = _join(self._truths.get(stamp, NOTHING_KNOWN), truth, task)
         for stamp in doubtful:
             self._truths[stamp] = NOTHING_KNOWN
         self._unusable["stamps with several truths"] += len(doubtful)
 
-    def _sound(self, truth: Truth) -> Truth:
-        """Leave out what is no box."""
-        in_order = truth.boxes[:, :2] < truth.boxes[:, 2:]
-        sound = np.all(np.concatenate([np.abs(truth.boxes) < LARGEST_COORDINATE, in_order], axis=1), axis=1)
-        self._unusable["objects whose box is none"] += int((~sound).sum())
-        labels = tuple(label for label, keep in zip(truth.labels, sound, strict=True) if keep)
-        return Truth(truth.boxes[sound], labels, truth.visible[sound], truth.ignore[sound])
 
-
-def _join(known: Truth, objects: Truth, task: Task) -> Truth:
-    """Add the objects that one task knows to what others do."""
+def _join(known: Truth, truth: Truth, task: Task) -> Truth:
+    """Add the truth of one task to what is known of others."""
+    labelled = task.labels if task.kind == "detection" else ()
     return Truth(
-        np.concatenate([known.boxes, objects.boxes]),
-        known.labels + objects.labels,
-        np.concatenate([known.visible, objects.visible]),
-        np.concatenate([known.ignore, objects.ignore]),
-        known.classes,
-        (known.labelled or frozenset()) | frozenset(task.labels),
+        np.concatenate([known.boxes, truth.boxes]),
+        known.labels + truth.labels,
+        np.concatenate([known.visible, truth.visible]),
+        np.concatenate([known.ignore, truth.ignore]),
+        known.classes | truth.classes,
+        (known.labelled or frozenset()) | frozenset(labelled),
     )
 
 

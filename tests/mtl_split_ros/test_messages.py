@@ -1,5 +1,9 @@
 """Results survive the way through their messages."""
 
+from collections import Counter
+from itertools import compress
+from typing import Any
+
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
@@ -9,8 +13,16 @@ from hypothesis.extra.numpy import arrays
 from mtl_split.msg import Bottleneck
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
+from vision_msgs.msg import (
+    BoundingBox2D,
+    Detection2D,
+    Detection2DArray,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+    Point2D,
+    Pose2D,
+)
 from vision_msgs.msg import Classification as ClassificationMessage
-from vision_msgs.msg import Detection2DArray
 
 from mtl_split_core.bundle import Task
 from mtl_split_core.scene import Classification, Detections, Truth
@@ -56,14 +68,38 @@ def test_what_is_really_there(there: Detections, data: st.DataObject) -> None:
     classes = {"weather": "clear", "timeofday": "dawn/dusk"}
     messages = truth_messages(Truth(there.boxes, there.labels, np.ones(count, np.float32), ignore, classes), header(3))
     objects = messages.pop("ground_truth/detections")
-    read = to_truth(deserialize_message(serialize_message(objects), Detection2DArray))
-    assert objects.header == header(3) and read.labels == there.labels
-    np.testing.assert_array_equal(read.boxes, there.boxes)
-    np.testing.assert_array_equal(read.ignore, ignore)
+    skipped: Counter[str] = Counter()
+    read = to_truth("detection", deserialize_message(serialize_message(objects), Detection2DArray), skipped)
+    sound = np.all(there.boxes[:, :2] < there.boxes[:, 2:], axis=1)
+    assert read and objects.header == header(3) and read.labels == tuple(compress(there.labels, sound.tolist()))
+    np.testing.assert_array_equal(read.boxes, there.boxes[sound])
+    np.testing.assert_array_equal(read.ignore, ignore[sound])
+    assert skipped == {"objects whose box is none": (~sound).sum()}
     prefix = "ground_truth/classification/"
     assert {topic: to_classification(message).best for topic, message in messages.items()} == {
         prefix + task: label for task, label in classes.items()
     }
+
+
+@given(numbers=st.lists(st.tuples(*[st.floats(-1e30, 1e30) | st.sampled_from([np.nan, np.inf])] * 4), max_size=5))
+def test_of_objects_that_cannot_be_only_the_boxes_are_read(numbers: list[tuple[float, ...]]) -> None:
+    message = Detection2DArray(detections=[
+        Detection2D(
+            results=[ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id="car"))],
+            bbox=BoundingBox2D(center=Pose2D(position=Point2D(x=x, y=y)), size_x=width, size_y=height),
+        )
+        for x, y, width, height in numbers
+    ])  # fmt: skip
+    skipped: Counter[str] = Counter()
+    read = to_truth("detection", message, skipped)
+    assert read and len(read.labels) == len(read.boxes) == len(numbers) - skipped["objects whose box is none"]
+    assert np.isfinite(read.boxes).all() and (read.boxes[:, :2] < read.boxes[:, 2:]).all()
+
+
+@pytest.mark.parametrize("message", [ClassificationMessage(), Detection2DArray(detections=[Detection2D()])])
+def test_without_a_class_nothing_is_known(message: Any) -> None:
+    skipped: Counter[str] = Counter()
+    assert to_truth("task", message, skipped) is None and skipped == {"truths without a class": 1}
 
 
 def test_a_classification_comes_best_first() -> None:

@@ -1,0 +1,44 @@
+"""Pictures are kept or counted as lost, and a fault is told."""
+
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtl_split_core.errors import InputError
+from mtl_split_lab.live.recording import MOST_WAITING, PictureStore
+
+NOISE = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+
+
+@pytest.fixture
+def limit() -> Iterator[Callable[[int], None]]:
+    """Sets how many bytes a file may have, as if there was no more room on the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_without_room_on_the_disk_what_was_kept_stays(tmp_path: Path, limit: Callable[[int], None]) -> None:
+    store = PictureStore(tmp_path)
+    limit(20_000)
+    for stamp in range(MOST_WAITING):
+        store.put(stamp, NOISE)
+    store.finish()
+    with pytest.raises(InputError, match="cannot keep the pictures: "):
+        store.ended.result()
+    kept = store.bytes_of
+    assert 0 < len(kept) == MOST_WAITING - store.lost
+    assert all(store.get(stamp).shape == NOISE.shape for stamp in kept)
+
+
+def test_a_picture_that_fails_leaves_its_room_to_others(tmp_path: Path) -> None:
+    store = PictureStore(tmp_path)
+    for stamp in range(MOST_WAITING):
+        store.put(stamp, NOISE[:0])
+    while not store.bytes_of:
+        store.put(MOST_WAITING, NOISE)
+    store.finish()
+    assert isinstance(store.ended.exception(), InputError)
