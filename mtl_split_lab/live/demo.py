@@ -14,7 +14,6 @@ from pathlib import Path
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
@@ -53,9 +52,12 @@ def main() -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start, record, stop and report; the arguments are those of `_parser`. Returns the exit code."""
-    # Ctrl-C ends the recording, not the report.
+    # Ctrl-C ends the recording, not the report; so does closing the terminal, unless nohup has it ignored.
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    endings = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        endings.append(signal.SIGHUP)
+    for number in endings:
         signal.signal(number, lambda *_: stop.set())
     bundle = load_bundle(bundle_folder(arguments.bundle))
     topic, nodes = _wire(arguments)
@@ -67,31 +69,35 @@ def run(arguments: argparse.Namespace) -> int:
         if nodes and not topic_of(arguments.source) and "ROS_DOMAIN_ID" not in os.environ:
             stack.enter_context(claim_domain())
             print(f"listen in with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}")
-        simulated = (
-            ["--ros-args", "-p", "use_sim_time:=true"] if any(node.executable == "player" for node in nodes) else []
-        )
-        rclpy.init(args=[*sys.argv, *simulated], signal_handler_options=SignalHandlerOptions.NO)
+        # What is played has the namespace of the bag's vehicle, and its time.
+        player = next((node for node in nodes if node.executable == "player"), None)
+        own = ["--ros-args", "-r", f"__ns:=/{player.namespace}", "-p", "use_sim_time:=true"] if player else []
+        rclpy.init(args=[*sys.argv, *own], signal_handler_options=SignalHandlerOptions.NO)
+        stack.callback(rclpy.shutdown)
         recorder = Recorder(bundle, topic, PictureStore(out))
-        recorders: list[Node] = [recorder]
+        recording = recorder.recording
+        recorders: list[Recorder | BagRecorder] = [recorder]
+        if arguments.record:
+            recorders.append(BagRecorder(arguments.record, bundle.tasks, topic or image_topic(topic)))
+        faults = [recording.pictures.ended, *(one.ended for one in recorders)]
+        for fault in faults:
+            fault.add_done_callback(lambda _: stop.set())
         processes = Processes(out / "logs")
         complaints = []
         try:
-            if arguments.record:
-                recorders.append(BagRecorder(arguments.record, bundle.tasks, topic or image_topic(topic)))
             _record(recorders, processes, nodes, topic, stop, arguments)
         except (ProcessError, StalledError) as error:
             complaints.append(str(error))
         finally:
             complaints += processes.stop()
-            recording = recorder.recording
             for node in recorders:
                 node.destroy_node()
-            rclpy.shutdown()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in endings:
         signal.signal(number, signal.SIG_DFL)
+    recording.pictures.finish()
+    complaints += [str(fault.exception()) for fault in faults if fault.done()]
     for complaint in complaints:
         print(f"demo: {complaint}", file=sys.stderr)
-    recording.pictures.finish()
     if not recording.counted():
         print("demo: no frame was answered by every task; nothing to report", file=sys.stderr)
         return 1
@@ -120,9 +126,9 @@ def _wire(arguments: argparse.Namespace) -> tuple[str, Sequence[Process]]:
         bag = Path(source.removeprefix(BAG)).expanduser()
         topic = find_image_topic(bag, arguments.image_topic)
         vehicle, rate = options.within(namespace_of(topic)), arguments.rate or 1.0
-        return topic, replay(vehicle, str(bag), topic, rate=rate, wait_for_subscribers=listeners)
+        return topic, replay(vehicle, str(bag), topic, measured=True, rate=rate, wait_for_subscribers=listeners)
     camera = {name: getattr(arguments, name) for name in ("rate", "frames", "width", "height")}
-    return topic_of(source), demo(options, source, **camera, wait_for_subscribers=listeners)
+    return topic_of(source), demo(options, source, measured=True, **camera, wait_for_subscribers=listeners)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _record(
-    recorders: Sequence[Node],
+    recorders: Sequence[Recorder | BagRecorder],
     processes: Processes,
     nodes: Sequence[Process],
     topic: str,
@@ -221,17 +227,14 @@ def _last_frame(recorder: Recorder, frames: int, stop: bool) -> int | None:
     frames: after how many frames to end a stream that has no end of its own (0: never); stop: end now.
     """
     recording = recorder.recording
-    sent = sorted(stamp for stamp, frame in recording.frames.items() if frame.sent)
-    if not sent:
-        return None
     if recorder.ended_after is not None:
         # The end may overtake the last frames.
-        arrived = len(sent) >= recorder.ended_after or time.monotonic() - recorder.heard_at > GRACE
-        return sent[-1] if arrived or stop else None
-    counted = list(recording.counted())
-    if frames and len(counted) >= frames:
-        return counted[frames - 1]
-    return sent[-1] if stop else None
+        stop = stop or recording.sent >= recorder.ended_after or time.monotonic() - recorder.heard_at > GRACE
+    elif 0 < frames <= recording.sent:
+        counted = list(recording.counted())
+        if len(counted) >= frames:
+            return counted[frames - 1]
+    return max((stamp for stamp, frame in recording.frames.items() if frame.sent), default=None) if stop else None
 
 
 class LiveLine:

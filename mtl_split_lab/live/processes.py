@@ -39,12 +39,13 @@ class Processes:
         self.run(node.name, [*within, sys.executable, "-m", node.module, *node.ros_arguments()])
 
     def run(self, name: str, command: Sequence[str]) -> None:
-        """Start anything that ends well on SIGINT."""
+        """Start anything that ends well on SIGINT, and on SIGTERM, which it gets where this process is killed."""
         with self._log(name).open("wb") as log:
             # In a session of its own, so that Ctrl-C reaches only this process, which then stops the others.
             self._running[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
+                ["setpriv", "--pdeathsig", "TERM", *command],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
 
     def pid(self, name: str) -> int:
         """Return the process number of a node that runs."""

@@ -5,7 +5,8 @@ from __future__ import annotations  # rclpy has the type MessageInfo from Kilted
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,7 @@ class BagRecorder(Node):
     def destroy_node(self) -> None:
         """Complete the bag, and destroy the node."""
         super().destroy_node()
-        self._disk.submit(self._writer.close).result()
+        self._disk.submit(self._writer.close).add_done_callback(self._tell)
         self._disk.shutdown()
         log = self.get_logger()
         log.info(", ".join(f"{count} on {topic}" for topic, count in self.counts.items()))
@@ -114,8 +115,12 @@ class BagRecorder(Node):
 
     def _written(self, writing: Future[None]) -> None:
         self._room.release()
-        if (error := writing.exception()) and not self.ended.done():
-            self.ended.set_exception(InputError(f"cannot write the bag: {error}"))
+        self._tell(writing)
+
+    def _tell(self, writing: Future[None]) -> None:
+        if error := writing.exception():
+            with suppress(InvalidStateError):  # only the first fault is told
+                self.ended.set_exception(InputError(f"cannot write the bag: {error}"))
 
 
 def type_name(kind: type) -> str:

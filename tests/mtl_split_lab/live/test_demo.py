@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,21 +19,35 @@ from ...conftest import Start
 
 SMALL = ("--width", "640", "--height", "360")
 
+PROGRAM = ("-m", "mtl_split_lab.live.demo")
+
+WITH_A_FULL_DISK = """
+from rosbags.rosbag2 import Writer
+from mtl_split_lab.live.demo import main
+
+def fail(*_):
+    raise OSError("no space left on device")
+
+Writer.{step} = fail
+raise SystemExit(main())
+"""
+
 
 class Demo:
     """A demonstration that runs; it and everything it starts carry a mark in their environment."""
 
-    def __init__(self, out: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, out: Path, program: Sequence[str], *arguments: str, **environment: str) -> None:
         self.out = out
         self._mark = f"MTL_SPLIT_TEST={uuid.uuid4()}"
         name, _, value = self._mark.partition("=")
         inherited = {key: value for key, value in os.environ.items() if key != "ROS_DOMAIN_ID"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mtl_split_lab.live.demo", "--out", str(out), *arguments],
+            [sys.executable, *program, "--out", str(out), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={**inherited, **environment, name: value, "PYTHONUNBUFFERED": "1"},
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also where nohup runs the tests
         )
 
     def read_until(self, part: str) -> None:
@@ -76,14 +90,15 @@ def demo(tmp_path: Path) -> Iterator[StartDemo]:
     """Starts a demonstration, and kills whatever is left of it after the test."""
     demos: list[Demo] = []
 
-    def start(*arguments: str, **environment: str) -> Demo:
-        demos.append(Demo(tmp_path / "out", *arguments, **environment))
+    def start(*arguments: str, program: Sequence[str] = PROGRAM, **environment: str) -> Demo:
+        demos.append(Demo(tmp_path / "out", program, *arguments, **environment))
         return demos[-1]
 
     yield start
     for each in demos:
         for process in each.nodes().values():
             os.kill(process, signal.SIGKILL)
+        each.process.kill()
         each.process.wait()
 
 
@@ -117,11 +132,12 @@ def test_the_shipped_bundle_on_the_simulated_street(demo: StartDemo) -> None:
     assert cv2.imread(str(run.out / "contact_sheet.png")) is not None
 
 
-def test_ctrl_c_ends_everything_and_still_reports(demo: StartDemo, bundle: Bundle) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_everything_and_still_reports(demo: StartDemo, bundle: Bundle, number: signal.Signals) -> None:
     run = demo("--frames", "0", "--bundle", str(bundle.folder), *SMALL)
     run.read_until("results/s")
     assert run.nodes().keys() >= {"mtl_split_camera.node", "mtl_split_edge.node", "mtl_split_server.node"}
-    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(number)
     code, output = run.end()
     assert code == 0, output
     assert run.nodes() == {}
@@ -137,6 +153,21 @@ def test_a_dead_node_ends_the_demonstration_and_is_named(demo: StartDemo, bundle
     assert "the edge ended with exit code -9" in output
     assert run.nodes() == {}
     assert run.summary()["frames_sent"] > 0, "what was recorded until then is reported"
+
+
+@pytest.mark.parametrize(("step", "frames"), [("write", 0), ("close", 20)])
+def test_a_bag_that_cannot_be_written_is_one_clear_error(
+    demo: StartDemo, bundle: Bundle, tmp_path: Path, step: str, frames: int
+) -> None:
+    program = ("-c", WITH_A_FULL_DISK.format(step=step))
+    arguments = ("--frames", str(frames), "--bundle", str(bundle.folder), *SMALL)
+    run = demo(*arguments, "--record", str(tmp_path / "bag"), program=program)
+    code, output = run.end()
+    assert code == 1
+    assert output.count("cannot write the bag: no space left on device") == 1 and "Traceback" not in output
+    assert run.nodes() == {}
+    # Only a bag that cannot be begun leaves nothing to report.
+    assert step == "write" or run.summary()["frames_sent"] > 0
 
 
 def test_a_source_that_cannot_be_shown_is_named(demo: StartDemo, bundle: Bundle) -> None:

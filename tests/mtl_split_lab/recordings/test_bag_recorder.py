@@ -13,10 +13,12 @@ import pytest
 import rclpy
 from mtl_split.msg import Bottleneck
 from rclpy.executors import SingleThreadedExecutor
+from rosbags.rosbag2 import Writer
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo, VisionClass
 
 from mtl_split_core.bundle import Bundle
+from mtl_split_core.errors import InputError
 from mtl_split_lab.recordings.bag_recorder import STORAGES, BagRecorder
 from mtl_split_lab.recordings.bags import open_bag
 from mtl_split_ros.qos import LATCHED, RESULT
@@ -113,6 +115,23 @@ def test_names_that_cannot_be_leave_no_bag(record: Record, tmp_path: Path, argum
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1 and words in output and "Traceback" not in output
     assert not (tmp_path / "bag").exists()
+
+
+def test_a_bag_that_cannot_be_completed_is_told(
+    domain: int, tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Writer) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Writer, "close", fail)
+    rclpy.init(domain_id=domain)
+    try:
+        recorder = BagRecorder(tmp_path / "bag", bundle.tasks)
+        recorder.destroy_node()
+    finally:
+        rclpy.shutdown()
+    with pytest.raises(InputError, match="cannot write the bag: no space left on device"):
+        recorder.ended.result(timeout=0)
 
 
 def test_a_bag_that_is_there_is_not_overwritten(record: Record, tmp_path: Path) -> None:

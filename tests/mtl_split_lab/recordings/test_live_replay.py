@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from mtl_split.msg import Bottleneck
 from sensor_msgs.msg import Image
-from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
+from std_msgs.msg import Header
+from vision_msgs.msg import Classification, Detection2D, Detection2DArray, LabelInfo
 
+from mtl_split_core.bundle import Bundle
 from mtl_split_core.scene import Results
 from mtl_split_lab.command import main
 from mtl_split_lab.recordings.replay import FRAMES, REPORT
 
-from ...bags import plain, read_messages, results_by_stamp
+from ...bags import header, plain, read_messages, results_by_stamp, write_bag
 from ..live.test_demo import SMALL, StartDemo, demo
+from .test_bags import image, truth
 
 __all__ = ["demo"]  # a fixture
 
@@ -68,6 +71,38 @@ def test_a_recorded_drive(demo: StartDemo, tmp_path: Path) -> None:
     for number in both:
         if live[number].keys() == TOPICS.keys():
             assert_same(complete[number], live[number])
+
+
+def test_a_drive_in_a_namespace_with_truth_that_is_none(demo: StartDemo, tmp_path: Path, bundle: Bundle) -> None:
+    known = [one for number in range(1, 10) for one in (("/image_raw", image(number)), *truth(number))]
+    unknown = [
+        ("/image_raw", image(0)),
+        ("/ground_truth/detections", Detection2DArray(header=header(0), detections=[Detection2D()])),
+        ("/ground_truth/classification/colour", Classification(header=header(0))),
+    ]
+    drive = write_bag(tmp_path / "drive", [(f"/car1{topic}", message) for topic, message in unknown + known])
+    again = tmp_path / "again"
+    source = ("--source", f"bag:{drive}", "--rate", "0.02", "--bundle", str(bundle.folder))
+    run = demo(*source, "--record", str(again))
+    code, output = run.end()
+    assert code == 0, output
+    summary = run.summary()
+    assert summary["frames_sent"] + summary["frames_sent_before_discovery"] == 10
+    assert summary["skipped"] == {"truths without a class": 2}
+    assert summary["accuracy"]["classification"].keys() == {"colour"} and "map50" in summary["accuracy"]
+    assert read_messages(again, "/car1/bottleneck", Bottleneck) and read_messages(again, "/car1/image_raw", Image)
+
+
+@pytest.mark.parametrize("header_of_all", [Header(), header(0)])
+def test_images_without_stamps_of_their_own_are_named(
+    demo: StartDemo, tmp_path: Path, bundle: Bundle, header_of_all: Header
+) -> None:
+    picture = image(0)
+    picture.header = header_of_all
+    drive = write_bag(tmp_path / "drive", [("/image_raw", picture)] * 5)
+    code, output = demo("--source", f"bag:{drive}", "--rate", "0.01", "--bundle", str(bundle.folder)).end()
+    assert code == 1
+    assert output.count("the images on /image_raw have no stamps of their own: ") == 1 and "Traceback" not in output
 
 
 def stamp(message: Any) -> int:
