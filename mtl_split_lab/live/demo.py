@@ -45,20 +45,16 @@ def main() -> int:
     arguments = _parser().parse_args(remove_ros_args(sys.argv)[1:])
     try:
         return run(arguments)
-    except (InputError, ProcessError) as error:
+    except (InputError, ProcessError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Start, record, stop and report; the arguments are those of `_parser`. Returns the exit code."""
-    # Ctrl-C ends the recording, not the report; so does closing the terminal, unless nohup has it ignored.
+    # Ctrl-C ends the recording, not the report.
     stop = threading.Event()
-    endings = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        endings.append(signal.SIGHUP)
-    for number in endings:
-        signal.signal(number, lambda *_: stop.set())
+    signals = _set_on_signals(stop)
     bundle = load_bundle(bundle_folder(arguments.bundle))
     topic, nodes = _wire(arguments)
     out: Path = arguments.out
@@ -92,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             complaints += processes.stop()
             for node in recorders:
                 node.destroy_node()
-    for number in endings:
+    for number in signals:
         signal.signal(number, signal.SIG_DFL)
     recording.pictures.finish()
     complaints += [str(fault.exception()) for fault in faults if fault.done()]
@@ -114,6 +110,26 @@ def run(arguments: argparse.Namespace) -> int:
     written = ("summary.json", "frames.jsonl", "annotated.mp4", "contact_sheet.png")
     print(f"written: {', '.join(str(out / name) for name in written)}")
     return 1 if complaints else 0
+
+
+def _set_on_signals(stop: threading.Event) -> list[signal.Signals]:
+    """Set `stop` on SIGINT, SIGTERM and, unless nohup has it ignored, SIGHUP; returns those of them that do."""
+    terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
+    def end(number: int, _: object) -> None:
+        stop.set()
+        if number == signal.SIGHUP:
+            # The terminal is closed, and writing to it would fail.
+            with open(os.devnull, "w") as nowhere:
+                for terminal in terminals:
+                    os.dup2(nowhere.fileno(), terminal)
+
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    for number in signals:
+        signal.signal(number, end)
+    return signals
 
 
 def _wire(arguments: argparse.Namespace) -> tuple[str, Sequence[Process]]:

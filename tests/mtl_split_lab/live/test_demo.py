@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from mtl_split_core.bundle import Bundle
 from mtl_split_lab.live.processes import claim_domain
 
 from ...conftest import Start
+from ...processes import PATIENCE
 
 SMALL = ("--width", "640", "--height", "360")
 
@@ -30,6 +32,12 @@ def fail(*_):
 
 Writer.{step} = fail
 raise SystemExit(main())
+"""
+
+IN_A_TERMINAL = """
+import pty, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where nohup runs the tests
+pty.spawn([sys.executable, "-m", "mtl_split_lab.live.demo", *sys.argv[1:]])
 """
 
 
@@ -47,7 +55,6 @@ class Demo:
             stderr=subprocess.STDOUT,
             text=True,
             env={**inherited, **environment, name: value, "PYTHONUNBUFFERED": "1"},
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also where nohup runs the tests
         )
 
     def read_until(self, part: str) -> None:
@@ -132,15 +139,25 @@ def test_the_shipped_bundle_on_the_simulated_street(demo: StartDemo) -> None:
     assert cv2.imread(str(run.out / "contact_sheet.png")) is not None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_everything_and_still_reports(demo: StartDemo, bundle: Bundle, number: signal.Signals) -> None:
+def test_ctrl_c_ends_everything_and_still_reports(demo: StartDemo, bundle: Bundle) -> None:
     run = demo("--frames", "0", "--bundle", str(bundle.folder), *SMALL)
     run.read_until("results/s")
     assert run.nodes().keys() >= {"mtl_split_camera.node", "mtl_split_edge.node", "mtl_split_server.node"}
-    run.process.send_signal(number)
+    run.process.send_signal(signal.SIGINT)
     code, output = run.end()
     assert code == 0, output
     assert run.nodes() == {}
+    assert run.summary()["results"].keys() == {"detection", "colour"}
+
+
+def test_closing_the_terminal_ends_everything_and_still_reports(demo: StartDemo, bundle: Bundle) -> None:
+    run = demo("--frames", "0", "--bundle", str(bundle.folder), *SMALL, program=("-c", IN_A_TERMINAL))
+    run.read_until("results/s")
+    within = os.pidfd_open(run.nodes()[PROGRAM[1]])
+    run.process.kill()
+    ended, _, _ = select.select([within], [], [], PATIENCE)
+    os.close(within)
+    assert ended and run.nodes() == {}
     assert run.summary()["results"].keys() == {"detection", "colour"}
 
 
@@ -216,6 +233,13 @@ def test_a_bundle_that_is_not_there_is_named(demo: StartDemo, tmp_path: Path) ->
     code, output = demo("--bundle", str(tmp_path / "missing")).end()
     assert code == 1
     assert str(tmp_path / "missing") in output
+
+
+def test_a_folder_that_cannot_be_written_is_named(demo: StartDemo, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    code, output = demo().end()
+    assert code == 1
+    assert str(tmp_path / "out") in output and "Traceback" not in output
 
 
 def test_two_claims_never_get_the_same_domain(monkeypatch: pytest.MonkeyPatch) -> None:
