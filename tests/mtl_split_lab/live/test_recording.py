@@ -1,5 +1,6 @@
 """Pictures are kept or counted as lost, and a fault is told."""
 
+import itertools
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +39,9 @@ def test_a_picture_that_fails_leaves_its_room_to_others(tmp_path: Path) -> None:
     store = PictureStore(tmp_path)
     for stamp in range(MOST_WAITING):
         store.put(stamp, NOISE[:0])
-    while not store.bytes_of:
-        store.put(MOST_WAITING, NOISE)
+    for offered in itertools.count(MOST_WAITING + 1):
+        store.put(offered, NOISE)
+        if store.lost < offered:
+            break
     store.finish()
     assert isinstance(store.ended.exception(), InputError)
