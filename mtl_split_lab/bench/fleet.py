@@ -262,7 +262,7 @@ took {busiest} of {cores} cores: where that is all of them, the processor is wha
 
 ## Settings of the server, {compared} vehicles
 
-*workers* are threads that work on bottlenecks of different vehicles, each with a suffix of its own; *threads* are those
+*workers* are threads that work on bottlenecks of different vehicles, all with one suffix; *threads* are those
 that share one frame.
 
 {settings}
