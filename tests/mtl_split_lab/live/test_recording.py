@@ -2,7 +2,7 @@
 
 import itertools
 import resource
-from collections.abc import Callable, Iterator
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,10 @@ from mtl_split_lab.live.recording import MOST_WAITING, PictureStore
 NOISE = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
 
 
-@pytest.fixture
-def limit() -> Iterator[Callable[[int], None]]:
-    """Sets how many bytes a file may have, as if there was no more room on the disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_without_room_on_the_disk_what_was_kept_stays(tmp_path: Path, limit: Callable[[int], None]) -> None:
-    store = PictureStore(tmp_path)
-    limit(20_000)
+def fill_the_disk(folder: Path) -> None:
+    """Limit how many bytes a file may have, as if there was no more room; in a process of its own, for all its files."""
+    store = PictureStore(folder)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     for stamp in range(MOST_WAITING):
         store.put(stamp, NOISE)
     store.finish()
@@ -33,6 +26,11 @@ def test_without_room_on_the_disk_what_was_kept_stays(tmp_path: Path, limit: Cal
     kept = store.bytes_of
     assert 0 < len(kept) == MOST_WAITING - store.lost
     assert all(store.get(stamp).shape == NOISE.shape for stamp in kept)
+
+
+def test_without_room_on_the_disk_what_was_kept_stays(tmp_path: Path) -> None:
+    with get_context("spawn").Pool(1) as pool:
+        pool.apply(fill_the_disk, (tmp_path,))
 
 
 def test_a_picture_that_fails_leaves_its_room_to_others(tmp_path: Path) -> None:
