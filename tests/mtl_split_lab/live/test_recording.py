@@ -15,7 +15,7 @@ NOISE = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
 
 
 def fill_the_disk(folder: Path) -> None:
-    """Limit how many bytes a file may have, as if there was no more room; in a process of its own, for all its files."""
+    """Limit how many bytes a file of this process may have, as if there was no more room, and see what is kept."""
     store = PictureStore(folder)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     for stamp in range(MOST_WAITING):
