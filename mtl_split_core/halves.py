@@ -1,8 +1,7 @@
 """All of the perception in two halves: picture to payload on the edge, payload to results on the server."""
 
 from copy import copy
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -88,8 +87,9 @@ class ServerHalf:
         score_threshold: float = 0.05,
         overlap_threshold: float = 0.6,
         engine: str = REFERENCE,
+        at_once: int = 1,
     ) -> None:
-        """Load and warm up a bundle's suffix; one call may use `threads` threads.
+        """Load and warm up a bundle's suffix; one call may use `threads` threads, and it has `at_once` twins at most.
 
         `score_threshold` and `overlap_threshold` choose the detections, see suppress. engine: one of
         mtl_split_core.choice.KINDS. Raises BundleError if the suffix cannot be loaded or does not do what the manifest
@@ -106,8 +106,9 @@ class ServerHalf:
             else:
                 expected[task.name] = (1, len(task.labels))
         noise = np.random.default_rng(0).standard_normal((1, *bundle.payload_format.shape), np.float32)
-        self.choice = choose_engine(engine, bundle.suffix, threads, noise, expected)
+        self.choice = choose_engine(engine, bundle.suffix, threads, noise, expected, at_once)
         self._suffix = self.choice.engine
+        self.answer(noise[0], bundle.input_size)
 
     def twin(self) -> "ServerHalf":
         """Return another one for another thread: the suffix is in memory once, the stopwatch is its own."""
@@ -141,7 +142,11 @@ class ServerHalf:
         boxes = outputs[f"{task.name}.boxes"][0].astype(np.float32, copy=False)
         scores = outputs[f"{task.name}.scores"][0].astype(np.float32, copy=False)
         found = suppress(task.labels, boxes, scores, self._score_threshold, self._overlap_threshold)
-        return replace(found, boxes=letterbox.to_picture(found.boxes))
+        in_picture = letterbox.to_picture(found.boxes)
+        # Those in the grey bars around the picture are nothing that is in it.
+        kept = (in_picture[:, 2:] > in_picture[:, :2]).all(axis=1)
+        labels = tuple(label for label, keep in zip(found.labels, kept, strict=True) if keep)
+        return Detections(in_picture[kept], labels, found.scores[kept])
 
 
 def suppress(
@@ -159,15 +164,13 @@ def suppress(
     candidates, indices = np.nonzero(scores >= score_threshold)
     candidate_scores = scores[candidates, indices]
     corners = boxes[candidates]
-    rectangles = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    # OpenCV's annotations know lists only; it takes arrays as well.
-    kept: Any = cv2.dnn.NMSBoxesBatched(
-        rectangles,  # type: ignore[arg-type]
-        candidate_scores,  # type: ignore[arg-type]
-        indices.astype(np.int32),  # type: ignore[arg-type]
-        score_threshold,
-        overlap_threshold,
-        top_k=MOST_CANDIDATES,
+    # Every label has a place of its own, where only its boxes can overlap; NMSBoxesBatched, which would see to that, is
+    # missing in OpenCV 4.6, which Ubuntu 24.04 has.
+    places = float(np.ptp(corners)) + 1.0 if len(corners) else 1.0
+    shifted = corners[:, :2] + places * indices[:, None]
+    rectangles = np.concatenate([shifted, corners[:, 2:] - corners[:, :2]], axis=1)
+    kept = cv2.dnn.NMSBoxes(
+        rectangles.tolist(), candidate_scores.tolist(), score_threshold, overlap_threshold, top_k=MOST_CANDIDATES
     )
     best = np.array(kept, np.intp).reshape(-1)
     best = best[np.argsort(-candidate_scores[best], kind="stable")]
