@@ -44,14 +44,14 @@ class Choice:
         return f"{self.engine.name} ({remarks})" if remarks else self.engine.name
 
 
-def choose_engine(kind: str, path: Path, threads: int, example: Array, expected: Shapes) -> Choice:
+def choose_engine(kind: str, path: Path, threads: int, example: Array, expected: Shapes, at_once: int = 1) -> Choice:
     """Load a half into the engine `kind`, or where that is AUTO, into the fastest that agrees with ONNX Runtime.
 
     The example must be such that different networks would give different outputs. Otherwise as load_engine.
     """
     if kind != AUTO:
-        return Choice(load_engine(kind, path, threads, example, expected))
-    reference = load_engine(REFERENCE, path, threads, example, expected)
+        return Choice(load_engine(kind, path, threads, example, expected, at_once))
+    reference = load_engine(REFERENCE, path, threads, example, expected, at_once)
     right = reference(example)
     engines = {REFERENCE: reference}
     remarks: dict[str, str] = {}
@@ -59,7 +59,7 @@ def choose_engine(kind: str, path: Path, threads: int, example: Array, expected:
         if other == REFERENCE:
             continue
         try:
-            engine = load_engine(other, path, threads, example, expected)
+            engine = load_engine(other, path, threads, example, expected, at_once)
         except (NotInstalledError, BundleError) as error:
             remarks[other] = str(error)
         else:

@@ -34,8 +34,8 @@ class Engine(Protocol):
     name: str
     errors: ClassVar[Errors]
 
-    def __init__(self, path: Path, threads: int) -> None:
-        """Load a file; one call may use `threads` threads."""
+    def __init__(self, path: Path, threads: int, at_once: int) -> None:
+        """Load a file; one call may use `threads` threads, and up to `at_once` calls come at the same time."""
 
     def __call__(self, batch: Array) -> dict[str, Array]:
         """Run the network on its one input, of batch size 1; returns its outputs by name."""
@@ -53,7 +53,7 @@ class OnnxRuntime:
         onnxruntime_errors.RuntimeException,
     )
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, at_once: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -77,7 +77,7 @@ class OpenVino:
     errors: ClassVar[Errors] = (RuntimeError,)
     name = "openvino, CPU"
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, at_once: int) -> None:
         import openvino
 
         core = openvino.Core()
@@ -86,7 +86,8 @@ class OpenVino:
         model.reshape([1, *list(shape)[1:]])
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": at_once,
+            "INFERENCE_NUM_THREADS": threads * at_once,
             # Newer processors would calculate with 16 bits.
             "INFERENCE_PRECISION_HINT": "f32",
             # Every process would otherwise bind itself to the same first cores.
@@ -109,7 +110,7 @@ class Torch:
     # The latter two: an attribute that PyTorch's own exporter always writes is missing, or one that it never writes.
     errors: ClassVar[Errors] = (RuntimeError, KeyError, TypeError)
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, at_once: int) -> None:
         import torch
 
         from mtl_split_core.torch_graph import TorchGraph
@@ -139,7 +140,7 @@ class NotInstalledError(InputError):
     """An engine that this machine does not have, or not in working order."""
 
 
-def load_engine(kind: str, path: Path, threads: int, example: Array, expected: Shapes) -> Engine:
+def load_engine(kind: str, path: Path, threads: int, example: Array, expected: Shapes, at_once: int = 1) -> Engine:
     """Load a half into the engine `kind`, one of ENGINES, run an example, which warms it up, and check the outputs.
 
     Raises BundleError where the file does not do what its bundle's manifest says, NotInstalledError, and InputError for
@@ -148,7 +149,7 @@ def load_engine(kind: str, path: Path, threads: int, example: Array, expected: S
     if kind not in ENGINES:
         raise InputError(f"engine is {kind!r}, expected one of {', '.join(ENGINES)}")
     try:
-        engine = ENGINES[kind](path, threads)
+        engine = ENGINES[kind](path, threads, at_once)
     except ModuleNotFoundError as error:
         raise NotInstalledError(
             f"the engine {kind} needs {error.name}, which is not installed: pip install {PIP_PACKAGES[kind]}"

@@ -122,7 +122,7 @@ def test_several_threads_share_one_suffix(kind: str) -> None:
 
 def decode_in_threads(kind: str) -> None:
     street = load_bundle(STREET)
-    edge, server = EdgeHalf(street), ServerHalf(street, engine=kind)
+    edge, server = EdgeHalf(street), ServerHalf(street, engine=kind, at_once=4)
     pictures = simulated_pictures()[:4]
     sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
     payloads = [edge.encode(picture).payload for picture in pictures]
