@@ -19,16 +19,11 @@ except ImportError:  # it comes with ROS 2 distributions only
     from rosbags.image import ImageError as CvBridgeError
     from rosbags.image import image_to_cvimage
 
-    def _to_bgr(message: RawImage) -> np.ndarray:
-        # rosbags-image takes rows without padding between them.
-        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-        pixels = np.ascontiguousarray(rows[:, : message.width * _BYTES_PER_PIXEL[message.encoding]])
-        size = {"height": message.height, "width": message.width}
-        bare: Any = SimpleNamespace(**size, encoding=message.encoding, is_bigendian=message.is_bigendian, data=pixels)
-        return np.asarray(image_to_cvimage(bare, "bgr8"))
+    def _to_bgr(message: Any) -> np.ndarray:
+        return np.asarray(image_to_cvimage(message, "bgr8"))
 else:
 
-    def _to_bgr(message: RawImage) -> np.ndarray:
+    def _to_bgr(message: Any) -> np.ndarray:
         return np.asarray(CvBridge().imgmsg_to_cv2(message, "bgr8"))
 
 
@@ -72,8 +67,13 @@ def _convert(message: RawImage) -> Image:
         raise ImageError(f"step is {step} bytes, expected at least {width} pixels * {pixel} for {message.encoding}")
     if len(message.data) != step * height:
         raise ImageError(f"data has {len(message.data)} bytes, expected {height} rows * {step} = {step * height}")
+    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)
+    # Neither converter knows rows with padding between them, nor needs to know an order of bytes here.
+    size = {"height": height, "width": width, "step": width * pixel}
+    pixels = np.ascontiguousarray(rows[:, : width * pixel])
+    bare = SimpleNamespace(**size, encoding=message.encoding, is_bigendian=0, data=pixels)
     try:
-        return _to_bgr(message).astype(np.uint8, copy=False)
+        return _to_bgr(bare).astype(np.uint8, copy=False)
     except (CvBridgeError, cv2.error) as error:
         raise ImageError(f"{width} * {height} pixels of {message.encoding} cannot be converted: {error}") from error
 

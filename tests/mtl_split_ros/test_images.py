@@ -2,6 +2,7 @@
 
 import struct
 from array import array
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from rosbags.image import message_to_cvimage
 from sensor_msgs.msg import CompressedImage, Image
 
 from mtl_split_core.errors import ImageError
+from mtl_split_ros import images
 from mtl_split_ros.images import ENCODINGS, to_picture
 
 BYTES_PER_PIXEL = {"bgr8": 3, "rgb8": 3, "bgra8": 4, "rgba8": 4}
@@ -49,6 +51,20 @@ def test_the_smallest_pictures_are_converted_or_refused(encoding: str, size: tup
             to_picture(message)
     else:
         assert to_picture(message).shape == (size[1], size[0], 3)
+
+
+def test_a_converter_that_divides_rows_into_pixels_gets_rows_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As cv_bridge does: it takes the part of a pixel in the end of a padded row for the beginning of the next."""
+
+    def convert(message: Any) -> np.ndarray:
+        return np.ndarray((message.height, message.step // 3, 3), np.uint8, message.data)
+
+    expected = to_picture(raw("bgr8", 6, 4))
+    padded = raw("bgr8", 6, 4, padding=5)
+    rows = np.frombuffer(raw("bgr8", 6, 4).data, np.uint8).reshape(4, -1)
+    padded.data = array("B", np.pad(rows, ((0, 0), (0, 5))).tobytes())
+    monkeypatch.setattr(images, "_to_bgr", convert)
+    np.testing.assert_array_equal(to_picture(padded), expected)
 
 
 def test_blue_green_red_is_not_copied() -> None:
