@@ -93,8 +93,11 @@ class Options:
 
 
 def environment() -> dict[str, str]:
-    """For every process, unless the user has set it: Fast DDS's defaults lose raw camera images, and more."""
-    return {"FASTDDS_DEFAULT_PROFILES_FILE": str(fast_dds_profile())}
+    """For every process, unless the user has set it: Fast DDS's defaults lose raw camera images, and more.
+
+    The first name is read from ROS 2 Kilted on, the second one up to Jazzy.
+    """
+    return dict.fromkeys(("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"), str(fast_dds_profile()))
 
 
 def camera(options: Options, **parameters: Value | None) -> Process:
