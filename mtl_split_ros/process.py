@@ -7,9 +7,9 @@ where `CameraNode` is a node that is `Runnable`.
 """
 
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any, Protocol, cast
 
 import rclpy
@@ -41,10 +41,11 @@ def run(create: Callable[[], Runnable]) -> int:
     InputError, which is logged. Raises any other exception of theirs.
     """
     # rclpy's own handlers would invalidate the context under the threads that still publish: here everything is
-    # stopped in order instead, and a second signal on the way changes nothing.
-    stop = threading.Event()
+    # stopped in order instead, and a second signal on the way changes nothing: of all ways to wake a thread, only this
+    # kind of queue allows that it comes in the midst of the first.
+    stop: SimpleQueue[None] = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: stop.put(None))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         _spin(create(), stop)
@@ -54,8 +55,8 @@ def run(create: Callable[[], Runnable]) -> int:
     return 0
 
 
-def _spin(node: Runnable, stop: threading.Event) -> None:
-    """Spin until `stop` is set or something has ended, and stop everything in order."""
+def _spin(node: Runnable, stop: SimpleQueue[None]) -> None:
+    """Spin until something is in `stop` or has ended, and stop everything in order."""
     executor = SingleThreadedExecutor()
     executor.add_node(cast(Node, node))
     halt: RosFuture[None] = RosFuture()
@@ -63,8 +64,8 @@ def _spin(node: Runnable, stop: threading.Event) -> None:
         spinning = pool.submit(executor.spin_until_future_complete, halt)
         outcomes: tuple[Future[Any], ...] = (spinning, node.ended)
         for outcome in outcomes:
-            outcome.add_done_callback(lambda _: stop.set())
-        stop.wait()
+            outcome.add_done_callback(lambda _: stop.put(None))
+        stop.get()
         halt.set_result(None)  # it wakes the executor, which must not be shut down while it spins
     executor.shutdown()
     node.destroy_node()

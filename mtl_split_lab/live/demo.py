@@ -117,6 +117,7 @@ def _set_on_signals(stop: threading.Event) -> list[signal.Signals]:
     terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
 
     def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one in the midst of set() would wait for it for ever
         stop.set()
         if number == signal.SIGHUP:
             # The terminal is closed, and writing to it would fail.
