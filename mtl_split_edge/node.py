@@ -77,10 +77,10 @@ class EdgeNode(ManagedNode):
         _check_operating_point(values["operating_point"], points)
         self._kind, self._topic = _TRANSPORTS[values["transport"]]
         cv2.setNumThreads(values["threads"])
-        self._half = EdgeHalf(bundle, values["threads"], values["engine"])
-        self.get_logger().info(f"prefix: {self._half.choice.words}")
+        half = EdgeHalf(bundle, values["threads"], values["engine"])
+        self.get_logger().info(f"prefix: {half.choice.words}")
         self._publisher = advertise(self, Bottleneck, "bottleneck", NEWEST)
-        self._points = points
+        self._half, self._points = half, points
 
     def activate(self) -> None:
         """Subscribe to the camera and start the worker."""

@@ -55,20 +55,24 @@ class Stream:
         self._totals.update({_refused(error): 0 for error in errors})
         self._reported = self._totals.copy()
         self._reported_at = time.monotonic()
-        self._newest: int | None = None
+        self._newest: Stamp | None = None
         self._problem = self._refusal = ""
         self._logged: deque[str] = deque(maxlen=64)
         self._log_again_at: defaultdict[type[InputError], float] = defaultdict(float)
 
     def received(self, stamp: Stamp) -> float:
         """Count a frame that arrived, with its camera image's stamp; returns its age in seconds by the node's clock."""
-        nanoseconds = stamp.sec * 10**9 + stamp.nanosec
         with self._lock:
             self._totals["received"] += 1
             # A clock that jumps back, such as that of a bag played in a loop, must not stop anything.
-            self._totals["stamps_back"] += self._newest is not None and nanoseconds < self._newest
-            self._newest = nanoseconds
-        return self._age(nanoseconds)
+            back = self._newest is not None and _nanoseconds(stamp) < _nanoseconds(self._newest)
+            self._totals["stamps_back"] += back
+            self._newest = stamp
+        return self.age(stamp)
+
+    def age(self, stamp: Stamp) -> float:
+        """How many seconds ago that was by the node's clock."""
+        return float(self._clock.now().nanoseconds - _nanoseconds(stamp)) / 1e9
 
     def published(self, stages: Mapping[str, float], payload_bytes: int) -> None:
         """Count a frame that was answered, with its stages' milliseconds and the bytes of its payload."""
@@ -112,7 +116,7 @@ class Stream:
             values = {
                 "received_hz": f"{news['received'] / seconds:.1f}",
                 "published_hz": f"{news['published'] / seconds:.1f}",
-                "age_ms": "n/a" if self._newest is None else f"{self._age(self._newest) * 1e3:.1f}",
+                "age_ms": "n/a" if self._newest is None else f"{self.age(self._newest) * 1e3:.1f}",
                 "bytes_per_frame": _median(self._bytes),
                 **{name: str(total) for name, total in self._totals.items()},
                 **{f"stage_ms/{stage}": _median(times) for stage, times in self._stages.items()},
@@ -131,9 +135,6 @@ class Stream:
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
 
-    def _age(self, nanoseconds: int) -> float:
-        return float(self._clock.now().nanoseconds - nanoseconds) / 1e9
-
     def _judge(self, news: Counter[str], rate: str) -> tuple[bytes, str]:
         refused = sum(number for name, number in news.items() if name.startswith("refused/"))
         fates = [f"{news[name]} {name}" for name in self._counts if news[name]]
@@ -148,6 +149,10 @@ class Stream:
         if self._newest is None:
             return DiagnosticStatus.WARN, self._problem or f"waiting for {self.topic}"
         return DiagnosticStatus.WARN, self._problem or f"no new frame on {self.topic}"
+
+
+def _nanoseconds(stamp: Stamp) -> int:
+    return int(stamp.sec * 10**9 + stamp.nanosec)
 
 
 def _refused(error: type[InputError]) -> str:

@@ -138,11 +138,9 @@ class ManagedNode(LifecycleNode):
 
     def _report(self) -> None:
         name = self.get_fully_qualified_name()
-        statuses = [stream.report(name) for stream in self.streams]
-        if not statuses:
-            level = DiagnosticStatus.ERROR if self._trouble else DiagnosticStatus.OK
-            message = f"{self._state}: {self._trouble}" if self._trouble else self._state
-            statuses = [DiagnosticStatus(level=level, name=name, message=message)]
-        report = DiagnosticArray(status=statuses)
+        level = DiagnosticStatus.ERROR if self._trouble else DiagnosticStatus.OK
+        message = f"{self._state}: {self._trouble}" if self._trouble else self._state
+        own = DiagnosticStatus(level=level, name=name, message=message)
+        report = DiagnosticArray(status=[own, *(stream.report(name) for stream in self.streams)])
         report.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(report)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 from mtl_split.msg import Bottleneck
-from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
-from rclpy.validate_topic_name import validate_topic_name
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
@@ -81,13 +81,14 @@ class ServerNode(ManagedNode):
 
     def configure(self, values: dict[str, Any]) -> None:
         """Load and warm up the bundle's suffix, and publish every task's labels for every vehicle."""
-        _check_vehicles(values["vehicles"])
+        self._check_vehicles(values["vehicles"])
         self._max_age: float = values["max_age"]
         bundle = load_bundle(bundle_folder(values["bundle"]))
         threshold = values["score_threshold"]
         cv2.setNumThreads(values["threads"])
-        half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"])
-        self._halves = [half, *(half.twin() for _ in range(values["workers"] - 1))]
+        workers = values["workers"]
+        half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"], workers)
+        self._halves = [half, *(half.twin() for _ in range(workers - 1))]
         self._bundle = bundle
         self.get_logger().info(f"suffix: {half.choice.words}")
         self._results = {vehicle: {} for vehicle in values["vehicles"]}
@@ -98,6 +99,18 @@ class ServerNode(ManagedNode):
         except InputError:
             self.cleanup()
             raise
+
+    def _check_vehicles(self, vehicles: list[str]) -> None:
+        topics = set()
+        for vehicle in vehicles:
+            try:
+                topic = expand_topic_name(_topic(vehicle, "bottleneck"), self.get_name(), self.get_namespace())
+                validate_full_topic_name(topic)
+            except ValueError as error:
+                raise InputError(f"vehicles has {vehicle!r}, expected names of namespaces: {error}") from error
+            topics.add(topic)
+        if not vehicles or len(topics) < len(vehicles):
+            raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
 
     def _advertise(self, vehicle: str, threshold: float) -> None:
         header = Header(stamp=self.get_clock().now().to_msg())
@@ -156,7 +169,7 @@ class ServerNode(ManagedNode):
 
     def _receive(self, vehicle: Vehicle, message: Bottleneck, info: MessageInfo) -> None:
         stream = vehicle.stream
-        age = stream.received(message.header.stamp)
+        stream.received(message.header.stamp)
         if message.bundle != self._bundle.fingerprint:
             stream.refuse(
                 OtherBundleError(
@@ -169,14 +182,15 @@ class ServerNode(ManagedNode):
         if vehicle.due is not None and message.sequence > vehicle.due:
             stream.count("lost", message.sequence - vehicle.due)
         vehicle.due = message.sequence + 1
-        if 0 < self._max_age < age:
-            stream.count("too_old")
-            return
         link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
         stream.count("dropped", self._mailbox.put(vehicle, Received(message, link)))
 
     def _process(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> None:
         message, payload = received.message, received.message.payload.tobytes()
+        # Only now: it may have waited for its turn.
+        if 0 < self._max_age < vehicle.stream.age(message.header.stamp):
+            vehicle.stream.count("too_old")
+            return
         results = half.decode(payload, (message.image_width, message.image_height))
         stopwatch = half.stopwatch
         with stopwatch.stage("publish"):
@@ -186,17 +200,7 @@ class ServerNode(ManagedNode):
 
 
 def _topic(namespace: str, name: str) -> str:
-    return f"{namespace}/{name}" if namespace else name
-
-
-def _check_vehicles(vehicles: list[str]) -> None:
-    for vehicle in vehicles:
-        try:
-            validate_topic_name(_topic(vehicle, "bottleneck"))
-        except InvalidTopicNameException as error:
-            raise InputError(f"vehicles has {vehicle!r}, expected names of namespaces: {error}") from error
-    if not vehicles or len(set(vehicles)) < len(vehicles):
-        raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
+    return f"{namespace.rstrip('/')}/{name}" if namespace else name
 
 
 def main() -> int:

@@ -194,7 +194,7 @@ def test_two_vehicles_with_one_server(edge_half: EdgeHalf, probe: Probe, start: 
     assert server.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.parametrize("vehicles", ["['car 1']", "['car1', 'car1']"])
+@pytest.mark.parametrize("vehicles", ["['car 1']", "['cars//1']", "['car1', 'car1']", "['car1', '/car1']", "['', '/']"])
 def test_vehicles_that_are_no_namespaces(vehicles: str, probe: Probe, start: Start) -> None:
     server = start("server", "-p", f"vehicles:={vehicles}", "-p", "diagnostics_period:=0.1")
     probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
