@@ -112,9 +112,9 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     "frames": (int, "Frames after which the camera or the recording ends; 0 is all. Empty: as in the parameter files."),
     "out": (
         _path,
-        "Folder for a recording with summary and video, for which pip has to install pycocotools; everything ends "
-        "with it, and detections are published from a score of 0.05 on, which average precision is made of. Empty: no "
-        "recording, no end.",
+        "Folder for a recording with summary and video, for which pip has to install pycocotools and rosbags; "
+        "everything ends with it, and detections are published from a score of 0.05 on, which average precision is "
+        "made of. Empty: no recording, no end.",
     ),
 }
 """How each argument is read and what it means."""

@@ -32,6 +32,11 @@ def test_every_topic_of_the_shipped_bundle_is_in_the_table() -> None:
         assert {result_topic(task), result_topic(task).replace(task.name, "<task>")} & topics, task.name
 
 
+def test_the_entropy_coder_is_the_one_that_is_tested() -> None:
+    (pinned,) = re.findall(r"pip install (constriction==\S+)", README.read_text())
+    assert pinned in (ROOT / "requirements.lock").read_text().splitlines()
+
+
 def test_every_file_that_is_linked_exists() -> None:
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README.read_text()):
         assert (ROOT / link).exists(), link
