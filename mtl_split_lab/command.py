@@ -50,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--run", type=Path, default=Path("runs/street"), help="folder of the training (default: %(default)s)"
     )
-    command.add_argument(
-        "--bundle", type=Path, default=Path("models/street"), help="folder to write (default: %(default)s)"
-    )
+    command.add_argument("--bundle", type=Path, required=True, help="folder to write")
     command.add_argument(
         "--int8",
         action="store_true",
@@ -91,9 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = commands.add_parser(
         "rate-accuracy", help="compare what each byte on the link buys, by every way to send it"
     )
-    command.add_argument(
-        "--bundle", type=Path, default=Path("models/street"), help="folder of the bundle (default: %(default)s)"
-    )
+    command.add_argument("--bundle", default="street", help="as for replay (default: %(default)s)")
     command.add_argument(
         "--pictures", nargs="+", default=PICTURES, metavar="SOURCE",
         help=f"as a recipe names them, never trained on (default: {' '.join(PICTURES)})",
@@ -235,8 +231,9 @@ def _compare(options: argparse.Namespace) -> None:
 def _compare_rates(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
     from mtl_split_lab.studies.rate_accuracy_page import compare_rates
+    from mtl_split_ros.share import bundle_folder
 
-    bundle = load_bundle(options.bundle)
+    bundle = load_bundle(bundle_folder(options.bundle))
     compare_rates(bundle, options.pictures, options.data, options.run, options.out, options.processes)
 
 
@@ -257,8 +254,8 @@ def _replay(options: argparse.Namespace) -> None:
     stop = threading.Event()
 
     def end(number: int, _: object) -> None:
-        stop.set()
         signal.signal(number, signal.SIG_DFL)  # a second one does not wait for the report
+        stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)

@@ -22,6 +22,8 @@ from pydantic.dataclasses import dataclass
 from mtl_split_core.errors import InputError
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
 
+CROP_UNIT = 32
+"""Windows fit whole cells of the detection head's coarsest map."""
 RECIPES = Path(__file__).parent / "recipes"
 """Those that come with the package."""
 
@@ -34,7 +36,7 @@ class Portion:
 
     pictures: where they come from, as find_pictures in data/sources.py takes it; repeat: how often each is served in
     one epoch; images: the folder in which a file of labels has its pictures; rename: our label by the file's; labelled:
-    the labels of which every object has its box, where the file does not say (None: all).
+    the labels of which every object has its box (None: those that the file says, or all).
     """
 
     pictures: str
@@ -107,6 +109,10 @@ class Recipe:
     learning_rate: PositiveFloat = 0.002
     weight_decay: float = 0.01
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.crop is not None and any(side % CROP_UNIT for side in self.crop):
+            raise ValueError(f"crop needs multiples of {CROP_UNIT} pixels")
 
 
 def load_recipe(path: Path) -> Recipe:

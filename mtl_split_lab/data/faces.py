@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Truth
 from mtl_split_lab.data.pictures import PictureFile, Sieve
 
@@ -26,4 +27,6 @@ def read_faces(folder: Path) -> list[PictureFile]:
             age, gender, expression = match.groups()
             classes = {"age": AGES[age], "gender": GENDERS[gender], "expression": EXPRESSIONS[expression]}
             pictures.append(PictureFile(path, Truth(classes=classes, labelled=frozenset())))
+    if not pictures and not any(folder.glob("*.jpg")):
+        raise InputError(f"{folder} has no pictures named as those of FACES; of others, give the file of labels")
     return sieve.check(pictures)

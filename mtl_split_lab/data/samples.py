@@ -1,6 +1,6 @@
 """Training samples: labelled pictures as padded tensors for all tasks at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,17 +36,24 @@ class Samples(Dataset[Sample]):
     """Labelled pictures, letterboxed to the input's size.
 
     With `augment`, they are mirrored and lit differently by chance. Where `window` is a size (width, height), only a
-    part of the picture of that size is served, around one of its objects; with `augment`, scaled by chance.
+    part of the picture of that size is served, around one of its objects that has one of the `labels`; with `augment`,
+    scaled by chance.
     """
 
     def __init__(
-        self, pictures: Sequence[LabelledPicture], input_size: Size, augment: bool = False, window: Size | None = None
+        self,
+        pictures: Sequence[LabelledPicture],
+        input_size: Size,
+        augment: bool = False,
+        window: Size | None = None,
+        labels: Collection[str] = (),
     ) -> None:
         """Serve `pictures` for a network with inputs of `input_size`."""
         self._pictures = pictures
         self._input_size = input_size
         self._augment = augment
         self._window = window
+        self._labels = labels
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -64,7 +71,7 @@ class Samples(Dataset[Sample]):
         letterbox = Letterbox((image.shape[1], image.shape[0]), self._input_size)
         sample = Sample(letterbox.apply(image), replace(picture.truth, boxes=letterbox.to_input(picture.truth.boxes)))
         if self._window is not None:
-            sample = cut(sample, self._window, _random_scale() if self._augment else 1.0)
+            sample = cut(sample, self._window, _random_scale() if self._augment else 1.0, self._labels)
         return _vary(sample) if self._augment else sample
 
 
@@ -93,8 +100,8 @@ def _random_scale() -> float:
     return float(SMALLEST_SCALE * (LARGEST_SCALE / SMALLEST_SCALE) ** torch.rand(()))
 
 
-def cut(sample: Sample, size: Size, scale: float) -> Sample:
-    """Cut a window of `size` out of a sample scaled by `scale`, at random around a random object.
+def cut(sample: Sample, size: Size, scale: float, labels: Collection[str]) -> Sample:
+    """Cut a window of `size` out of a sample scaled by `scale`, at random around a random object of these `labels`.
 
     What is then mostly outside of it, or tiny, is to be ignored.
     """
@@ -102,7 +109,7 @@ def cut(sample: Sample, size: Size, scale: float) -> Sample:
     whole = np.array(sample.image.shape[1::-1])
     wanted = np.minimum(np.round(np.array(size) / scale), whole)
     chance = torch.rand(4).numpy()
-    middle = _middle_of_one(truth, chance[:2]) if len(truth.labels) else whole / 2
+    middle = whole / 2 if (found := _middle_of_one(truth, labels, chance[:2])) is None else found
     left, top = np.clip(middle - chance[2:] * wanted, 0, whole - wanted).astype(int)
     columns, rows = wanted.astype(int)
     window = np.array([left, top, left + columns, top + rows], np.float32)
@@ -126,11 +133,14 @@ def cut(sample: Sample, size: Size, scale: float) -> Sample:
     return Sample(np.ascontiguousarray(image), cut)
 
 
-def _middle_of_one(truth: Truth, chance: Floats) -> Floats:
-    """The middle of a random object of a random label: rare ones are seen as often as common ones."""
-    labels = sorted(set(truth.labels))
-    label = labels[int(chance[0] * len(labels))]
-    boxes = truth.boxes[[other == label for other in truth.labels]]
+def _middle_of_one(truth: Truth, labels: Collection[str], chance: Floats) -> Floats | None:
+    """The middle of a random object of a random label: rare ones are seen as often as common ones. None without any."""
+    counted = [None if ignore else label for label, ignore in zip(truth.labels, truth.ignore, strict=True)]
+    there = sorted(set(labels).intersection(counted))
+    if not there:
+        return None
+    label = there[int(chance[0] * len(there))]
+    boxes = truth.boxes[[other == label for other in counted]]
     box = boxes[int(chance[1] * len(boxes))]
     middle: Floats = (box[:2] + box[2:]) / 2
     return middle

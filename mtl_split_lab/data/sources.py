@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from mtl_split_lab.data.simulated import draw_pictures
 from mtl_split_lab.recipe import Portion
 
 _logger = logging.getLogger(__name__)
+_SHAPES = re.compile(r"(shapes|.*\.h5)(?::(\d+):([1-9]\d*))?(?::(train|test))?")
+_SIMULATED = re.compile(r"sim:(\d+):([1-9]\d*)")
 
 
 def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, processes: int) -> list[LabelledPicture]:
@@ -41,20 +44,32 @@ def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, process
     return [picture for picture in found for _ in range(portion.repeat)]
 
 
-def check_tasks(pictures: Iterable[LabelledPicture], tasks: Iterable[Task]) -> None:
-    """Raise InputError for a task that these pictures cannot teach, because none has any of its labels."""
-    untaught = {task.name: task for task in tasks}
+def check_tasks(pictures: Iterable[LabelledPicture], tasks: Sequence[Task]) -> None:
+    """Warn of labels that none of these pictures can teach. Raises InputError for a task without any other."""
+    there: dict[str, set[str | None]] = defaultdict(set)
     for picture in pictures:
-        for task in list(untaught.values()):
+        for task in tasks:
             truth = picture.truth
-            labels = truth.labels if task.kind == "detection" else [truth.classes.get(task.name)]
-            if not set(task.labels).isdisjoint(labels):
-                del untaught[task.name]
-        if not untaught:
-            return
-    raise InputError(
-        "; ".join(f"no picture has any of {task.name}'s labels {task.labels}" for task in untaught.values())
-    )
+            there[task.name].update(truth.labels if task.kind == "detection" else [truth.classes.get(task.name)])
+    untaught = {task: [label for label in task.labels if label not in there[task.name]] for task in tasks}
+    if faults := [
+        f"no picture has any of {task.name}'s labels {task.labels}"
+        for task, missing in untaught.items()
+        if len(missing) == len(task.labels)
+    ]:
+        raise InputError("; ".join(faults))
+    for task, missing in untaught.items():
+        if missing:
+            _logger.warning("no picture has %s's labels %s: they will never be found", task.name, missing)
+
+
+def check_there(portions: Iterable[Portion], data: Path) -> None:
+    """Raise InputError for a portion whose file or folder is not there: sooner than others have been drawn."""
+    for portion in portions:
+        shapes = _SHAPES.fullmatch(portion.pictures)
+        name = shapes[1] if shapes else portion.pictures
+        if name != "shapes" and not _SIMULATED.fullmatch(name) and not (data / name).exists():
+            raise _no_pictures(name, data)
 
 
 def find_all_pictures(
@@ -69,14 +84,14 @@ def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int)
     images = None if portion.images is None else data / portion.images
     if images is not None and not source.endswith((".json", ".tsv")):
         raise InputError(f"{source!r} is no file of labels: it takes no folder of images")
-    if match := re.fullmatch(r"(shapes|.*\.h5)(?::(\d+):([1-9]\d*))?(?::(train|test))?", source):
+    if match := _SHAPES.fullmatch(source):
         name, seed, count, part = match.groups()
         if portion.rename or portion.labelled is not None:
             raise InputError(f"{source!r} has labels of its own: it takes neither rename nor labelled")
         sample = (int(seed), int(count)) if seed else None
         unpacked = drawn / f"{re.sub('[/:]', '-', source)}.npy"
         return draw_shapes(sample, part) if name == "shapes" else read_shapes(data / name, unpacked, sample, part)
-    if match := re.fullmatch(r"sim:(\d+):([1-9]\d*)", source):
+    if match := _SIMULATED.fullmatch(source):
         labels = draw_pictures(
             drawn / f"{source.replace(':', '-')}-{size[0]}x{size[1]}", int(match[2]), int(match[1]), size, processes
         )
@@ -88,9 +103,13 @@ def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int)
         return _translate(read_medic(path, images), portion)
     if path.is_dir():
         return _translate(read_faces(path), portion)
-    raise InputError(
+    raise _no_pictures(source, data)
+
+
+def _no_pictures(source: str, data: Path) -> InputError:
+    return InputError(
         f"no pictures {source!r}: expected sim:SEED:COUNT, shapes:SEED:COUNT, or a folder or a file .json, .tsv or .h5 "
-        f"in {data}"
+        f"in {data.resolve()}, which --data chooses"
     )
 
 
@@ -107,7 +126,8 @@ def _translate(pictures: list[PictureFile], portion: Portion) -> list[PictureFil
     for picture in pictures:
         truth = picture.truth
         known.update(truth.labels, truth.classes.values(), truth.labelled or ())
-        labelled = portion.labelled if truth.labelled is None else frozenset(map(ours, truth.labelled))
+        said = None if truth.labelled is None else frozenset(map(ours, truth.labelled))
+        labelled = said if portion.labelled is None else portion.labelled
         classes = {task: ours(label) for task, label in truth.classes.items()}
         truth = replace(truth, labels=tuple(map(ours, truth.labels)), classes=classes, labelled=labelled)
         translated.append(replace(picture, truth=truth))

@@ -17,14 +17,18 @@ CURVES = "losses.png"
 
 
 class LossCurves(Callback):
-    """Draws the losses of a training, and of those that it goes on from, after every epoch."""
+    """Draws the losses of a training, and of those that it goes on from, in every epoch and in the end."""
 
     def __init__(self, run: Path) -> None:
         """Draw from the losses logged in the folder `run`, and into it."""
         self._run = run
 
     def on_train_epoch_end(self, trainer: Trainer, training: LightningModule) -> None:
-        """Draw all epochs so far."""
+        """Draw all epochs so far: this one's losses in training are only known later."""
+        draw_curves(self._run)
+
+    def on_train_end(self, trainer: Trainer, training: LightningModule) -> None:
+        """Draw all epochs."""
         draw_curves(self._run)
 
 

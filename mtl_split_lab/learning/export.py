@@ -23,7 +23,7 @@ from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
-from mtl_split_lab.data.sources import find_all_pictures, find_pictures
+from mtl_split_lab.data.sources import check_there, find_all_pictures, find_pictures
 from mtl_split_lab.learning.operating_points import calibrate
 from mtl_split_lab.learning.quantisation import quantise
 from mtl_split_lab.learning.training import BEST, RECIPE, build_network, load_weights
@@ -99,6 +99,7 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
     recipe, network = load_network(run)
     if not recipe.operating_points:
         raise InputError(f"{run / RECIPE} has no operating_points, which a bundle needs")
+    check_there([*recipe.training, *recipe.testing], data)
     sources = {
         portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
     }
@@ -126,11 +127,11 @@ def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> lis
     """Take some of the pictures that a training has seen, from all of its portions, letterboxed to the input."""
     once = (replace(portion, repeat=1) for portion in recipe.training)
     pictures = find_all_pictures(once, data, run, recipe.input_size, processes)
-    chosen = pictures[:: max(1, len(pictures) // CALIBRATION_PICTURES)][:CALIBRATION_PICTURES]
+    chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), CALIBRATION_PICTURES)).astype(int)
     images = []
-    for picture in chosen:
+    for index in chosen:
         try:
-            images.append(picture.read())
+            images.append(pictures[index].read())
         except InputError as error:
             logging.warning("left out: %s", error)
     return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]

@@ -1,5 +1,6 @@
 """Training: a recipe's network learns all its tasks at once; Lightning runs the loop and keeps the checkpoints."""
 
+import logging
 import shutil
 from collections.abc import Mapping
 from functools import partial
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader
 from mtl_split_core.errors import InputError
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
-from mtl_split_lab.data.sources import check_tasks, find_all_pictures
+from mtl_split_lab.data.sources import check_tasks, check_there, find_all_pictures
 from mtl_split_lab.learning.curves import LOSSES, LossCurves
 from mtl_split_lab.learning.damage import DamageReport
 from mtl_split_lab.recipe import Recipe, load_recipe
@@ -39,6 +40,8 @@ WINDOW_DENSITY = 1.8
 """How many times the bits per place of whole pictures the windows around the objects have."""
 BOX_WEIGHT = 10.0
 """Weight of the box loss beside the score loss."""
+
+_logger = logging.getLogger(__name__)
 
 
 def build_network(recipe: Recipe, pretrained: Path | None = None) -> MultiTaskNetwork:
@@ -82,7 +85,8 @@ class Training(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
         window = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
-        samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, window)
+        labels = {label for task in self.recipe.tasks if task.kind == "detection" for label in task.labels}
+        samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, window, labels)
         return self._loader(samples, training=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -124,16 +128,23 @@ class Training(lightning.LightningModule):
         area = images.shape[1] * images.shape[2] / (width * height)
         return area * WINDOW_DENSITY if area < 1 else 1.0
 
+    def _draw_points(self, pictures: int) -> Tensor:
+        """Choose operating points by index: in training, for half of the pictures the default one, that most use."""
+        names = list(self.recipe.operating_points)
+        if not self.training:
+            return torch.arange(pictures) % len(names)
+        default = torch.full((pictures,), names.index("default"))
+        return torch.where(torch.rand(pictures) < 0.5, default, torch.randint(len(names), (pictures,)))
+
     def _loss(self, batch: Batch, part: str) -> Tensor:
         losses: dict[str, Tensor] = {}
         charge: Tensor | float = 0.0
-        if count := len(self.recipe.operating_points):
+        if self.recipe.operating_points:
             pictures = len(batch.images)
-            drawn = torch.randint(count, (pictures,)) if self.training else torch.arange(pictures) % count
-            points = drawn.to(batch.images.device)
+            points = self._draw_points(pictures).to(batch.images.device)
             outputs, bits = self.network.compressed(batch.images, points)
             charge = self.network.rate.charge(bits, points, self._share(batch.images))
-            self.log(f"{part}/rate", charge, on_step=False, on_epoch=True, batch_size=pictures)
+            self.log(f"{part}/rate", charge, on_step=False, on_epoch=True, batch_size=pictures, sync_dist=True)
         else:
             outputs = self.network(batch.images)
         for task, target in batch.targets.items():
@@ -144,10 +155,12 @@ class Training(lightning.LightningModule):
             elif isinstance(output, Tensor) and isinstance(target, Tensor):
                 losses[task] = classification_loss(output, target)
         total: Tensor = self.loss_sum(losses)
-        log = {f"{part}/{name}": loss for name, loss in losses.items()}
-        self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch.images))
+        means: dict[str, Any] = {
+            "on_step": False, "on_epoch": True, "batch_size": len(batch.images), "sync_dist": True
+        }  # fmt: skip
+        self.log_dict({f"{part}/{name}": loss for name, loss in losses.items()}, **means)
         # Without the charge: prices change from epoch to epoch.
-        self.log(f"{part}/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.images))
+        self.log(f"{part}/loss", total, prog_bar=True, **means)
         return total + charge
 
 
@@ -168,20 +181,20 @@ def train(
     curves in the folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
     """
     recipe = load_recipe(recipe_path)
-    run.mkdir(parents=True, exist_ok=True)
-    if not (run / RECIPE).exists():
-        shutil.copyfile(recipe_path, run / RECIPE)
-    elif load_recipe(run / RECIPE) != recipe:
+    if (run / LATEST).exists() and load_recipe(run / RECIPE) != recipe:
         raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
     lightning.seed_everything(recipe.seed, workers=True)
     network = build_network(recipe, pretrained)
     if start is not None:
-        load_weights(network, start)
+        start_from(network, start)
+    check_there([*recipe.training, *recipe.validation], data)
+    run.mkdir(parents=True, exist_ok=True)
     pictures, held_out = (
         find_all_pictures(portions, data, run, recipe.input_size, processes)
         for portions in (recipe.training, recipe.validation)
     )
     check_tasks(pictures, recipe.tasks)
+    shutil.copyfile(recipe_path, run / RECIPE)
     # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
     readers = processes if torch.cuda.is_available() else 0
     fit(Training(recipe, network, pictures, held_out, readers), run, hardware or {})
@@ -217,12 +230,34 @@ def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:
 
 def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
     """Give a network the weights of a training's checkpoint. Raises InputError where they are missing or do not fit."""
+    try:
+        network.load_state_dict(_read_weights(checkpoint))
+    except RuntimeError as error:
+        raise InputError(f"{checkpoint} is of another network: {str(error)[:200]}") from error
+
+
+def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
+    """Give a network those weights of a training's checkpoint that fit: the heads of other tasks do not.
+
+    Warns of what gets none. Raises InputError where not even the prefix does.
+    """
+    own = network.state_dict()
+    weights = {
+        name: value
+        for name, value in _read_weights(checkpoint).items()
+        if name in own and own[name].shape == value.shape
+    }
+    if not any(name.startswith("prefix.") for name in weights):
+        raise InputError(f"{checkpoint} is of another network: no weights of its prefix fit")
+    network.load_state_dict(weights, strict=False)
+    if left_out := own.keys() - weights:
+        modules = sorted({".".join(name.split(".")[:3]) for name in left_out})
+        _logger.warning("%s has no weights that fit %s: they begin at random", checkpoint, ", ".join(modules))
+
+
+def _read_weights(checkpoint: Path) -> dict[str, Tensor]:
     state = read_checkpoint(checkpoint)
     if not isinstance(state, dict) or not isinstance(state := state.get("state_dict"), dict):
         raise InputError(f"{checkpoint} has no state_dict, expected a checkpoint of `mtl-split train`")
     prefix = "network."
-    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(f"{checkpoint} is of another network: {str(error)[:200]}") from error
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,7 +1,8 @@
 """The page of rate against accuracy: tables and plots."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from pydantic import TypeAdapter
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.choice import AUTO
+from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image
+from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
-from mtl_split_lab.data.sources import find_pictures
+from mtl_split_lab.data.sources import check_there, find_pictures
 from mtl_split_lab.learning.training import build_network
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
@@ -33,12 +36,26 @@ def compare_rates(bundle: Bundle, pictures: Sequence[str], data: Path, drawn: Pa
     """Measure every way to send pictures, and what the edge's half costs, and write the page.
 
     pictures: as mtl_split_lab.data.sources.find_pictures takes them, in the folder `data`, or drawn into the folder
-    `drawn`. Raises InputError where there are none.
+    `drawn`. Raises InputError where there are none, or nothing in them to detect.
     """
+    check_there(map(Portion, pictures), data)
     sources = {name: find_pictures(Portion(name), data, drawn, CAMERA_SIZE, processes) for name in pictures}
-    curves = measure_ways(bundle, sources, processes)
-    first = [picture.read() for picture in next(iter(sources.values()))[:TIMED_PICTURES]]
-    write_page(bundle, curves, _costs(bundle, first), out)
+    labels = {label for task in bundle.tasks if task.kind == "detection" for label in task.labels}
+    for name, found in sources.items():
+        if not any(labels.intersection(picture.truth.labels) for picture in found):
+            raise InputError(f"{name} has nothing that {bundle.name} detects: the ways are compared by mAP50")
+    timed = _read_sound(next(iter(sources.values())))
+    write_page(bundle, measure_ways(bundle, sources, processes), _costs(bundle, timed), out)
+
+
+def _read_sound(pictures: Iterable[LabelledPicture]) -> list[Image]:
+    images: list[Image] = []
+    for picture in pictures:
+        with suppress(InputError):  # which measure_ways warns of
+            images.append(picture.read())
+        if len(images) == TIMED_PICTURES:
+            break
+    return images
 
 
 def _costs(bundle: Bundle, images: Sequence[Image]) -> dict[str, str]:

@@ -68,7 +68,7 @@ def test_a_window_shows_what_its_truth_says() -> None:
     truth = Truth(boxes, ("car", "bus", "car"), np.ones(3, np.float32), np.zeros(3, np.bool_))
     for scale in (0.65, 1.0, 1.25):
         for _ in range(8):
-            window = cut(Sample(image, truth), (128, 96), scale)
+            window = cut(Sample(image, truth), (128, 96), scale, {"car", "bus"})
             inside = np.zeros((96, 128), np.bool_)
             for x1, y1, x2, y2 in window.truth.boxes:
                 inside[max(0, round(y1 - 1)) : round(y2 + 1), max(0, round(x1 - 1)) : round(x2 + 1)] = True
@@ -78,13 +78,23 @@ def test_a_window_shows_what_its_truth_says() -> None:
             assert (window.image[y, x] > 128).all()
 
 
+def test_a_window_is_around_what_is_to_be_learned() -> None:
+    boxes = np.array([[10, 10, 20, 20], [230, 10, 240, 20], [120, 120, 130, 130]], np.float32)
+    image = np.zeros((144, 256, 3), np.uint8)
+    truth = Truth(boxes, ("car", "dog", "car"), np.ones(3, np.float32), np.array([False, False, True]))
+    for _ in range(8):
+        window = cut(Sample(image, truth), (64, 64), 1.0, {"car", "bus"})
+        assert window.truth.labels == ("car",) and not window.truth.ignore.any()
+    assert cut(Sample(image, truth), (64, 64), 1.0, {"bus"}).image.shape == (64, 64, 3)
+
+
 def test_what_is_cut_off_or_tiny_is_to_be_ignored() -> None:
     boxes = np.array([[0, 0, 100, 100], [100, 90, 104, 94]], np.float32)
     image = np.zeros((100, 110, 3), np.uint8)
     both = Truth(boxes, ("car", "car"), np.ones(2, np.float32), np.zeros(2, np.bool_))
-    assert cut(Sample(image, both), (110, 100), 1.0).truth.ignore.tolist() == [False, True]
+    assert cut(Sample(image, both), (110, 100), 1.0, {"car"}).truth.ignore.tolist() == [False, True]
     large = Truth(boxes[:1], ("car",), np.ones(1, np.float32), np.zeros(1, np.bool_))
-    assert cut(Sample(image, large), (20, 100), 1.0).truth.ignore.tolist() == [True]
+    assert cut(Sample(image, large), (20, 100), 1.0, {"car"}).truth.ignore.tolist() == [True]
 
 
 @pytest.fixture

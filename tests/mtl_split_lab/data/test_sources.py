@@ -13,7 +13,7 @@ import pytest
 from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
 from mtl_split_lab.data.pictures import LabelledPicture
-from mtl_split_lab.data.sources import check_tasks, find_pictures
+from mtl_split_lab.data.sources import check_tasks, check_there, find_pictures
 from mtl_split_lab.recipe import Portion
 
 DATA = Path(__file__).parents[3] / "../shared/data"
@@ -63,6 +63,8 @@ def test_labels_in_our_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     rename = {"person": "pedestrian", "partly cloudy": "overcast"}
     (said,) = find(tmp_path, "said.json", rename=rename, labelled=frozenset({"bus"}))
     assert said.truth.labels == ("pedestrian",) and said.truth.classes == {"weather": "overcast"}
+    assert said.truth.labelled == {"bus"}
+    (said,) = find(tmp_path, "said.json", rename=rename)
     assert said.truth.labelled == {"pedestrian", "car"}
     (unsaid,) = find(tmp_path, "unsaid.json", labelled=frozenset({"bus"}))
     assert unsaid.truth.labels == ("person",) and unsaid.truth.labelled == {"bus"}
@@ -136,7 +138,7 @@ def test_faces(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         ("shapes:1:5:validation", {}, "no pictures 'shapes:1:5:validation'"),
         ("shapes:1:5", {"rename": {"cube": "box"}}, "takes neither rename nor labelled"),
         ("sim:1:1", {"images": "folder"}, "'sim:1:1' is no file of labels"),
-        (".", {}, "has no usable labels: it is empty"),
+        (".", {}, "no pictures named as those of FACES; of others, give the file"),
     ],
 )
 def test_a_source_that_cannot_be_is_refused(
@@ -146,12 +148,27 @@ def test_a_source_that_cannot_be_is_refused(
         find(tmp_path, source, **options)
 
 
-def test_a_task_that_no_picture_teaches_is_refused(tmp_path: Path) -> None:
+def test_a_source_that_is_not_there_is_refused_before_any_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "3dshapes.h5").touch()
+    check_there(
+        [Portion("sim:1:1"), Portion("shapes:1:5"), Portion("3dshapes.h5:1:5:test"), Portion("faces")], tmp_path
+    )
+    for source in ("train.json", "shapes.h5:1:5", "sim:1"):
+        with pytest.raises(InputError, match=f"no pictures '{source.partition('.h5')[0]}.*which --data chooses"):
+            check_there([Portion("sim:1:1"), Portion(source)], tmp_path)
+
+
+def test_a_task_that_no_picture_teaches_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_picture(tmp_path / "images" / "a.png")
     write_labels(tmp_path / "train.json", attributes={"weather": "snowy"})
     pictures = find(tmp_path, "train.json")
     people = Task("people", "detection", ("rider", "person"))
     check_tasks(pictures, [people, Task("weather", "classification", ("rainy", "snowy"))])
+    assert caplog.messages == [
+        "no picture has people's labels ['rider']: they will never be found",
+        "no picture has weather's labels ['rainy']: they will never be found",
+    ]
     with pytest.raises(InputError, match=r"^no picture has any of weather's labels \('rainy',\)$"):
         check_tasks(pictures, [people, Task("weather", "classification", ("rainy",))])
 

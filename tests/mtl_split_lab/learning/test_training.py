@@ -1,5 +1,7 @@
 """From a recipe to a bundle: train, interrupt, go on, export, and the bundle answers as torch does."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections
 from mtl_split_lab.command import RECIPE, main
 from mtl_split_lab.data.pictures import LABELS, read_pictures
-from mtl_split_lab.learning.curves import CURVES, read_losses
+from mtl_split_lab.learning.curves import CURVES, draw_curves, read_losses
 from mtl_split_lab.learning.export import load_network
-from mtl_split_lab.learning.training import BEST, LATEST, Training
+from mtl_split_lab.learning.training import BEST, LATEST, Training, build_network, start_from
 from mtl_split_lab.recipe import load_recipe
+from mtl_split_net.tasks import LearnedTask
 
 
 def write_recipe(path: Path, **changes: object) -> Path:
@@ -41,6 +44,7 @@ def test_the_shipped_recipe_is_complete() -> None:
         ),
         ({"operating_points": {"fine": 2000}}, "operating points need a default"),
         ({"operating_points": {"default": 800, "fine": 800}}, "different numbers of bytes"),
+        ({"crop": [320, 240]}, "crop needs multiples of 32 pixels"),
         ({"tasks": [{"name": "weather"}]}, "tasks need name, kind and labels"),
         ({"tasks": [{"name": "road type", "kind": "classification", "labels": ["a"]}]}, "'road type' is no task name"),
     ],
@@ -97,7 +101,10 @@ def test_an_interrupted_training_goes_on(run: Path) -> None:
     losses = read_losses(run)
     assert {"train/loss", "validation/loss", "train/detection", "validation/weather"} <= losses.keys()
     assert all(sorted(epochs) == [0, 1, 2] for epochs in losses.values())
-    assert (run / CURVES).read_bytes().startswith(b"\x89PNG")
+    curves = (run / CURVES).read_bytes()
+    assert curves.startswith(b"\x89PNG")
+    draw_curves(run)
+    assert (run / CURVES).read_bytes() == curves, "the last epoch's losses are missing"
     best = torch.load(run / BEST, weights_only=True)["epoch"]
     assert losses["validation/loss"][best] == min(losses["validation/loss"].values())
 
@@ -161,7 +168,37 @@ def test_a_bundle_answers_as_torch_does(run: Path, tmp_path: Path) -> None:
         assert detections.scores[0] == pytest.approx(float(outputs["detection"].logits.sigmoid().max()), abs=0.02)
 
 
-def test_another_recipe_in_the_same_folder_is_refused(run: Path, tmp_path: Path) -> None:
+def test_another_recipe_in_the_same_folder_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", bottleneck_channels=3)
     with pytest.raises(SystemExit, match="1"):
         main(["train", str(recipe), "--run", str(run)])
+    assert "holds a training of another recipe" in capsys.readouterr().err
+
+
+def test_a_recipe_that_failed_can_be_put_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--run", str(tmp_path / "run"), "--processes", "1"]
+    wrong = write_recipe(tmp_path / "recipe.yaml", **{**SHAPES, "validation": [{"pictures": "vall.json"}]}, epochs=1)
+    with pytest.raises(SystemExit, match="1"):
+        main(["train", str(wrong), *arguments])
+    assert "no pictures 'vall.json'" in capsys.readouterr().err
+    main(["train", str(write_recipe(tmp_path / "recipe.yaml", **SHAPES, epochs=1)), *arguments])
+    assert (tmp_path / "run" / BEST).exists()
+
+
+def test_another_tasks_network_is_a_start(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = load_recipe(run / "recipe.yaml")
+    before = load_network(run)[1].state_dict()
+    people = LearnedTask("detection", "detection", ("person",), "anchor-free", 1.0)
+    roads = LearnedTask("road", "classification", ("dry", "wet"), "pooled", 1.0)
+    network = build_network(replace(recipe, tasks=(people, recipe.tasks[1], roads)))
+    with caplog.at_level(logging.WARNING):
+        start_from(network, run / BEST)
+    after = network.state_dict()
+    for part in ("prefix", "suffix.decoder", "suffix.neck", f"suffix.heads.{recipe.tasks[1].name}_head", "rate"):
+        names = [name for name in before if name.startswith(part)]
+        assert names and all(torch.equal(before[name], after[name]) for name in names)
+    assert "no weights that fit suffix.heads.detection_head, suffix.heads.road_head:" in caplog.messages[0]
+    with pytest.raises(InputError, match="no weights of its prefix fit"):
+        start_from(build_network(replace(recipe, backbone="vgg16", split_point="features.9")), run / BEST)

@@ -8,7 +8,6 @@ import pytest
 from mtl_split_lab.command import main
 from mtl_split_lab.studies.rate_accuracy import Curve, bytes_at
 from mtl_split_lab.studies.rate_accuracy_page import DATA, PAGE, PLOT
-from mtl_split_ros.share import bundle_folder
 
 
 def curve(*points: tuple[float, float]) -> Curve:
@@ -24,9 +23,21 @@ def test_the_bytes_for_an_accuracy_are_read_off_the_curve() -> None:
     assert bytes_at(points, 0.5) is None
 
 
+def test_pictures_with_nothing_to_detect_are_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").touch()
+    (tmp_path / "empty.json").write_text('[{"name": "a.jpg", "attributes": {"weather": "clear"}}]')
+    arguments = ["rate-accuracy", "--bundle", "street", "--data", str(tmp_path), "--run", str(tmp_path)]
+    with pytest.raises(SystemExit, match="1"):
+        main([*arguments, "--pictures", "empty.json"])
+    assert "empty.json has nothing that street detects" in capsys.readouterr().err
+
+
 @pytest.mark.timeout(300)
 def test_the_page_has_every_way_to_send_a_picture(tmp_path: Path) -> None:
-    arguments = ["rate-accuracy", "--bundle", str(bundle_folder("street")), "--pictures", "sim:7:4"]
+    arguments = ["rate-accuracy", "--pictures", "sim:7:4"]
     main([*arguments, "--run", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--processes", "1"])
     curves = {one["family"]: one["points"] for one in json.loads((tmp_path / "out" / DATA).read_text())}
     assert list(curves["split"]) == ["coarsest", "coarse", "default", "fine", "finest"]
