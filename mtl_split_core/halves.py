@@ -144,7 +144,7 @@ class ServerHalf:
         found = suppress(task.labels, boxes, scores, self._score_threshold, self._overlap_threshold)
         in_picture = letterbox.to_picture(found.boxes)
         # Those in the grey bars around the picture are nothing that is in it.
-        kept = (in_picture[:, 2:] > in_picture[:, :2]).all(axis=1)
+        kept = np.all(in_picture[:, 2:] > in_picture[:, :2], axis=1)
         labels = tuple(label for label, keep in zip(found.labels, kept, strict=True) if keep)
         return Detections(in_picture[kept], labels, found.scores[kept])
 

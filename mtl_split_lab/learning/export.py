@@ -203,7 +203,7 @@ def _export_half(
 
 
 def _difference(path: Path, inputs: Tensor, expected: dict[str, Tensor]) -> float:
-    found = OnnxRuntime(path, threads=1)(inputs.numpy())
+    found = OnnxRuntime(path, threads=1, at_once=1)(inputs.numpy())
     difference = max(
         float(np.abs(found[name] - value.numpy()).max() / max(1.0, value.abs().max()))
         for name, value in expected.items()
