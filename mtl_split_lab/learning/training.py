@@ -239,7 +239,7 @@ def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
 def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
     """Give a network those weights of a training's checkpoint that fit: the heads of other tasks do not.
 
-    Warns of what gets none. Raises InputError where not even the prefix does.
+    Warns of what gets none. Raises InputError where a stage of the prefix does not.
     """
     own = network.state_dict()
     weights = {
@@ -247,10 +247,11 @@ def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
         for name, value in _read_weights(checkpoint).items()
         if name in own and own[name].shape == value.shape
     }
-    if not any(name.startswith("prefix.") for name in weights):
-        raise InputError(f"{checkpoint} is of another network: no weights of its prefix fit")
+    left_out = own.keys() - weights
+    if any(name.startswith("prefix.stages.") for name in left_out):
+        raise InputError(f"{checkpoint} is of another network: its weights do not fit the stages of this prefix")
     network.load_state_dict(weights, strict=False)
-    if left_out := own.keys() - weights:
+    if left_out:
         modules = sorted({".".join(name.split(".")[:3]) for name in left_out})
         _logger.warning("%s has no weights that fit %s: they begin at random", checkpoint, ", ".join(modules))
 
