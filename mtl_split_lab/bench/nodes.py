@@ -48,7 +48,7 @@ STEPS = (10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 120.0)
 """Frames per second that are tried one after another until too many are dropped."""
 
 ENOUGH = 0.95
-"""The share of answered frames from which on a rate counts as sustained."""
+"""A rate counts as sustained where this share of it is answered."""
 
 PICTURES = 15
 """Different pictures of one simulated street, sent over and over."""
@@ -86,7 +86,7 @@ class Measured:
     @property
     def sustained(self) -> float:
         """The highest rate that was sustained; 0 if none was."""
-        return max((rate for rate, outcome in self.rates.items() if outcome.share >= ENOUGH), default=0.0)
+        return max((rate for rate, outcome in self.rates.items() if outcome.rate >= ENOUGH * rate), default=0.0)
 
 
 class Camera(Traffic):
@@ -162,7 +162,7 @@ def _measure_size(
     rates: dict[float, Outcome] = {}
     for rate in steps:
         rates[rate] = camera.exchange_images(images, rate, seconds / 2)
-        if rates[rate].share < ENOUGH:
+        if rates[rate].rate < ENOUGH * rate:
             break
     return Measured(size, outcome, stages, published - stages["image_transport"], processor, rates)
 

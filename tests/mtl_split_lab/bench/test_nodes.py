@@ -13,10 +13,15 @@ from mtl_split_lab.bench.traffic import Outcome
 
 @given(st.dictionaries(st.floats(1, 100), st.integers(0, 100)))
 def test_the_rate_sustained_is_one_that_was_tried_and_answered(answered: dict[float, int]) -> None:
-    rates = {rate: Outcome(1.0, 100, (20.0,) * number) for rate, number in answered.items()}
+    rates = {rate: Outcome(100 / rate, 100, (20.0,) * number) for rate, number in answered.items()}
     sustained = Measured((64, 32), Outcome(1.0, 1, ()), {}, 0.0, {}, rates).sustained
-    assert sustained == 0 or rates[sustained].share >= ENOUGH
-    assert all(outcome.share < ENOUGH for rate, outcome in rates.items() if rate > sustained)
+    assert sustained == 0 or rates[sustained].rate >= ENOUGH * sustained
+    assert all(outcome.rate < ENOUGH * rate for rate, outcome in rates.items() if rate > sustained)
+
+
+def test_a_rate_that_could_not_be_sent_is_not_sustained() -> None:
+    slow = Outcome(2.0, 100, (20.0,) * 100)
+    assert Measured((64, 32), slow, {}, 0.0, {}, {100.0: slow}).sustained == 0
 
 
 def test_the_pair_is_measured(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
