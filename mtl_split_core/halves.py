@@ -108,7 +108,7 @@ class ServerHalf:
         noise = np.random.default_rng(0).standard_normal((1, *bundle.payload_format.shape), np.float32)
         self.choice = choose_engine(engine, bundle.suffix, threads, noise, expected, at_once)
         self._suffix = self.choice.engine
-        self.answer(noise[0], bundle.input_size)
+        self.twin().answer(noise[0], bundle.input_size)
 
     def twin(self) -> "ServerHalf":
         """Return another one for another thread: the suffix is in memory once, the stopwatch is its own."""

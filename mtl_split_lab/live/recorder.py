@@ -56,7 +56,7 @@ class Live:
 class Recorder(Node):
     """Records one vehicle, whose namespace is the node's.
 
-    recording: what was heard so far; ended: a fault of the images' stamps; ended_after: the number of frames that the
+    recording: what was heard so far; ended: a fault of what is heard; ended_after: the number of frames that the
     camera's stream had, once it has ended; heard_at, answered_at: when anything of a frame and when a complete frame
     was last heard (monotonic seconds, at first the start); recent: the last complete frames.
     """
@@ -67,7 +67,9 @@ class Recorder(Node):
         bundle: whose tasks to listen to; topic: of the images, empty for the vehicle's own camera.
         """
         super().__init__("recorder")
-        self.recording = Recording(bundle.tasks, pictures)
+        self._bundle = bundle
+        # A bag may be played at any rate: there, milliseconds count from the moment when the image arrived here.
+        self.recording = Recording(bundle.tasks, pictures, bool(self.get_parameter("use_sim_time").value))
         self.ended: Future[None] = Future()
         self.ended_after: int | None = None
         self.heard_at = self.answered_at = time.monotonic()
@@ -147,21 +149,29 @@ class Recorder(Node):
         if stamp and not frame.sent:
             frame.sent = True
             self.recording.sent += 1
-        elif not self.ended.done():
+        else:
             topic = self.resolve_topic_name(self._image_topic)
-            problem = f"the images on {topic} have no stamps of their own: {stamp} ns is not after the one before"
+            self._end(f"the images on {topic} have no stamps of their own: {stamp} ns is not after the one before")
+
+    def _end(self, problem: str) -> None:
+        if not self.ended.done():
             self.ended.set_exception(InputError(problem))
 
     def _hear_bottleneck(self, message: Bottleneck) -> None:
         self.recording.frames[_nanoseconds(message.header)].payload_bytes = len(message.payload)
+        if message.bundle != self._bundle.fingerprint:
+            topic = self.resolve_topic_name("bottleneck")
+            self._end(
+                f"{topic} is of bundle {message.bundle[:64]!r}, and the recorder's is {self._bundle.name} "
+                f"({self._bundle.fingerprint}): name the bundle to the recorder, too"
+            )
 
     def _hear_result(self, task: Task, message: Any, info: MessageInfo) -> None:
         stamp = _nanoseconds(message.header)
         frame = self.recording.frames[stamp]
         result = to_detections(message) if task.kind == "detection" else to_classification(message)
         frame.results[task.name] = result
-        # A bag may be played at any rate: there, milliseconds count from the moment when the image arrived here.
-        start = frame.seen if self.get_parameter("use_sim_time").value else stamp
+        start = frame.seen if self.recording.simulated_time else stamp
         # When it arrived, not when this process had time for it.
         if start is not None:
             frame.arrivals[task.name] = (info["received_timestamp"] - start) / 1e6

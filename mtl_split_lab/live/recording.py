@@ -28,8 +28,8 @@ class Frame:
     """One camera image.
 
     sent: whether the camera announced it; seen: when the image arrived at the recorder, in nanoseconds; payload_bytes:
-    None if no bottleneck was seen; arrivals: milliseconds from the image's stamp to each task's result, or in the
-    replay of a bag, from when the image was seen; objects, classes: the truth of the detections and of the
+    None if no bottleneck was seen; arrivals: milliseconds from the image's stamp to each task's result, or in
+    simulated time, from when the image was seen; objects, classes: the truth of the detections and of the
     classifications, where it is known.
     """
 
@@ -103,14 +103,16 @@ class PictureStore:
 class Recording:
     """What was heard of one vehicle.
 
-    tasks: those of the bundle; frames: by stamp in nanoseconds; sent: how many of them the camera announced; stages:
-    the medians reported for each stage, in milliseconds; fates: how many frames were dropped, refused and so on since
-    the nodes' start, as they last reported; skipped: how much of the truth cannot be used, by reason; last: the stamp
-    of the last frame that counts, None while that is open.
+    tasks: those of the bundle; simulated_time: whether a bag is played or a simulator runs, where milliseconds count
+    from an image's arrival instead of its stamp; frames: by stamp in nanoseconds; sent: how many of them the camera
+    announced; stages: the medians reported for each stage, in milliseconds; fates: how many frames were dropped,
+    refused and so on since the nodes' start, as they last reported; skipped: how much of the truth cannot be used, by
+    reason; last: the stamp of the last frame that counts, None while that is open.
     """
 
     tasks: tuple[Task, ...]
     pictures: PictureStore
+    simulated_time: bool = False
     frames: defaultdict[int, Frame] = field(default_factory=lambda: defaultdict(Frame))
     sent: int = 0
     stages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))

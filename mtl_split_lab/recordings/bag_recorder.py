@@ -26,7 +26,7 @@ from vision_msgs.msg import LabelInfo
 
 from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
-from mtl_split_lab.recordings.bags import GROUND_TRUTH
+from mtl_split_lab.recordings.bags import GROUND_TRUTH, camera_info_of
 from mtl_split_ros.graph import COMPRESSED
 from mtl_split_ros.messages import MESSAGE_TYPES, result_topic
 from mtl_split_ros.qos import LATCHED, RECORDED, RESULT, subscribe
@@ -78,7 +78,7 @@ class BagRecorder(Node):
         image = CompressedImage if image_topic.endswith(COMPRESSED) else RawImage
         self._record(image, image_topic, RECORDED)
         self._record(Bottleneck, "bottleneck", RECORDED)
-        self._record(CameraInfo, "camera_info", RESULT)
+        self._record(CameraInfo, camera_info_of(self._image_topic), RECORDED)
         for task in tasks:
             for topic in (result_topic(task), f"{GROUND_TRUTH}/{result_topic(task)}"):
                 self._record(MESSAGE_TYPES[task.kind], topic, RESULT)

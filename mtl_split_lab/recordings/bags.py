@@ -119,9 +119,14 @@ def namespace_of(image_topic: str) -> str:
     return image_topic.removesuffix("/compressed").rpartition("/")[0].strip("/")
 
 
+def camera_info_of(image_topic: str) -> str:
+    """Return the topic of a camera's CameraInfo, which is beside its images."""
+    return f"/{namespace_of(image_topic)}/camera_info".replace("//", "/")
+
+
 def find_topics(path: Path, image_topic: str) -> list[str]:
     """Return the topics that a camera and the truth about its images have in a bag, its images first."""
-    camera_info = f"/{namespace_of(image_topic)}/camera_info".replace("//", "/")
+    camera_info = camera_info_of(image_topic)
     with open_bag(path) as bag:
         truths = [topic for topic, kind in bag.types.items() if _is_truth(topic) and kind in TRUTH_TYPES.values()]
         return [image_topic, *([camera_info] if camera_info in bag.types else []), *sorted(truths)]

@@ -55,9 +55,15 @@ class Report:
     """The part of a report.json that is compared."""
 
     ways: dict[str, _Way]
+    frames_with_truth: dict[str, int]
     input: _Input
     refused: _Refused
     interrupted: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether every frame that it was to be of was used."""
+        return not (self.interrupted or self.refused.count)
 
 
 def read_report(path: Path) -> Report:
@@ -75,13 +81,20 @@ def compare_reports(before: Report, after: Report, lost: float, grown: float) ->
     Worse is an accuracy, 0 to 1, that fell by more than `lost` or is no longer known, median bytes that grew by more
     than the share `grown`, fewer frames, more refused ones, a replay that was interrupted, and a way that is no longer
     there. Times are shown, but not judged: they are another machine's, or another day's. Raises InputError for reports
-    of inputs of different length, and where they have no way in common.
+    of different frames, and where they have no way in common.
     """
     if before.input.frames != after.input.frames:
         raise InputError(f"the reports are of different inputs: {before.input.frames} and {after.input.frames} frames")
     common = [way for way in before.ways if way in after.ways]
     if not common:
         raise InputError(f"no way is in both reports: {sorted(before.ways)} and {sorted(after.ways)}")
+    if before.whole and after.whole:
+        for what, old_count, new_count in (
+            ("frames", before.ways[common[0]].frames, after.ways[common[0]].frames),
+            ("frames with truth", before.frames_with_truth, after.frames_with_truth),
+        ):
+            if old_count != new_count:
+                raise InputError(f"the reports are of different {what}: {old_count} and {new_count}")
     worse = [f"{way} is missing" for way in before.ways if way not in after.ways]
     worse += ["it was interrupted"] if after.interrupted else []
     if after.refused.count > before.refused.count:

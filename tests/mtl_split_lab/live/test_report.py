@@ -1,6 +1,7 @@
 """The report of a recording whose figures are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -52,12 +53,25 @@ def recording(tmp_path: Path) -> Recording:
     return recording
 
 
+def test_only_frames_that_every_task_answered_are_answered_by_every_task(recording: Recording) -> None:
+    del recording.frames[5 * PERIOD].results["weather"], recording.frames[6 * PERIOD].results["detection"]
+    summary = summarise(recording)
+    assert summary["results_ratio"] == 6 / 8 and summary["complete"] == 5
+    assert "8 frames at 10.0 frames/s, 62.5% of them answered by every task" in figures(summary)
+
+
+def test_in_simulated_time_an_image_is_waited_for_by_nobody(recording: Recording) -> None:
+    summary = summarise(replace(recording, simulated_time=True))
+    assert list(summary["stages_ms"]) == ["prefix", "novelty", "other"]
+    assert "latency from the image's arrival: p50 60" in figures(summary)
+
+
 def test_figures_are_those_of_the_frames_that_count(recording: Recording) -> None:
     summary = summarise(recording)
     assert summary["frames_sent"] == 8
     assert summary["frames_sent_before_discovery"] == 2
     assert summary["results"] == {"detection": 7, "weather": 7}
-    assert summary["results_ratio"] == 7 / 8
+    assert summary["results_ratio"] == 7 / 8 and summary["complete"] == 7
     assert summary["latency_ms"]["p50"] == 60
     assert summary["late"] == 0 and summary["fates"] == {"server/dropped": 1}
     assert summary["bytes_per_frame"] == {"median": 6000, "p95": 8700, "max": 9000}

@@ -106,6 +106,13 @@ def test_an_empty_bag_is_warned_of(record: Record, tmp_path: Path, storage: str)
     assert "the bag has no images: nothing came on /nobody/image_raw" in output
 
 
+def test_the_camera_info_is_the_one_beside_the_images(record: Record, probe: Probe) -> None:
+    process = record("--namespace", "car1", "--image-topic", "/camera/image_raw")
+    probe.wait_for("the recorder", lambda: probe.node.count_subscribers("/camera/camera_info"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [(["--namespace", "1 2"], "namespace is '1 2'"), (["--image-topic", "a b"], "image topic 'a b'")],

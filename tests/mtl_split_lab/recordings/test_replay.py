@@ -207,6 +207,15 @@ def test_a_gate_of_two_reports(tmp_path: Path, bundle: Bundle, bag: Path, capsys
     with pytest.raises(SystemExit):
         main(["compare", str(before), str(write_report(tmp_path / "7", report | {"input": {"frames": 5}}))])
     assert "different inputs: 13 and 5 frames" in capsys.readouterr().err
+    whole = report | {"refused": {"count": 0}}
+    write_report(before, whole)
+    for other, words in (
+        (write_report(tmp_path / "8", whole, split={**better, "frames": 13}), "frames: 12 and 13"),
+        (write_report(tmp_path / "9", whole | {"frames_with_truth": {"detection": 3}}), "frames with truth"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["compare", str(before), str(other)])
+        assert f"the reports are of different {words}" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         main(["compare", str(before), str(bag / "metadata.yaml")])
     assert end.value.code == 1 and "is no report of `mtl-split replay`" in capsys.readouterr().err
