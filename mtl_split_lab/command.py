@@ -275,8 +275,7 @@ def _record(options: argparse.Namespace) -> None:
     from mtl_split_ros.process import run
     from mtl_split_ros.share import bundle_folder
 
-    for name, value in environment().items():
-        os.environ.setdefault(name, value)
+    os.environ.update(environment())
     tasks = load_bundle(bundle_folder(options.bundle)).tasks
     create = partial(BagRecorder, options.bag, tasks, options.image_topic, options.storage, options.namespace)
     raise SystemExit(run(create))

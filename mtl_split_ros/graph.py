@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,6 +31,9 @@ TOPIC = "topic:"
 """A source "topic:NAME" is the topic of somebody else's camera; one that ends in /compressed carries JPEG or PNG."""
 
 COMPRESSED = "/compressed"
+
+PROFILES_FILE = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""What names Fast DDS's settings: from ROS 2 Kilted on, and before."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,10 @@ class Options:
 
 
 def environment() -> dict[str, str]:
-    """For every process, unless the user has set it: Fast DDS's defaults lose raw camera images, and more.
-
-    The first name is read from ROS 2 Kilted on, the second one up to Jazzy.
-    """
-    return dict.fromkeys(("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"), str(fast_dds_profile()))
+    """For every process, unless the user has set it: Fast DDS's defaults lose raw camera images, and more."""
+    if any(os.environ.get(name) for name in PROFILES_FILE):
+        return {}
+    return {PROFILES_FILE[os.environ.get("ROS_DISTRO") == "jazzy"]: str(fast_dds_profile())}
 
 
 def camera(options: Options, **parameters: Value | None) -> Process:

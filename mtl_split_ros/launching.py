@@ -1,6 +1,5 @@
 """Turns the wiring into launch descriptions; used by `launch/*.launch.py` only, since it needs the launch system."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -144,7 +143,7 @@ def describe(build: Build, *names: str) -> LaunchDescription:
         ]
 
     return LaunchDescription([
-        *(SetEnvironmentVariable(name, os.environ.get(name, value)) for name, value in environment().items()),
+        *(SetEnvironmentVariable(name, value) for name, value in environment().items()),
         *(DeclareLaunchArgument(n, default_value="", description=ARGUMENTS[n][1]) for n in (*OPTIONS, *names)),
         OpaqueFunction(function=start),
     ])  # fmt: skip

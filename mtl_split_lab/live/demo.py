@@ -60,8 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        for name, value in environment().items():
-            os.environ.setdefault(name, value)
+        os.environ.update(environment())
         if nodes and not topic_of(arguments.source) and "ROS_DOMAIN_ID" not in os.environ:
             stack.enter_context(claim_domain())
             print(f"listen in with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}")

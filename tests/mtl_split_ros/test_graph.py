@@ -16,6 +16,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
 from mtl_split_lab.recordings import player as player_node
 from mtl_split_ros.graph import (
+    PROFILES_FILE,
     MEASURED_SCORE,
     Options,
     Process,
@@ -24,6 +25,7 @@ from mtl_split_ros.graph import (
     camera,
     demo,
     edge,
+    environment,
     replay,
     server,
 )
@@ -179,3 +181,23 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, 
             nodes += result or []
     assert nodes
     assert all(isinstance(node, ExecuteProcess | TimerAction) for node in nodes)
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        ({}, "FASTDDS"),
+        ({"ROS_DISTRO": "kilted"}, "FASTDDS"),
+        ({"ROS_DISTRO": "jazzy"}, "FASTRTPS"),
+        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"}, None),
+        ({"ROS_DISTRO": "jazzy", "FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"}, None),
+    ],
+)
+def test_fast_dds_finds_its_settings_in_every_distribution(
+    given: dict[str, str], added: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*PROFILES_FILE, "ROS_DISTRO"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert list(environment()) == ([f"{added}_DEFAULT_PROFILES_FILE"] if added else [])
