@@ -16,8 +16,8 @@ from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
 from mtl_split_lab.recordings import player as player_node
 from mtl_split_ros.graph import (
-    PROFILES_FILE,
     MEASURED_SCORE,
+    PROFILES_FILE,
     Options,
     Process,
     Value,
