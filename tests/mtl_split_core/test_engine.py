@@ -180,7 +180,7 @@ def imitation(clock: Clock, seconds: float, answer: float) -> type[Engine]:
         name = f"takes {seconds} s"
         errors: ClassVar[Errors] = ()
 
-        def __init__(self, path: Path, threads: int) -> None:
+        def __init__(self, path: Path, threads: int, at_once: int) -> None:
             pass
 
         def __call__(self, batch: Array) -> dict[str, Array]:
@@ -190,11 +190,11 @@ def imitation(clock: Clock, seconds: float, answer: float) -> type[Engine]:
     return Imitation
 
 
-def not_there(path: Path, threads: int) -> Engine:
+def not_there(path: Path, threads: int, at_once: int) -> Engine:
     raise ModuleNotFoundError("No module named 'steam'", name="steam")
 
 
-def broken(path: Path, threads: int) -> Engine:
+def broken(path: Path, threads: int, at_once: int) -> Engine:
     raise ImportError("libsteam.so: no such file")
 
 
