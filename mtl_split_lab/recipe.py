@@ -8,6 +8,7 @@ import yaml
 from annotated_types import Len
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     NonNegativeInt,
     PlainSerializer,
@@ -20,6 +21,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from mtl_split_core.errors import InputError
+from mtl_split_net.detectors import COCO_LABELS
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
 
 CROP_UNIT = 32
@@ -44,6 +46,48 @@ class Portion:
     images: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
     labelled: frozenset[str] | None = None
+
+
+def _parse_labels(value: Any) -> Any:
+    return COCO_LABELS if value == "coco" else value
+
+
+@dataclass(frozen=True, config=_NO_OTHER_KEYS)
+class PixelStatistics:
+    """What an imported network expects of its input, as mtl_split_net.network.Pixels: mean and deviation of 0 to 255."""
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
+    red_first: bool = False
+
+
+@dataclass(frozen=True, config=_NO_OTHER_KEYS)
+class ImportedDetector:
+    """A detector that others trained.
+
+    onnx: its file, where the recipe's paths begin; cut: the tensor at which it is cut, as `mtl-split cuts` lists them;
+    detector: what its outputs mean, see mtl_split_net.detectors; labels: its labels in the order of its scores, or
+    `coco`; rename: our label by its; pixels: what it expects of its input.
+    """
+
+    onnx: str
+    cut: str
+    detector: str
+    labels: Annotated[tuple[str, ...], BeforeValidator(_parse_labels), Len(1)]
+    rename: dict[str, str] = field(default_factory=dict)
+    pixels: PixelStatistics = field(default_factory=PixelStatistics)
+
+
+@dataclass(frozen=True, config=_NO_OTHER_KEYS)
+class Distillation:
+    """How the bottleneck of an imported network is trained without labels, before anything else.
+
+    pictures: any, their labels are not looked at; epochs: how often all are seen; learning_rate: the highest.
+    """
+
+    pictures: Annotated[tuple[Portion, ...], Len(1)]
+    epochs: PositiveInt = 10
+    learning_rate: PositiveFloat = 0.002
 
 
 def _parse_tasks(value: Any) -> tuple[LearnedTask, ...]:
@@ -74,10 +118,11 @@ class Recipe:
     """What is trained, on what and how.
 
     name: the bundle's name; tasks: what the network answers, as parse_learned_tasks reads it; training, validation:
-    the pictures; testing: those that an export measures the bundle on; backbone, split_point: see
-    mtl_split_net.backbones; input_size: of the network; bottleneck_channels: how many cross the link (None: the
+    the pictures (none: only distilled); testing: those that an export measures the bundle on; backbone, cut: see
+    mtl_split_net.backbones; network: instead of these, a detector that others trained; distil: how it is trained
+    without labels; input_size: of the network; bottleneck_channels: how many cross the link (None: the
     features as they are, which cannot be exported); bottleneck_reduction: how much coarser than the features they
-    are; operating_points: about how many bytes a picture is to take at each, by name, one of them
+    are; bottleneck_width: the encoder's channels in between (None: four times the features'); operating_points: about how many bytes a picture is to take at each, by name, one of them
     `default` (none: not compressed, cannot be exported); loss_sum: see mtl_split_net.losses.LossSum; augment:
     whether training pictures are mirrored, scaled in windows, and lit differently, by chance; batch: pictures per
     step; epochs: how often all are seen; crop, crop_epochs: for so many epochs only windows of this size are seen,
@@ -88,14 +133,17 @@ class Recipe:
 
     name: str
     tasks: Annotated[tuple[LearnedTask, ...], PlainValidator(_parse_tasks), PlainSerializer(_format_tasks)]
-    training: Annotated[tuple[Portion, ...], Len(1)]
-    validation: Annotated[tuple[Portion, ...], Len(1)]
+    training: tuple[Portion, ...] = ()
+    validation: tuple[Portion, ...] = ()
     testing: tuple[Portion, ...] = ()
     backbone: str = "mobilenet_v3_small"
-    split_point: str = "features.3"
+    cut: str = "features.3"
+    network: ImportedDetector | None = None
+    distil: Distillation | None = None
     input_size: Sides = (512, 288)
     bottleneck_channels: PositiveInt | None = 24
     bottleneck_reduction: PositiveInt = 2
+    bottleneck_width: PositiveInt | None = None
     operating_points: Annotated[dict[str, PositiveInt], AfterValidator(_sort_operating_points)] = field(
         default_factory=lambda: {"coarsest": 300, "coarse": 550, "default": 860, "fine": 2000, "finest": 6000}
     )
@@ -113,6 +161,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.crop is not None and any(side % CROP_UNIT for side in self.crop):
             raise ValueError(f"crop needs multiples of {CROP_UNIT} pixels")
+        if self.distil is not None and self.network is None:
+            raise ValueError("distil needs a network that others trained, expected the key network")
+        if bool(self.training) != bool(self.validation) or not (self.training or self.distil):
+            raise ValueError("training and validation need pictures, or neither of them, and then distil")
 
 
 def load_recipe(path: Path) -> Recipe:

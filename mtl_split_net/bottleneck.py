@@ -37,9 +37,12 @@ class Residual(nn.Module):
 class Encoder(nn.Sequential):
     """Features (N, C, rH, rW) to latents (N, channels, H, W)."""
 
-    def __init__(self, features: int, channels: int, reduction: int) -> None:
-        """Squeeze `features` channels into `channels` at a resolution `reduction` times coarser."""
-        width = 4 * features
+    def __init__(self, features: int, channels: int, reduction: int, width: int | None = None) -> None:
+        """Squeeze `features` channels into `channels` at a resolution `reduction` times coarser.
+
+        In between are `width` channels (None: four times the features').
+        """
+        width = width or 4 * features
         super().__init__(
             convolution(features, width, max(3, 2 * reduction - 1), stride=reduction),
             Residual(width),

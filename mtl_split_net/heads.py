@@ -43,13 +43,18 @@ class Candidates:
     """The detection head's raw answer for P points.
 
     boxes: (N, P, 4) x1, y1, x2, y2 in input pixels; logits: (N, P, labels); centres: (P, 2) x, y of the points in
-    input pixels; strides: (P,).
+    input pixels, or (N, P, 2) where they differ from picture to picture; strides: (P,).
     """
 
     boxes: Tensor
     logits: Tensor
     centres: Tensor
     strides: Tensor
+
+    @property
+    def points(self) -> Tensor:
+        """The centres for every picture, (N, P, 2)."""
+        return self.centres.expand_as(self.boxes[..., :2])
 
 
 class DetectionHead(nn.Module):

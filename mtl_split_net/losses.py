@@ -65,12 +65,12 @@ def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Te
     """
     boxes = objects.boxes
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
-    points = candidates.centres
+    points = candidates.points[:, None]
     inside = ((points > boxes[:, :, None, :2]) & (points < boxes[:, :, None, 2:])).all(-1)
     near = ((points - middle[:, :, None]).abs() <= candidates.strides[:, None]).all(-1)
     eligible = (inside | near) & (objects.present & ~objects.ignore)[..., None]
     scores = candidates.logits.sigmoid().transpose(1, 2)
-    scores = scores.gather(1, objects.labels[..., None].expand(-1, -1, points.shape[0]))
+    scores = scores.gather(1, objects.labels[..., None].expand(-1, -1, points.shape[2]))
     likeness = pairwise_likeness(boxes, candidates.boxes)
     alignment = (scores.sqrt() * likeness.pow(6) + 1e-9) * eligible
     best_points = alignment.topk(BEST_POINTS, dim=-1).indices
@@ -104,7 +104,7 @@ def detection_loss(candidates: Candidates, objects: Objects) -> dict[str, Tensor
 
 
 def _inside_ignored(candidates: Candidates, objects: Objects) -> Tensor:
-    points = candidates.centres
+    points = candidates.points[:, None]
     reach = candidates.strides[:, None] / 2
     boxes = objects.boxes[:, :, None]
     inside = ((points > boxes[..., :2] - reach) & (points < boxes[..., 2:] + reach)).all(-1)

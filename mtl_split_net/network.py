@@ -1,27 +1,72 @@
 """The whole multi-task network, made of the two halves that are exported: the edge's prefix, the server's suffix."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.bottleneck import Decoder, Encoder
+from mtl_split_net.detectors import Decode, ImportedDetection
 from mtl_split_net.heads import STRIDES, Candidates, ClassificationHead, DetectionHead, FlatHead, Neck
+from mtl_split_net.imported import ImportedNetwork, deepest, outputs_of, returning
 from mtl_split_net.rate import RateModel
 from mtl_split_net.tasks import LearnedTask
 
 Outputs = dict[str, Candidates | Tensor]
 """Per task: the candidates of a detection task, the logits (N, labels) of a classification task."""
 
-MEAN = (123.675, 116.28, 103.53)
-DEVIATION = (58.395, 57.12, 57.375)
-"""ImageNet's pixel statistics, red-green-blue, 0 to 255: torchvision's checkpoints expect inputs normalised by them."""
+
+@dataclass(frozen=True)
+class Pixels:
+    """What a network expects of its input: the order of the colours, and the statistics it is normalised by.
+
+    mean, deviation: of the values 0 to 255, in that order.
+    """
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    red_first: bool = False
+
+
+IMAGENET = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), red_first=True)
+"""torchvision's checkpoints expect inputs normalised like that."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the heads go on with, for N pictures of `size` (height, width).
+
+    maps: (N, width, H/s, W/s) of a neck for s in STRIDES; deepest: (N, C, H', W'); named: further maps by their names;
+    raw: the outputs of a detector that others trained.
+    """
+
+    size: tuple[int, int]
+    deepest: Tensor
+    maps: list[Tensor] = field(default_factory=list)
+    named: Mapping[str, Tensor] = field(default_factory=dict)
+    raw: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class CutNetwork:
+    """A network in two at its cut, still without a bottleneck.
+
+    before: normalised pictures (N, 3, H, W) to the features at the cut, of the shape `features` for whole inputs;
+    body: those and the pictures' (height, width) to Features; heads: one per task, by its name and "_head".
+    """
+
+    pixels: Pixels
+    before: nn.Module
+    features: Shape
+    body: nn.Module
+    heads: nn.ModuleDict
 
 
 class Prefix(nn.Module):
@@ -30,94 +75,101 @@ class Prefix(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, stages: nn.Sequential, encoder: nn.Module) -> None:
-        """Chain the backbone's stages before the split point and the bottleneck's encoder."""
+    def __init__(self, stages: nn.Module, encoder: nn.Module, pixels: Pixels = IMAGENET) -> None:
+        """Chain the stages before the cut and the bottleneck's encoder."""
         super().__init__()
         self.stages = stages
         self.encoder = encoder
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("scale", 1 / torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
+        self.pixels = pixels
+        self.register_buffer("mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / torch.tensor(pixels.deviation).view(3, 1, 1), persistent=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pictures, uint8 (N, height, width, 3) blue-green-red, in; features at the cut (N, C, height', width') out."""
+        planes = images.permute(0, 3, 1, 2)
+        # Reordering bytes before they become floats takes half of the time.
+        planes = (planes.flip(1) if self.pixels.red_first else planes).float()
+        features: Tensor = self.stages((planes - self.mean) * self.scale)
+        return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures, uint8 (N, height, width, 3) blue-green-red, in; latents (N, channels, height', width') out."""
-        # Reordering bytes before they become floats takes half of the time.
-        planes = images.permute(0, 3, 1, 2).flip(1).float()
-        latents: Tensor = self.encoder(self.stages((planes - self.mean) * self.scale))
+        """Pictures as for `features` in; latents (N, channels, height', width') out."""
+        latents: Tensor = self.encoder(self.features(images))
         return latents
 
 
 class Suffix(nn.Module):
     """The server's half: latents to every task's outputs."""
 
-    def __init__(self, decoder: nn.Module, stages: nn.ModuleList, neck: Neck | None, heads: nn.ModuleDict) -> None:
-        """Chain the bottleneck's decoder, the backbone's stages after the split point, the neck and a head per task.
+    def __init__(self, decoder: nn.Module, body: nn.Module, heads: nn.ModuleDict, stride: int) -> None:
+        """Chain the bottleneck's decoder, what is behind the cut, and a head per task.
 
-        `stages` are grouped so that each group ends with a scale that the neck takes, and the last with the backbone.
+        `stride` is how many input pixels a place of the latents is wide.
         """
         super().__init__()
         self.decoder = decoder
-        self.stages = stages
-        self.neck = neck
+        self.body = body
         self.heads = heads
+        self.stride = stride
 
     def forward(self, latents: Tensor) -> Outputs:
         """Latents (N, channels, height', width') in, every task's raw outputs out."""
-        features = [self.decoder(latents)]
-        for stage in self.stages:
-            features.append(stage(features[-1]))
-        maps = [] if self.neck is None else self.neck(features[1:])
-        return {
-            # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
-            name.removesuffix("_head"): head(maps) if isinstance(head, DetectionHead) else head(features[-1])
-            for name, head in self.heads.items()
-        }
+        return self.answer(self.decoder(latents), self.input_size(latents))
+
+    def input_size(self, latents: Tensor) -> tuple[int, int]:
+        """Height and width of the pictures that latents (N, channels, height', width') are of."""
+        return latents.shape[2] * self.stride, latents.shape[3] * self.stride
+
+    def answer(self, restored: Tensor, size: tuple[int, int]) -> Outputs:
+        """Features at the cut in, for pictures of `size` (height, width); every task's raw outputs out."""
+        features = self.body(restored, size)
+        # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
+        return {name.removesuffix("_head"): _apply(head, features) for name, head in self.heads.items()}
+
+
+def _apply(head: nn.Module, features: Features) -> Candidates | Tensor:
+    if isinstance(head, ImportedDetection):
+        return head(features.raw, features.size)
+    return head(features.maps) if isinstance(head, DetectionHead) else head(features.deepest)
 
 
 class MultiTaskNetwork(nn.Module):
-    """One backbone shared by several tasks and cut at a split point, with a bottleneck there and a head per task.
+    """One network shared by several tasks, with a bottleneck at its cut and a head per task.
 
     After MTL-Split (Capogrosso et al. 2024), which cuts at the end of the backbone and has no bottleneck.
     """
 
     def __init__(
         self,
-        backbone: Backbone,
-        split_point: str,
+        network: CutNetwork,
         tasks: Sequence[LearnedTask],
         input_size: Size,
         channels: int | None,
         reduction: int = 1,
         sizes: Sequence[int] = (),
-        width: int = 96,
+        bottleneck_width: int | None = None,
     ) -> None:
-        """Build the network around a backbone, with random weights elsewhere.
+        """Insert a bottleneck with random weights into a network.
 
         `channels` is the bottleneck's number of channels (None: the features cross as they are), `reduction` how many
         times coarser than the features its resolution is, `sizes` the bytes that a picture is to take at each operating
-        point, the fewest first (none: pictures cannot be sent compressed), `width` the neck's number of channels.
-        Raises InputError for an unknown split point, and for an input size, width and height in pixels, that the
-        strides do not divide.
+        point, the fewest first (none: pictures cannot be sent compressed), `bottleneck_width` the encoder's number of
+        channels (None: four times the features'). Raises InputError for features that `reduction` does not divide.
         """
         super().__init__()
         self.tasks = tuple(tasks)
-        before, after = backbone.split(split_point)
-        shapes = backbone.shapes(input_size)
-        features, height, width_there = shapes[len(before) - 1]
-        if height % reduction or width_there % reduction:
+        features, height, width = network.features
+        if height % reduction or width % reduction:
             raise InputError(
-                f"the features at {split_point!r} are {width_there} x {height}, not to be reduced by {reduction}"
+                f"bottleneck_reduction {reduction} does not divide the {width}x{height} features at the cut; "
+                f"use 1 or another cut"
             )
-        self.latent_shape: Shape = (channels or features, height // reduction, width_there // reduction)
-        detects = any(task.kind == "detection" for task in tasks)
-        ends = _scales(shapes[len(before) - 1 :], input_size) if detects else [len(after)]
-        groups = nn.ModuleList(after[start:end] for start, end in pairwise([0, *ends]))
-        neck = Neck([shapes[len(before) - 1 + end][0] for end in ends], width) if detects else None
-        heads = nn.ModuleDict({f"{task.name}_head": _head(task, shapes[-1], width) for task in tasks})
-        encoder = nn.Identity() if channels is None else Encoder(features, channels, reduction)
+        self.latent_shape: Shape = (channels or features, height // reduction, width // reduction)
+        encoder = nn.Identity() if channels is None else Encoder(features, channels, reduction, bottleneck_width)
         decoder = nn.Identity() if channels is None else Decoder(channels, features, reduction)
-        self.prefix = Prefix(before, encoder)
-        self.suffix = Suffix(decoder, groups, neck, heads)
+        self.prefix = Prefix(network.before, encoder, network.pixels)
         latents, rows, columns = self.latent_shape
+        self.suffix = Suffix(decoder, network.body, network.heads, input_size[1] // rows)
         self.rate = RateModel(latents, rows * columns, sizes)
 
     def forward(self, images: Tensor) -> Outputs:
@@ -134,8 +186,81 @@ class MultiTaskNetwork(nn.Module):
         return self.suffix(restored), bits
 
 
+class PyramidBody(nn.Module):
+    """Stages of a backbone behind the cut, and a neck over their scales."""
+
+    def __init__(self, stages: nn.ModuleList, neck: Neck | None) -> None:
+        """Chain groups of stages, each ending with a scale that the neck takes, and the last with the backbone."""
+        super().__init__()
+        self.stages = stages
+        self.neck = neck
+
+    def forward(self, restored: Tensor, size: tuple[int, int]) -> Features:
+        """Features at the cut (N, C, H', W') in."""
+        features = [restored]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        return Features(size, features[-1], [] if self.neck is None else self.neck(features[1:]))
+
+
+def cut_backbone(
+    backbone: Backbone, cut: str, tasks: Sequence[LearnedTask], input_size: Size, width: int = 96
+) -> CutNetwork:
+    """Cut a backbone, and add a neck of `width` channels and heads with random weights.
+
+    Raises InputError for an unknown cut, and for an input size, width and height in pixels, that the strides do not
+    divide.
+    """
+    before, after = backbone.split(cut)
+    shapes = backbone.shapes(input_size)
+    detects = any(task.kind == "detection" for task in tasks)
+    ends = _scales(shapes[len(before) - 1 :], input_size) if detects else [len(after)]
+    groups = nn.ModuleList(after[start:end] for start, end in pairwise([0, *ends]))
+    neck = Neck([shapes[len(before) - 1 + end][0] for end in ends], width) if detects else None
+    heads = nn.ModuleDict({f"{task.name}_head": _head(task, shapes[-1], width) for task in tasks})
+    return CutNetwork(IMAGENET, before, shapes[len(before) - 1], PyramidBody(groups, neck), heads)
+
+
+class ImportedBody(nn.Module):
+    """What is behind the cut of a network that others trained."""
+
+    def __init__(self, after: fx.GraphModule) -> None:
+        """Go on with `after`, whose outputs are the detector's."""
+        super().__init__()
+        self.graph = returning(after, [*(node.name for node in outputs_of(after)), deepest(after).name])
+
+    def forward(self, restored: Tensor, size: tuple[int, int]) -> Features:
+        """Features at the cut (N, C, H', W') in."""
+        *raw, deep = self.graph(restored)
+        return Features(size, deep, raw=tuple(raw))
+
+
+def cut_imported(
+    network: ImportedNetwork,
+    decode: Decode,
+    labels: Sequence[str],
+    rename: Mapping[str, str],
+    tasks: Sequence[LearnedTask],
+    pixels: Pixels = Pixels(),
+) -> CutNetwork:
+    """Keep a detector that others trained, and add heads for further tasks with random weights.
+
+    `decode` says what its outputs mean, `labels` are its own, and `rename` says which of the task's they are. Raises
+    InputError for more than one detection task.
+    """
+    body = ImportedBody(network.after)
+    shape = deepest(network.after).meta["tensor_meta"].shape
+    heads = nn.ModuleDict()
+    for task in tasks:
+        if task.kind == "detection":
+            heads[f"{task.name}_head"] = ImportedDetection(decode, labels, task.labels, rename)
+        else:
+            heads[f"{task.name}_head"] = _head(task, (shape[1], shape[2], shape[3]), 0)
+    return CutNetwork(pixels, network.before, network.features, body, heads)
+
+
 def _scales(shapes: Sequence[Shape], input_size: Size) -> list[int]:
-    """Which of the stages' outputs, from the split point on, the neck takes: the last of each scale that is there."""
+    """Which of the stages' outputs, from the cut on, the neck takes: the last of each scale that is there."""
     columns, rows = input_size
     if columns % STRIDES[-1] or rows % STRIDES[-1]:
         raise InputError(f"detection needs an input of multiples of {STRIDES[-1]} pixels, got {columns} x {rows}")

@@ -13,7 +13,7 @@ import mtl_split_net.vision  # noqa: F401
 # isort: split
 import lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -23,37 +23,62 @@ from mtl_split_core.errors import InputError
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
 from mtl_split_lab.data.sources import check_tasks, check_there, find_all_pictures
+from mtl_split_lab.learning.charging import WINDOW_DENSITY, draw_points, share_of_bits
 from mtl_split_lab.learning.curves import LOSSES, LossCurves
 from mtl_split_lab.learning.damage import DamageReport
+from mtl_split_lab.learning.distillation import Distillation
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.checkpoints import read_checkpoint
 from mtl_split_net.heads import Candidates
 from mtl_split_net.losses import LossSum, Objects, classification_loss, detection_loss
-from mtl_split_net.network import MultiTaskNetwork
+from mtl_split_net.detectors import find_detector
+from mtl_split_net.imported import import_network
+from mtl_split_net.network import MultiTaskNetwork, Pixels, cut_backbone, cut_imported
+from mtl_split_net.onnx_graph import OnnxGraph
 
 RECIPE = "recipe.yaml"
+DISTILLED = "distilled"
+"""The folder of the distillation, in a training's own."""
+GRAPH = "network.onnx"
+"""An imported network's file, as it was."""
 LATEST = "latest.ckpt"
 BEST = "best.ckpt"
 """The checkpoint of the epoch with the lowest loss on the validation pictures."""
-WINDOW_DENSITY = 1.8
-"""How many times the bits per place of whole pictures the windows around the objects have."""
 BOX_WEIGHT = 10.0
 """Weight of the box loss beside the score loss."""
 
 _logger = logging.getLogger(__name__)
 
 
-def build_network(recipe: Recipe, pretrained: Path | None = None) -> MultiTaskNetwork:
-    """Build a recipe's network with random weights; its backbone with those of torchvision's checkpoint, if given."""
+def build_network(recipe: Recipe, pretrained: Path | None = None, graph: Path | None = None) -> MultiTaskNetwork:
+    """Build a recipe's network.
+
+    Its backbone has random weights, or those of torchvision's checkpoint `pretrained`; an imported network has those of
+    the ONNX file `graph`. Raises InputError where these do not fit the recipe.
+    """
+    if recipe.network is None:
+        network = cut_backbone(Backbone(recipe.backbone, pretrained), recipe.cut, recipe.tasks, recipe.input_size)
+    else:
+        if graph is None:
+            raise InputError(f"the recipe's network is imported, expected its file {recipe.network.onnx}")
+        imported = recipe.network
+        network = cut_imported(
+            import_network(OnnxGraph(graph), imported.cut, (), recipe.input_size),
+            find_detector(imported.detector),
+            imported.labels,
+            imported.rename,
+            recipe.tasks,
+            Pixels(imported.pixels.mean, imported.pixels.deviation, imported.pixels.red_first),
+        )
     return MultiTaskNetwork(
-        Backbone(recipe.backbone, pretrained),
-        recipe.split_point,
+        network,
         recipe.tasks,
         recipe.input_size,
         recipe.bottleneck_channels,
         recipe.bottleneck_reduction,
         tuple(recipe.operating_points.values()),
+        recipe.bottleneck_width,
     )
 
 
@@ -122,28 +147,14 @@ class Training(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.recipe.learning_rate, steps, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _share(self, images: Tensor) -> float:
-        """Say how many of a whole picture's bits such pictures may take."""
-        width, height = self.recipe.input_size
-        area = images.shape[1] * images.shape[2] / (width * height)
-        return area * WINDOW_DENSITY if area < 1 else 1.0
-
-    def _draw_points(self, pictures: int) -> Tensor:
-        """Choose operating points by index: in training, for half of the pictures the default one, that most use."""
-        names = list(self.recipe.operating_points)
-        if not self.training:
-            return torch.arange(pictures) % len(names)
-        default = torch.full((pictures,), names.index("default"))
-        return torch.where(torch.rand(pictures) < 0.5, default, torch.randint(len(names), (pictures,)))
-
     def _loss(self, batch: Batch, part: str) -> Tensor:
         losses: dict[str, Tensor] = {}
         charge: Tensor | float = 0.0
         if self.recipe.operating_points:
             pictures = len(batch.images)
-            points = self._draw_points(pictures).to(batch.images.device)
+            points = draw_points(self.recipe, pictures, self.training).to(batch.images.device)
             outputs, bits = self.network.compressed(batch.images, points)
-            charge = self.network.rate.charge(bits, points, self._share(batch.images))
+            charge = self.network.rate.charge(bits, points, share_of_bits(self.recipe, batch.images, WINDOW_DENSITY))
             self.log(f"{part}/rate", charge, on_step=False, on_epoch=True, batch_size=pictures, sync_dist=True)
         else:
             outputs = self.network(batch.images)
@@ -184,41 +195,58 @@ def train(
     if (run / LATEST).exists() and load_recipe(run / RECIPE) != recipe:
         raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
     lightning.seed_everything(recipe.seed, workers=True)
-    network = build_network(recipe, pretrained)
+    graph = None if recipe.network is None else data / recipe.network.onnx
+    network = build_network(recipe, pretrained, graph)
     if start is not None:
         start_from(network, start)
-    check_there([*recipe.training, *recipe.validation], data)
+    unlabelled = recipe.distil.pictures if recipe.distil else ()
+    check_there([*unlabelled, *recipe.training, *recipe.validation], data)
     run.mkdir(parents=True, exist_ok=True)
-    pictures, held_out = (
+    seen, pictures, held_out = (
         find_all_pictures(portions, data, run, recipe.input_size, processes)
-        for portions in (recipe.training, recipe.validation)
+        for portions in (unlabelled, recipe.training, recipe.validation)
     )
-    check_tasks(pictures, recipe.tasks)
+    if recipe.training:
+        check_tasks(pictures, recipe.tasks)
     shutil.copyfile(recipe_path, run / RECIPE)
+    if graph is not None:
+        shutil.copyfile(graph, run / GRAPH)
     # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
     readers = processes if torch.cuda.is_available() else 0
-    fit(Training(recipe, network, pictures, held_out, readers), run, hardware or {})
+    if recipe.distil is not None and not (run / LATEST).exists():
+        distilled = run / DISTILLED
+        fit(Distillation(recipe, network, seen, readers), distilled, hardware or {}, recipe.distil.epochs)
+        load_weights(network, distilled / LATEST)
+        network.requires_grad_(True)
+        if not recipe.training:
+            shutil.copyfile(distilled / LATEST, run / BEST)
+    if recipe.training:
+        watched = "validation/loss"
+        fit(
+            Training(recipe, network, pictures, held_out, readers), run, hardware or {}, recipe.epochs,
+            ModelCheckpoint(run, filename=Path(BEST).stem, monitor=watched, enable_version_counter=False),
+            *([EarlyStopping(watched, patience=recipe.patience)] if recipe.patience else []),
+        )  # fmt: skip
 
 
-def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:
+def fit(
+    training: lightning.LightningModule, run: Path, hardware: Mapping[str, Any], epochs: int, *callbacks: Callback
+) -> None:
     """Train in the folder `run`, or go on from the checkpoint there.
 
     `hardware` goes to Lightning's Trainer: accelerator, devices, num_nodes, precision.
     """
-    recipe = training.recipe
-    watched = "validation/loss"
     trainer = lightning.Trainer(
         **hardware,
-        max_epochs=recipe.epochs,
+        max_epochs=epochs,
         default_root_dir=run,
         logger=CSVLogger(run, name=LOSSES),
         callbacks=[
             ModelCheckpoint(run, filename=Path(LATEST).stem, enable_version_counter=False),
-            ModelCheckpoint(run, filename=Path(BEST).stem, monitor=watched, enable_version_counter=False),
+            *callbacks,
             LearningRateMonitor(),
             DamageReport(),
             LossCurves(run),
-            *([EarlyStopping(watched, patience=recipe.patience)] if recipe.patience else []),
         ],
         reload_dataloaders_every_n_epochs=1,
         gradient_clip_val=10.0,

@@ -1,0 +1,94 @@
+"""Networks that others trained: an ONNX file, cut in two at one of its tensors and made trainable."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from onnx import ModelProto
+from onnx2torch import convert
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from mtl_split_core.errors import InputError
+from mtl_split_core.payload import Shape
+from mtl_split_core.scene import Size
+from mtl_split_net.onnx_graph import OnnxGraph
+
+
+@dataclass(frozen=True)
+class ImportedNetwork:
+    """A network in two parts, both trainable.
+
+    before: pictures, float32 (N, 3, H, W), to the features at the cut; after: those to its outputs, then to the
+    tensors that were named; features: the shape at the cut for inputs of the network's own size.
+    """
+
+    before: fx.GraphModule
+    after: fx.GraphModule
+    features: Shape
+
+
+def import_network(graph: OnnxGraph, cut: str, named: Sequence[str], input_size: Size) -> ImportedNetwork:
+    """Cut an ONNX file's graph at the tensor `cut`; of the part behind it the tensors `named` are outputs, too.
+
+    Raises InputError for a cut that others bypass, for a tensor that is not behind it, and for an operator that cannot
+    be trained.
+    """
+    parts = graph.split(cut, named)
+    before, after = (_to_torch(part) for part in parts)
+    width, height = input_size
+    with torch.no_grad():
+        features = cast(Tensor, before(torch.zeros(1, 3, height, width)))
+    if features.ndim != 4:
+        raise InputError(f"the tensor {cut!r} has the shape {tuple(features.shape)}, expected (N, channels, H, W)")
+    ShapeProp(after).propagate(features)
+    return ImportedNetwork(before, after, (features.shape[1], features.shape[2], features.shape[3]))
+
+
+def deepest(graph: fx.GraphModule) -> fx.Node:
+    """The last of the maps with the most channels: what a head for the whole picture begins with."""
+    maps = [node for node in graph.graph.nodes if _map_shape(node) is not None and node.op != "placeholder"]
+    return max(reversed(maps), key=lambda node: cast(Shape, _map_shape(node))[0])
+
+
+def scale_ends(graph: fx.GraphModule) -> list[fx.Node]:
+    """The maps from which others of another resolution are made: what a copy of the network should get right."""
+    return [
+        node
+        for node in graph.graph.nodes
+        if (shape := _map_shape(node)) is not None
+        and any((other := _map_shape(user)) is not None and other[1:] != shape[1:] for user in node.users)
+    ]
+
+
+def outputs_of(graph: fx.GraphModule) -> list[fx.Node]:
+    """The nodes whose values a graph returns."""
+    (returned,) = next(iter(reversed(graph.graph.nodes))).args
+    return [cast(fx.Node, node) for node in (returned if isinstance(returned, list | tuple) else [returned])]
+
+
+def returning(graph: fx.GraphModule, names: Sequence[str]) -> fx.GraphModule:
+    """The same graph with the same weights, but one that returns the tuple of the values of the nodes `names`."""
+    copied = fx.Graph()
+    nodes: dict[fx.Node, fx.Node] = {}
+    copied.graph_copy(graph.graph, nodes)
+    by_name = {original.name: copy for original, copy in nodes.items()}
+    copied.output(tuple(by_name[name] for name in names))
+    module = fx.GraphModule(graph, copied)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+def _to_torch(part: ModelProto) -> fx.GraphModule:
+    try:
+        return convert(part)
+    except NotImplementedError as error:
+        raise InputError(f"the network has an operator that cannot be trained: {error}") from error
+
+
+def _map_shape(node: fx.Node) -> Shape | None:
+    """Channels, height and width of a node's value, where it is a map."""
+    shape = getattr(node.meta.get("tensor_meta"), "shape", ())
+    return (shape[1], shape[2], shape[3]) if len(shape) == 4 else None
