@@ -1,8 +1,8 @@
 """The whole multi-task network, made of the two halves that are exported: the edge's prefix, the server's suffix."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,13 @@ from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.bottleneck import Decoder, Encoder
-from mtl_split_net.heads import STRIDES, Candidates, ClassificationHead, DetectionHead, FlatHead, Neck
+from mtl_split_net.kinds import KINDS
+from mtl_split_net.neck import STRIDES, Neck
 from mtl_split_net.rate import RateModel
 from mtl_split_net.tasks import LearnedTask
 
-Outputs = dict[str, Candidates | Tensor]
-"""Per task: the candidates of a detection task, the logits (N, labels) of a classification task."""
+Outputs = dict[str, Any]
+"""Every task's output by the task's name, as the heads of its kind return it: see mtl_split_net.kinds."""
 
 MEAN = (123.675, 116.28, 103.53)
 DEVIATION = (58.395, 57.12, 57.375)
@@ -49,8 +50,11 @@ class Prefix(nn.Module):
 class Suffix(nn.Module):
     """The server's half: latents to every task's outputs."""
 
-    def __init__(self, decoder: nn.Module, stages: nn.ModuleList, neck: Neck | None, heads: nn.ModuleDict) -> None:
-        """Chain the bottleneck's decoder, the backbone's stages after the split point, the neck and a head per task.
+    def __init__(
+        self, decoder: nn.Module, stages: nn.ModuleList, neck: Neck | None, tasks: Sequence[LearnedTask],
+        heads: Sequence[nn.Module],
+    ) -> None:  # fmt: skip
+        """Chain the bottleneck's decoder, the backbone's stages after the split point, the neck and the tasks' heads.
 
         `stages` are grouped so that each group ends with a scale that the neck takes, and the last with the backbone.
         """
@@ -58,7 +62,9 @@ class Suffix(nn.Module):
         self.decoder = decoder
         self.stages = stages
         self.neck = neck
-        self.heads = heads
+        self.tasks = tuple(tasks)
+        # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
+        self.heads = nn.ModuleDict({f"{task.name}_head": head for task, head in zip(tasks, heads, strict=True)})
 
     def forward(self, latents: Tensor) -> Outputs:
         """Latents (N, channels, height', width') in, every task's raw outputs out."""
@@ -67,9 +73,8 @@ class Suffix(nn.Module):
             features.append(stage(features[-1]))
         maps = [] if self.neck is None else self.neck(features[1:])
         return {
-            # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
-            name.removesuffix("_head"): head(maps) if isinstance(head, DetectionHead) else head(features[-1])
-            for name, head in self.heads.items()
+            task.name: self.heads[f"{task.name}_head"](maps if KINDS[task.kind].USES_NECK else features[-1])
+            for task in self.tasks
         }
 
 
@@ -108,15 +113,15 @@ class MultiTaskNetwork(nn.Module):
                 f"the features at {split_point!r} are {width_there} x {height}, not to be reduced by {reduction}"
             )
         self.latent_shape: Shape = (channels or features, height // reduction, width_there // reduction)
-        detects = any(task.kind == "detection" for task in tasks)
-        ends = _scales(shapes[len(before) - 1 :], input_size) if detects else [len(after)]
+        needs_neck = any(KINDS[task.kind].USES_NECK for task in tasks)
+        ends = _scales(shapes[len(before) - 1 :], input_size) if needs_neck else [len(after)]
         groups = nn.ModuleList(after[start:end] for start, end in pairwise([0, *ends]))
-        neck = Neck([shapes[len(before) - 1 + end][0] for end in ends], width) if detects else None
-        heads = nn.ModuleDict({f"{task.name}_head": _head(task, shapes[-1], width) for task in tasks})
+        neck = Neck([shapes[len(before) - 1 + end][0] for end in ends], width) if needs_neck else None
+        heads = [KINDS[task.kind].HEADS[task.head](len(task.labels), shapes[-1], width) for task in tasks]
         encoder = nn.Identity() if channels is None else Encoder(features, channels, reduction)
         decoder = nn.Identity() if channels is None else Decoder(channels, features, reduction)
         self.prefix = Prefix(before, encoder)
-        self.suffix = Suffix(decoder, groups, neck, heads)
+        self.suffix = Suffix(decoder, groups, neck, tasks, heads)
         latents, rows, columns = self.latent_shape
         self.rate = RateModel(latents, rows * columns, sizes)
 
@@ -138,13 +143,6 @@ def _scales(shapes: Sequence[Shape], input_size: Size) -> list[int]:
     """Which of the stages' outputs, from the split point on, the neck takes: the last of each scale that is there."""
     columns, rows = input_size
     if columns % STRIDES[-1] or rows % STRIDES[-1]:
-        raise InputError(f"detection needs an input of multiples of {STRIDES[-1]} pixels, got {columns} x {rows}")
+        raise InputError(f"the neck needs an input of multiples of {STRIDES[-1]} pixels, got {columns} x {rows}")
     strides = [rows // height for _, height, _ in shapes]
     return [max(at for at, there in enumerate(strides) if there == stride) for stride in STRIDES if stride in strides]
-
-
-def _head(task: LearnedTask, features: Shape, width: int) -> nn.Module:
-    labels = len(task.labels)
-    if task.kind == "detection":
-        return DetectionHead(width, labels)
-    return ClassificationHead(features[0], labels) if task.head == "pooled" else FlatHead(math.prod(features), labels)

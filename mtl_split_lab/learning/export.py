@@ -30,7 +30,7 @@ from mtl_split_lab.learning.training import BEST, RECIPE, build_network, load_we
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.scoring.frames import Frame, keep_known
 from mtl_split_lab.scoring.measurement import measure
-from mtl_split_net.heads import Candidates
+from mtl_split_net.kinds import all_answers
 from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix
 
 LARGEST_DIFFERENCE = 1e-3
@@ -69,14 +69,7 @@ class _Answers(nn.Module):
         self.suffix = suffix
 
     def forward(self, latents: Tensor) -> dict[str, Tensor]:
-        answers: dict[str, Tensor] = {}
-        for name, output in self.suffix(latents).items():
-            if isinstance(output, Candidates):
-                answers[f"{name}.boxes"] = output.boxes
-                answers[f"{name}.scores"] = output.logits.sigmoid()
-            else:
-                answers[name] = output.softmax(-1)
-        return answers
+        return all_answers(self.suffix.tasks, self.suffix(latents))
 
 
 def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:

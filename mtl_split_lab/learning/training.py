@@ -28,8 +28,8 @@ from mtl_split_lab.learning.damage import DamageReport
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.checkpoints import read_checkpoint
-from mtl_split_net.heads import Candidates
-from mtl_split_net.losses import LossSum, Objects, classification_loss, detection_loss
+from mtl_split_net.kinds import KINDS
+from mtl_split_net.losses import LossSum
 from mtl_split_net.network import MultiTaskNetwork
 
 RECIPE = "recipe.yaml"
@@ -38,8 +38,6 @@ BEST = "best.ckpt"
 """The checkpoint of the epoch with the lowest loss on the validation pictures."""
 WINDOW_DENSITY = 1.8
 """How many times the bits per place of whole pictures the windows around the objects have."""
-BOX_WEIGHT = 10.0
-"""Weight of the box loss beside the score loss."""
 
 _logger = logging.getLogger(__name__)
 
@@ -147,13 +145,8 @@ class Training(lightning.LightningModule):
             self.log(f"{part}/rate", charge, on_step=False, on_epoch=True, batch_size=pictures, sync_dist=True)
         else:
             outputs = self.network(batch.images)
-        for task, target in batch.targets.items():
-            output = outputs[task]
-            if isinstance(output, Candidates) and isinstance(target, Objects):
-                parts = detection_loss(output, target)
-                losses[task] = parts["score"] + BOX_WEIGHT * parts["box"]
-            elif isinstance(output, Tensor) and isinstance(target, Tensor):
-                losses[task] = classification_loss(output, target)
+        for task in self.recipe.tasks:
+            losses[task.name] = KINDS[task.kind].loss(outputs[task.name], batch.targets[task.name])
         total: Tensor = self.loss_sum(losses)
         means: dict[str, Any] = {
             "on_step": False, "on_epoch": True, "batch_size": len(batch.images), "sync_dist": True

@@ -9,7 +9,8 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.payload import OperatingPoint, PayloadFormat
 from mtl_split_core.scene import Size
 from mtl_split_net.backbones import BACKBONES, Backbone
-from mtl_split_net.heads import Candidates, FlatHead
+from mtl_split_net.kinds.classification import FlatHead
+from mtl_split_net.kinds.detection import Candidates
 from mtl_split_net.network import DEVIATION, MEAN, MultiTaskNetwork
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
 from mtl_split_net.vision import models
