@@ -212,11 +212,11 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _list_backbones(options: argparse.Namespace) -> None:
-    from mtl_split_lab.studies.split_points import format_split_points
+    from mtl_split_lab.studies.backbone_cuts import format_cuts
     from mtl_split_net.backbones import BACKBONES
 
     for backbone in options.backbone or BACKBONES:
-        print(format_split_points(backbone, tuple(options.input)), end="\n\n")
+        print(format_cuts(backbone, tuple(options.input)), end="\n\n")
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ def _parse_labels(value: Any) -> Any:
 
 @dataclass(frozen=True, config=_NO_OTHER_KEYS)
 class PixelStatistics:
-    """What an imported network expects of its input, as mtl_split_net.network.Pixels: mean and deviation of 0 to 255."""
+    """What an imported network expects of its input: see mtl_split_net.network.Pixels."""
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     deviation: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
@@ -122,13 +122,13 @@ class Recipe:
     mtl_split_net.backbones; network: instead of these, a detector that others trained; distil: how it is trained
     without labels; input_size: of the network; bottleneck_channels: how many cross the link (None: the
     features as they are, which cannot be exported); bottleneck_reduction: how much coarser than the features they
-    are; bottleneck_width: the encoder's channels in between (None: four times the features'); operating_points: about how many bytes a picture is to take at each, by name, one of them
-    `default` (none: not compressed, cannot be exported); loss_sum: see mtl_split_net.losses.LossSum; augment:
-    whether training pictures are mirrored, scaled in windows, and lit differently, by chance; batch: pictures per
-    step; epochs: how often all are seen; crop, crop_epochs: for so many epochs only windows of this size are seen,
-    around the objects; patience: after so many epochs without a lower loss on the validation pictures the training
-    ends (None: never); learning_rate: the highest of a one-cycle schedule; weight_decay: AdamW's; seed: of
-    everything drawn by chance.
+    are; bottleneck_width: the encoder's channels in between (None: four times the features'); operating_points:
+    about how many bytes a picture is to take at each, by name, one of them `default` (none: not compressed, cannot be
+    exported); loss_sum: see mtl_split_net.losses.LossSum; augment: whether training pictures are mirrored, scaled in
+    windows, and lit differently, by chance; batch: pictures per step; epochs: how often all are seen; crop,
+    crop_epochs: for so many epochs only windows of this size are seen, around the objects; patience: after so many
+    epochs without a lower loss on the validation pictures the training ends (None: never); learning_rate: the highest
+    of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
     """
 
     name: str
@@ -163,8 +163,10 @@ class Recipe:
             raise ValueError(f"crop needs multiples of {CROP_UNIT} pixels")
         if self.distil is not None and self.network is None:
             raise ValueError("distil needs a network that others trained, expected the key network")
-        if bool(self.training) != bool(self.validation) or not (self.training or self.distil):
-            raise ValueError("training and validation need pictures, or neither of them, and then distil")
+        if not (self.training or self.distil):
+            raise ValueError("training needs pictures, or distil does")
+        if bool(self.training) != bool(self.validation):
+            raise ValueError("training and validation need pictures, or neither of them")
 
 
 def load_recipe(path: Path) -> Recipe:

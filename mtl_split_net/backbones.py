@@ -1,4 +1,4 @@
-"""Backbones from torchvision as chains of stages; every boundary between two stages is a named split point."""
+"""Backbones from torchvision as chains of stages; every boundary between two stages is a named cut."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -19,7 +19,7 @@ BACKBONES = ("vgg16", "vgg16_bn", "resnet18", "mobilenet_v3_small", "mobilenet_v
 class Backbone(nn.Module):
     """A torchvision classifier's feature extractor as a chain of stages.
 
-    stages: the chain; split_points: the names of the boundaries after each stage, from the camera's side on. They are
+    stages: the chain; cuts: the names of the boundaries after each stage, from the camera's side on. They are
     torchvision's names of the stages, as in its checkpoints; the last is the end of the backbone, where MTL-Split cuts.
     """
 
@@ -37,18 +37,18 @@ class Backbone(nn.Module):
         children = OrderedDict(classifier.named_children())
         if "features" in children:
             self.stages = cast(nn.Sequential, children["features"])
-            self.split_points = tuple(f"features.{index}" for index in range(len(self.stages)))
+            self.cuts = tuple(f"features.{index}" for index in range(len(self.stages)))
         else:
             stages = OrderedDict((child, stage) for child, stage in children.items() if child not in ("avgpool", "fc"))
             self.stages = nn.Sequential(stages)
-            self.split_points = tuple(stages)
+            self.cuts = tuple(stages)
         self._shapes: dict[Size, list[Shape]] = {}
 
-    def split(self, split_point: str) -> tuple[nn.Sequential, nn.Sequential]:
-        """Return the stages before and after a split point. Raises InputError for an unknown one."""
-        if split_point not in self.split_points:
-            raise InputError(f"unknown split point {split_point!r}, expected one of {', '.join(self.split_points)}")
-        end = self.split_points.index(split_point) + 1
+    def split(self, cut: str) -> tuple[nn.Sequential, nn.Sequential]:
+        """Return the stages before and after a cut. Raises InputError for an unknown one."""
+        if cut not in self.cuts:
+            raise InputError(f"unknown cut {cut!r}, expected one of {', '.join(self.cuts)}")
+        end = self.cuts.index(cut) + 1
         return cast(nn.Sequential, self.stages[:end]), cast(nn.Sequential, self.stages[end:])
 
     def shapes(self, input_size: Size) -> list[Shape]:

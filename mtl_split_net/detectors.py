@@ -2,13 +2,24 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from mtl_split_core.errors import InputError
-from mtl_split_net.heads import Candidates
+from mtl_split_net.kinds.detection import Candidates
+
+KIND = "detection"
+"""The kind of task that these detectors answer."""
+
+
+class RawOutputs(NamedTuple):
+    """A detector's outputs, in the order of its graph, for pictures of `size` (height, width)."""
+
+    outputs: Sequence[Tensor]
+    size: tuple[int, int]
+
 
 Decode = Callable[[Sequence[Tensor], tuple[int, int]], Candidates]
 """Decodes a detector's outputs, in the order of its graph, for an input of (height, width) pixels."""
@@ -126,9 +137,9 @@ class ImportedDetection(nn.Module):
         bias = torch.tensor([0.0 if sources else UNLIKELY for sources in self.sources])
         self.correction.bias = nn.Parameter(bias)
 
-    def forward(self, outputs: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
-        """The detector's raw outputs for an input of (height, width) pixels in, candidates out."""
-        theirs = self.decode(outputs, size)
+    def forward(self, raw: RawOutputs) -> Candidates:
+        """The detector's outputs in, candidates out."""
+        theirs = self.decode(raw.outputs, raw.size)
         known = [
             theirs.logits[..., sources].amax(-1) if sources else torch.zeros_like(theirs.logits[..., 0])
             for sources in self.sources
@@ -141,9 +152,7 @@ def _cells(size: tuple[int, int], strides: Sequence[int], like: Tensor) -> tuple
     """All cells' columns and rows (P, 2), and their strides (P,), the finest map first, row by row."""
     corners, all_strides = [], []
     for stride in strides:
-        y, x = torch.meshgrid(
-            torch.arange(-(-size[0] // stride)), torch.arange(-(-size[1] // stride)), indexing="ij"
-        )
+        y, x = torch.meshgrid(torch.arange(-(-size[0] // stride)), torch.arange(-(-size[1] // stride)), indexing="ij")
         corners.append(torch.stack([x, y], -1).reshape(-1, 2))
         all_strides.append(torch.full((len(corners[-1]),), stride))
     return torch.cat(corners).to(like), torch.cat(all_strides).to(like)

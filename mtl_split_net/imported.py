@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from onnx import ModelProto
 from onnx2torch import convert
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
 
 from mtl_split_core.errors import InputError
@@ -20,8 +20,8 @@ from mtl_split_net.onnx_graph import OnnxGraph
 class ImportedNetwork:
     """A network in two parts, both trainable.
 
-    before: pictures, float32 (N, 3, H, W), to the features at the cut; after: those to its outputs, then to the
-    tensors that were named; features: the shape at the cut for inputs of the network's own size.
+    before: pictures, float32 (N, 3, H, W), to the features at the cut; after: those to its outputs; features: the shape
+    at the cut for whole inputs.
     """
 
     before: fx.GraphModule
@@ -29,14 +29,12 @@ class ImportedNetwork:
     features: Shape
 
 
-def import_network(graph: OnnxGraph, cut: str, named: Sequence[str], input_size: Size) -> ImportedNetwork:
-    """Cut an ONNX file's graph at the tensor `cut`; of the part behind it the tensors `named` are outputs, too.
+def import_network(graph: OnnxGraph, cut: str, input_size: Size) -> ImportedNetwork:
+    """Cut an ONNX file's graph at the tensor `cut`.
 
-    Raises InputError for a cut that others bypass, for a tensor that is not behind it, and for an operator that cannot
-    be trained.
+    Raises InputError for a cut that others bypass, and for an operator that cannot be trained.
     """
-    parts = graph.split(cut, named)
-    before, after = (_to_torch(part) for part in parts)
+    before, after = (_to_torch(part) for part in graph.split(cut))
     width, height = input_size
     with torch.no_grad():
         features = cast(Tensor, before(torch.zeros(1, 3, height, width)))
@@ -90,5 +88,5 @@ def _to_torch(part: ModelProto) -> fx.GraphModule:
 
 def _map_shape(node: fx.Node) -> Shape | None:
     """Channels, height and width of a node's value, where it is a map."""
-    shape = getattr(node.meta.get("tensor_meta"), "shape", ())
+    shape: tuple[int, ...] = getattr(node.meta.get("tensor_meta"), "shape", ())
     return (shape[1], shape[2], shape[3]) if len(shape) == 4 else None

@@ -1,9 +1,9 @@
 """The whole multi-task network, made of the two halves that are exported: the edge's prefix, the server's suffix."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,14 +13,15 @@ from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.bottleneck import Decoder, Encoder
-from mtl_split_net.detectors import Decode, ImportedDetection
-from mtl_split_net.heads import STRIDES, Candidates, ClassificationHead, DetectionHead, FlatHead, Neck
+from mtl_split_net.detectors import KIND, Decode, ImportedDetection, RawOutputs
 from mtl_split_net.imported import ImportedNetwork, deepest, outputs_of, returning
+from mtl_split_net.kinds import KINDS
+from mtl_split_net.neck import STRIDES, Neck
 from mtl_split_net.rate import RateModel
 from mtl_split_net.tasks import LearnedTask
 
-Outputs = dict[str, Candidates | Tensor]
-"""Per task: the candidates of a detection task, the logits (N, labels) of a classification task."""
+Outputs = dict[str, Any]
+"""Every task's output by the task's name, as the heads of its kind return it: see mtl_split_net.kinds."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,23 @@ IMAGENET = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), red_first=
 
 @dataclass(frozen=True)
 class Features:
-    """What the heads go on with, for N pictures of `size` (height, width).
+    """What the heads go on with, for N pictures.
 
-    maps: (N, width, H/s, W/s) of a neck for s in STRIDES; deepest: (N, C, H', W'); named: further maps by their names;
-    raw: the outputs of a detector that others trained.
+    deepest: (N, C, H', W'); maps: (N, width, H/s, W/s) of a neck for s in STRIDES; raw: the outputs of a detector that
+    others trained.
     """
 
-    size: tuple[int, int]
     deepest: Tensor
     maps: list[Tensor] = field(default_factory=list)
-    named: Mapping[str, Tensor] = field(default_factory=dict)
-    raw: tuple[Tensor, ...] = ()
+    raw: RawOutputs | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """A task's head, and which of Features it takes."""
+
+    takes: str
+    module: nn.Module
 
 
 @dataclass(frozen=True)
@@ -59,14 +66,14 @@ class CutNetwork:
     """A network in two at its cut, still without a bottleneck.
 
     before: normalised pictures (N, 3, H, W) to the features at the cut, of the shape `features` for whole inputs;
-    body: those and the pictures' (height, width) to Features; heads: one per task, by its name and "_head".
+    body: those and the pictures' (height, width) to Features; heads: one per task, in the same order.
     """
 
     pixels: Pixels
     before: nn.Module
     features: Shape
     body: nn.Module
-    heads: nn.ModuleDict
+    heads: Sequence[Head]
 
 
 class Prefix(nn.Module):
@@ -101,7 +108,9 @@ class Prefix(nn.Module):
 class Suffix(nn.Module):
     """The server's half: latents to every task's outputs."""
 
-    def __init__(self, decoder: nn.Module, body: nn.Module, heads: nn.ModuleDict, stride: int) -> None:
+    def __init__(
+        self, decoder: nn.Module, body: nn.Module, tasks: Sequence[LearnedTask], heads: Sequence[Head], stride: int
+    ) -> None:
         """Chain the bottleneck's decoder, what is behind the cut, and a head per task.
 
         `stride` is how many input pixels a place of the latents is wide.
@@ -109,28 +118,21 @@ class Suffix(nn.Module):
         super().__init__()
         self.decoder = decoder
         self.body = body
-        self.heads = heads
+        self.tasks = tuple(tasks)
         self.stride = stride
+        self._takes = [head.takes for head in heads]
+        # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
+        named = {f"{task.name}_head": head.module for task, head in zip(tasks, heads, strict=True)}
+        self.heads = nn.ModuleDict(named)
 
     def forward(self, latents: Tensor) -> Outputs:
         """Latents (N, channels, height', width') in, every task's raw outputs out."""
-        return self.answer(self.decoder(latents), self.input_size(latents))
-
-    def input_size(self, latents: Tensor) -> tuple[int, int]:
-        """Height and width of the pictures that latents (N, channels, height', width') are of."""
-        return latents.shape[2] * self.stride, latents.shape[3] * self.stride
-
-    def answer(self, restored: Tensor, size: tuple[int, int]) -> Outputs:
-        """Features at the cut in, for pictures of `size` (height, width); every task's raw outputs out."""
-        features = self.body(restored, size)
-        # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
-        return {name.removesuffix("_head"): _apply(head, features) for name, head in self.heads.items()}
-
-
-def _apply(head: nn.Module, features: Features) -> Candidates | Tensor:
-    if isinstance(head, ImportedDetection):
-        return head(features.raw, features.size)
-    return head(features.maps) if isinstance(head, DetectionHead) else head(features.deepest)
+        size = latents.shape[2] * self.stride, latents.shape[3] * self.stride
+        features = self.body(self.decoder(latents), size)
+        return {
+            task.name: head(getattr(features, takes))
+            for task, head, takes in zip(self.tasks, self.heads.values(), self._takes, strict=True)
+        }
 
 
 class MultiTaskNetwork(nn.Module):
@@ -169,7 +171,7 @@ class MultiTaskNetwork(nn.Module):
         decoder = nn.Identity() if channels is None else Decoder(channels, features, reduction)
         self.prefix = Prefix(network.before, encoder, network.pixels)
         latents, rows, columns = self.latent_shape
-        self.suffix = Suffix(decoder, network.body, network.heads, input_size[1] // rows)
+        self.suffix = Suffix(decoder, network.body, tasks, network.heads, input_size[1] // rows)
         self.rate = RateModel(latents, rows * columns, sizes)
 
     def forward(self, images: Tensor) -> Outputs:
@@ -200,7 +202,7 @@ class PyramidBody(nn.Module):
         features = [restored]
         for stage in self.stages:
             features.append(stage(features[-1]))
-        return Features(size, features[-1], [] if self.neck is None else self.neck(features[1:]))
+        return Features(features[-1], [] if self.neck is None else self.neck(features[1:]))
 
 
 def cut_backbone(
@@ -213,11 +215,13 @@ def cut_backbone(
     """
     before, after = backbone.split(cut)
     shapes = backbone.shapes(input_size)
-    detects = any(task.kind == "detection" for task in tasks)
-    ends = _scales(shapes[len(before) - 1 :], input_size) if detects else [len(after)]
+    needs_neck = any(KINDS[task.kind].USES_NECK for task in tasks)
+    ends = _scales(shapes[len(before) - 1 :], input_size) if needs_neck else [len(after)]
     groups = nn.ModuleList(after[start:end] for start, end in pairwise([0, *ends]))
-    neck = Neck([shapes[len(before) - 1 + end][0] for end in ends], width) if detects else None
-    heads = nn.ModuleDict({f"{task.name}_head": _head(task, shapes[-1], width) for task in tasks})
+    neck = Neck([shapes[len(before) - 1 + end][0] for end in ends], width) if needs_neck else None
+    heads = [
+        Head("maps" if KINDS[task.kind].USES_NECK else "deepest", _head(task, shapes[-1], width)) for task in tasks
+    ]
     return CutNetwork(IMAGENET, before, shapes[len(before) - 1], PyramidBody(groups, neck), heads)
 
 
@@ -231,8 +235,8 @@ class ImportedBody(nn.Module):
 
     def forward(self, restored: Tensor, size: tuple[int, int]) -> Features:
         """Features at the cut (N, C, H', W') in."""
-        *raw, deep = self.graph(restored)
-        return Features(size, deep, raw=tuple(raw))
+        *outputs, deep = self.graph(restored)
+        return Features(deep, raw=RawOutputs(tuple(outputs), size))
 
 
 def cut_imported(
@@ -246,30 +250,28 @@ def cut_imported(
     """Keep a detector that others trained, and add heads for further tasks with random weights.
 
     `decode` says what its outputs mean, `labels` are its own, and `rename` says which of the task's they are. Raises
-    InputError for more than one detection task.
+    InputError where not exactly one task is of the kind that the detector answers.
     """
-    body = ImportedBody(network.after)
     shape = deepest(network.after).meta["tensor_meta"].shape
-    heads = nn.ModuleDict()
-    for task in tasks:
-        if task.kind == "detection":
-            heads[f"{task.name}_head"] = ImportedDetection(decode, labels, task.labels, rename)
-        else:
-            heads[f"{task.name}_head"] = _head(task, (shape[1], shape[2], shape[3]), 0)
-    return CutNetwork(pixels, network.before, network.features, body, heads)
+    heads = [
+        Head("raw", ImportedDetection(decode, labels, task.labels, rename))
+        if task.kind == KIND
+        else Head("deepest", _head(task, (shape[1], shape[2], shape[3]), 0))
+        for task in tasks
+    ]
+    if (found := sum(head.takes == "raw" for head in heads)) != 1:
+        raise InputError(f"there are {found} tasks of kind {KIND}, expected the one that the imported network answers")
+    return CutNetwork(pixels, network.before, network.features, ImportedBody(network.after), heads)
 
 
 def _scales(shapes: Sequence[Shape], input_size: Size) -> list[int]:
     """Which of the stages' outputs, from the cut on, the neck takes: the last of each scale that is there."""
     columns, rows = input_size
     if columns % STRIDES[-1] or rows % STRIDES[-1]:
-        raise InputError(f"detection needs an input of multiples of {STRIDES[-1]} pixels, got {columns} x {rows}")
+        raise InputError(f"the neck needs an input of multiples of {STRIDES[-1]} pixels, got {columns} x {rows}")
     strides = [rows // height for _, height, _ in shapes]
     return [max(at for at, there in enumerate(strides) if there == stride) for stride in STRIDES if stride in strides]
 
 
 def _head(task: LearnedTask, features: Shape, width: int) -> nn.Module:
-    labels = len(task.labels)
-    if task.kind == "detection":
-        return DetectionHead(width, labels)
-    return ClassificationHead(features[0], labels) if task.head == "pooled" else FlatHead(math.prod(features), labels)
+    return KINDS[task.kind].HEADS[task.head](len(task.labels), features, width)

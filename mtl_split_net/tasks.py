@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtl_split_core.bundle import Task, parse_tasks
-
-HEADS = {"detection": ("anchor-free",), "classification": ("pooled", "flattened")}
-"""The heads there are for each kind of task, the usual one first: see mtl_split_net.heads."""
+from mtl_split_net.kinds import KINDS
 
 
 @dataclass(frozen=True)
 class LearnedTask(Task):
-    """A task with the name of its head, see HEADS, and the weight of its loss in the sum."""
+    """A task with the name of its head, one of its kind's, and the weight of its loss in the sum."""
 
     head: str
     weight: float
@@ -28,7 +26,7 @@ def parse_learned_tasks(value: Any) -> tuple[LearnedTask, ...]:
 
 def _learned(task: Task, entry: Mapping[str, Any]) -> LearnedTask:
     unknown = set(entry) - {"name", "kind", "labels", "head", "weight"}
-    heads = HEADS[task.kind]
+    heads = list(KINDS[task.kind].HEADS)
     head, weight = entry.get("head", heads[0]), entry.get("weight", 1.0)
     if unknown or head not in heads or not isinstance(weight, int | float) or weight <= 0:
         raise ValueError(

@@ -16,7 +16,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import PADDING_GREY, Letterbox
 from mtl_split_core.scene import Floats, Image, Size, Truth
 from mtl_split_lab.data.pictures import LabelledPicture
-from mtl_split_net.losses import UNKNOWN, Objects
+from mtl_split_net.kinds import KINDS
 from mtl_split_net.vision import transforms
 
 
@@ -153,13 +153,13 @@ def _areas(boxes: Floats) -> Floats:
 
 @dataclass  # not frozen: Lightning moves batches to the processor's or the GPU's memory in place
 class Batch:
-    """N pictures, uint8 (N, height, width, 3), and per task its objects or its label indices (N,).
+    """N pictures, uint8 (N, height, width, 3), and by task its target, see mtl_split_net.kinds.
 
     damage: what is wrong with the pictures that were left out.
     """
 
     images: Tensor
-    targets: dict[str, Objects | Tensor]
+    targets: dict[str, Any]
     damage: tuple[str, ...] = ()
 
 
@@ -172,29 +172,4 @@ def collate(samples: Sequence[Sample], tasks: Sequence[Task]) -> Batch:
     images = torch.from_numpy(np.stack([sample.image for sample in sound]))
     truths = [sample.truth for sample in sound]
     damage = tuple(sample.damage for sample in samples if sample.damage is not None)
-    return Batch(images, {task.name: _targets(task, truths) for task in tasks}, damage)
-
-
-def _targets(task: Task, truths: Sequence[Truth]) -> Objects | Tensor:
-    if task.kind == "classification":
-        index = {label: number for number, label in enumerate(task.labels)}
-        return torch.tensor([index.get(truth.classes.get(task.name, ""), UNKNOWN) for truth in truths])
-    known = [[label in task.labels for label in truth.labels] for truth in truths]
-    most = max(1, *(sum(flags) for flags in known))
-    shape = (len(truths), most)
-    padded: dict[str, Any] = {
-        "boxes": np.zeros((*shape, 4), np.float32),
-        "labels": np.zeros(shape, np.int64),
-        "present": np.zeros(shape, np.bool_),
-        "ignore": np.zeros(shape, np.bool_),
-        "labelled": np.ones((len(truths), len(task.labels)), np.bool_),
-    }
-    for row, (truth, flags) in enumerate(zip(truths, known, strict=True)):
-        count = sum(flags)
-        padded["boxes"][row, :count] = truth.boxes[flags]
-        padded["labels"][row, :count] = [task.labels.index(label) for label in truth.labels if label in task.labels]
-        padded["present"][row, :count] = True
-        padded["ignore"][row, :count] = truth.ignore[flags]
-        if truth.labelled is not None:
-            padded["labelled"][row] = [label in truth.labelled for label in task.labels]
-    return Objects(**{name: torch.from_numpy(values) for name, values in padded.items()})
+    return Batch(images, {task.name: KINDS[task.kind].target(task, truths) for task in tasks}, damage)

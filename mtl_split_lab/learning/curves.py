@@ -48,6 +48,8 @@ def draw_curves(run: Path) -> None:
     """Draw the losses in the folder `run` as a picture: a panel for each, training and validation in one."""
     losses = read_losses(run)
     names = sorted({name.split("/", 1)[1] for name in losses}, key=lambda name: (name != "loss", name))
+    if not names:  # the first epoch's losses in training are only known in the second
+        return
     figure = Figure((4 * len(names), 3.2), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for part in ("train", "validation"):

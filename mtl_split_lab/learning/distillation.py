@@ -24,9 +24,9 @@ from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
 from mtl_split_lab.learning.charging import ANY_DENSITY, draw_points, share_of_bits
 from mtl_split_lab.recipe import Recipe
-from mtl_split_net.detectors import ImportedDetection
-from mtl_split_net.heads import Candidates
+from mtl_split_net.detectors import ImportedDetection, RawOutputs
 from mtl_split_net.imported import outputs_of, returning, scale_ends
+from mtl_split_net.kinds.detection import Candidates
 from mtl_split_net.network import ImportedBody, MultiTaskNetwork
 from mtl_split_net.vision import ops
 
@@ -59,9 +59,11 @@ class Distillation(lightning.LightningModule):
         outputs = [node.name for node in outputs_of(body)[:-1]]
         self._ends = len(ends := [node.name for node in scale_ends(body)])
         # In tuples: they are either in the network already, or stay as they are and out of the checkpoint.
-        self._student = (returning(body, [*ends, *outputs]), head)
+        self._student = returning(body, [*ends, *outputs]), head
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._teacher = tuple(copy.deepcopy(module).requires_grad_(False) for module in self._student)
+        self._teacher = copy.deepcopy(self._student)
+        for module in self._teacher:
+            module.requires_grad_(False)
         network.prefix.stages.requires_grad_(False).eval()
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -104,7 +106,7 @@ class Distillation(lightning.LightningModule):
     ) -> tuple[Sequence[Tensor], Candidates]:
         graph, head = network
         values = graph(features)
-        return values[: self._ends], head(values[self._ends :], size)
+        return values[: self._ends], head(RawOutputs(values[self._ends :], size))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW under a one-cycle schedule; the weights that others trained learn more slowly."""

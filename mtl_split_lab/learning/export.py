@@ -26,12 +26,12 @@ from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import check_there, find_all_pictures, find_pictures
 from mtl_split_lab.learning.operating_points import calibrate
 from mtl_split_lab.learning.quantisation import quantise
-from mtl_split_lab.learning.training import BEST, RECIPE, build_network, load_weights
+from mtl_split_lab.learning.training import BEST, GRAPH, RECIPE, build_network, load_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.scoring.frames import Frame, keep_known
 from mtl_split_lab.scoring.measurement import measure
-from mtl_split_net.heads import Candidates
-from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix
+from mtl_split_net.kinds import all_answers
+from mtl_split_net.network import MultiTaskNetwork, Pixels, Prefix, Suffix
 
 LARGEST_DIFFERENCE = 1e-3
 """How far an exported half's outputs may be from torch's, relative to the largest."""
@@ -50,14 +50,17 @@ class _Folded(nn.Module):
         super().__init__()
         self.stages = copy.deepcopy(prefix.stages)
         self.encoder = prefix.encoder
-        first = next(module for module in self.stages.modules() if isinstance(module, nn.Conv2d))
-        first.weight.data = (first.weight.data * prefix.scale).flip(1)
-        self.register_buffer("mean", prefix.mean.flip(0))
+        order = [2, 1, 0] if prefix.pixels.red_first else [0, 1, 2]
+        self._centred = any(prefix.pixels.mean)
+        self.register_buffer("mean", prefix.mean[order])
+        if prefix.pixels != Pixels():
+            first = next(module for module in self.stages.modules() if isinstance(module, nn.Conv2d))
+            first.weight.data = (first.weight.data * prefix.scale)[:, order]
 
     def forward(self, images: Tensor) -> Tensor:
         # Torch exports pooling of values in another order than their shape's in a roundabout way.
         planes = images.permute(0, 3, 1, 2).contiguous().float()
-        latents: Tensor = self.encoder(self.stages(planes - self.mean))
+        latents: Tensor = self.encoder(self.stages(planes - self.mean if self._centred else planes))
         return latents
 
 
@@ -69,14 +72,7 @@ class _Answers(nn.Module):
         self.suffix = suffix
 
     def forward(self, latents: Tensor) -> dict[str, Tensor]:
-        answers: dict[str, Tensor] = {}
-        for name, output in self.suffix(latents).items():
-            if isinstance(output, Candidates):
-                answers[f"{name}.boxes"] = output.boxes
-                answers[f"{name}.scores"] = output.logits.sigmoid()
-            else:
-                answers[name] = output.softmax(-1)
-        return answers
+        return all_answers(self.suffix.tasks, self.suffix(latents))
 
 
 def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
@@ -84,7 +80,7 @@ def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
     if not (run / BEST).is_file():
         raise InputError(f"no training at {run}: expected a folder with a {BEST}")
     recipe = load_recipe(run / RECIPE)
-    network = build_network(recipe)
+    network = build_network(recipe, graph=run / GRAPH)
     load_weights(network, run / BEST)
     return recipe, network.eval()
 
@@ -99,7 +95,7 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
     recipe, network = load_network(run)
     if not recipe.operating_points:
         raise InputError(f"{run / RECIPE} has no operating_points, which a bundle needs")
-    check_there([*recipe.training, *recipe.testing], data)
+    check_there([*recipe.training, *(recipe.distil.pictures if recipe.distil else ()), *recipe.testing], data)
     sources = {
         portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
     }
@@ -125,7 +121,8 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
 
 def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> list[Image]:
     """Take some of the pictures that a training has seen, from all of its portions, letterboxed to the input."""
-    once = (replace(portion, repeat=1) for portion in recipe.training)
+    unlabelled = recipe.distil.pictures if recipe.distil else ()
+    once = (replace(portion, repeat=1) for portion in recipe.training or unlabelled)
     pictures = find_all_pictures(once, data, run, recipe.input_size, processes)
     chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), CALIBRATION_PICTURES)).astype(int)
     images = []
@@ -172,7 +169,7 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image
             "name": recipe.name,
             "tasks": [{"name": task.name, "kind": task.kind, "labels": task.labels} for task in recipe.tasks],
             "input": {"width": width, "height": height},
-            "split_point": recipe.split_point,
+            "split_point": recipe.network.cut if recipe.network else recipe.cut,
             "bottleneck": {"channels": channels, "height": rows, "width": columns},
             "operating_points": [
                 {"name": point.name, "steps": point.steps.tolist(), "bytes": medians[point.name]}

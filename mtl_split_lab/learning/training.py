@@ -30,10 +30,10 @@ from mtl_split_lab.learning.distillation import Distillation
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.checkpoints import read_checkpoint
-from mtl_split_net.heads import Candidates
-from mtl_split_net.losses import LossSum, Objects, classification_loss, detection_loss
 from mtl_split_net.detectors import find_detector
 from mtl_split_net.imported import import_network
+from mtl_split_net.kinds import KINDS
+from mtl_split_net.losses import LossSum
 from mtl_split_net.network import MultiTaskNetwork, Pixels, cut_backbone, cut_imported
 from mtl_split_net.onnx_graph import OnnxGraph
 
@@ -45,8 +45,6 @@ GRAPH = "network.onnx"
 LATEST = "latest.ckpt"
 BEST = "best.ckpt"
 """The checkpoint of the epoch with the lowest loss on the validation pictures."""
-BOX_WEIGHT = 10.0
-"""Weight of the box loss beside the score loss."""
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ def build_network(recipe: Recipe, pretrained: Path | None = None, graph: Path | 
             raise InputError(f"the recipe's network is imported, expected its file {recipe.network.onnx}")
         imported = recipe.network
         network = cut_imported(
-            import_network(OnnxGraph(graph), imported.cut, (), recipe.input_size),
+            import_network(OnnxGraph(graph), imported.cut, recipe.input_size),
             find_detector(imported.detector),
             imported.labels,
             imported.rename,
@@ -158,13 +156,8 @@ class Training(lightning.LightningModule):
             self.log(f"{part}/rate", charge, on_step=False, on_epoch=True, batch_size=pictures, sync_dist=True)
         else:
             outputs = self.network(batch.images)
-        for task, target in batch.targets.items():
-            output = outputs[task]
-            if isinstance(output, Candidates) and isinstance(target, Objects):
-                parts = detection_loss(output, target)
-                losses[task] = parts["score"] + BOX_WEIGHT * parts["box"]
-            elif isinstance(output, Tensor) and isinstance(target, Tensor):
-                losses[task] = classification_loss(output, target)
+        for task in self.recipe.tasks:
+            losses[task.name] = KINDS[task.kind].loss(outputs[task.name], batch.targets[task.name])
         total: Tensor = self.loss_sum(losses)
         means: dict[str, Any] = {
             "on_step": False, "on_epoch": True, "batch_size": len(batch.images), "sync_dist": True
@@ -215,21 +208,25 @@ def train(
     readers = processes if torch.cuda.is_available() else 0
     if recipe.distil is not None and not (run / LATEST).exists():
         distilled = run / DISTILLED
-        fit(Distillation(recipe, network, seen, readers), distilled, hardware or {}, recipe.distil.epochs)
+        distillation = Distillation(recipe, network, seen, readers)
+        run_trainer(distillation, distilled, hardware or {}, recipe.distil.epochs)
         load_weights(network, distilled / LATEST)
         network.requires_grad_(True)
         if not recipe.training:
             shutil.copyfile(distilled / LATEST, run / BEST)
     if recipe.training:
-        watched = "validation/loss"
-        fit(
-            Training(recipe, network, pictures, held_out, readers), run, hardware or {}, recipe.epochs,
-            ModelCheckpoint(run, filename=Path(BEST).stem, monitor=watched, enable_version_counter=False),
-            *([EarlyStopping(watched, patience=recipe.patience)] if recipe.patience else []),
-        )  # fmt: skip
+        fit(Training(recipe, network, pictures, held_out, readers), run, hardware or {})
 
 
-def fit(
+def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:
+    """Train in the folder `run`, or go on from the checkpoint there; see run_trainer."""
+    recipe, watched = training.recipe, "validation/loss"
+    best = ModelCheckpoint(run, filename=Path(BEST).stem, monitor=watched, enable_version_counter=False)
+    stopping = [EarlyStopping(watched, patience=recipe.patience)] if recipe.patience else []
+    run_trainer(training, run, hardware, recipe.epochs, best, *stopping)
+
+
+def run_trainer(
     training: lightning.LightningModule, run: Path, hardware: Mapping[str, Any], epochs: int, *callbacks: Callback
 ) -> None:
     """Train in the folder `run`, or go on from the checkpoint there.

@@ -38,7 +38,9 @@ from mtl_split_lab.recipe import RECIPES, Recipe, load_recipe
 from mtl_split_lab.scoring.measurement import Measurement
 from mtl_split_lab.studies.comparison_page import Result, read_result, write_page, write_result
 from mtl_split_net.backbones import Backbone
-from mtl_split_net.heads import STRIDES, Candidates
+from mtl_split_net.kinds import KINDS
+from mtl_split_net.kinds.detection import Candidates
+from mtl_split_net.neck import STRIDES
 from mtl_split_net.network import MultiTaskNetwork
 
 LEARNING_RATES = {"vgg16": 1e-4}
@@ -133,16 +135,16 @@ def list_trials(experiments: Iterable[Experiment], backbones: Iterable[str], see
 
 
 def _with_backbone(recipe: Recipe, name: str) -> Recipe:
-    """Cut at the end of the backbone, as MTL-Split, or where detection still gets all of its scales."""
+    """Cut at the end of the backbone, as MTL-Split, or where the neck still gets all of its scales."""
     backbone = Backbone(name)
-    split_point = backbone.split_points[-1]
-    if any(task.kind == "detection" for task in recipe.tasks):
+    cut = backbone.cuts[-1]
+    if any(KINDS[task.kind].USES_NECK for task in recipe.tasks):
         rows = recipe.input_size[1]
         strides = [rows // height for _, height, _ in backbone.shapes(recipe.input_size)]
-        fine = [point for point, stride in zip(backbone.split_points, strides, strict=True) if stride <= STRIDES[0]]
-        split_point = fine[-1]
+        fine = [point for point, stride in zip(backbone.cuts, strides, strict=True) if stride <= STRIDES[0]]
+        cut = fine[-1]
     learning_rate = LEARNING_RATES.get(name, recipe.learning_rate)
-    return dataclasses.replace(recipe, backbone=name, split_point=split_point, learning_rate=learning_rate)
+    return dataclasses.replace(recipe, backbone=name, cut=cut, learning_rate=learning_rate)
 
 
 def compare(
@@ -212,7 +214,7 @@ def _train(run: Path, trial: Trial) -> str:
         tasks=tuple(task.name for task in recipe.tasks),
         seed=recipe.seed,
         scores=evaluate(network, test, recipe.input_size, recipe.batch),
-        backbone_parameters=_count(network.prefix.stages) + _count(network.suffix.stages),
+        backbone_parameters=_count(network.prefix.stages) + _count(network.suffix.body.get_submodule("stages")),
         parameters=_count(network),
         pictures=(len(training), len(validation), len(test)),
         input_size=recipe.input_size,

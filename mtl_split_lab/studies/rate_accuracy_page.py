@@ -23,8 +23,8 @@ from mtl_split_lab.learning.training import build_network
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 from mtl_split_lab.recipe import Portion, Recipe
+from mtl_split_lab.studies.backbone_cuts import count_multiply_adds
 from mtl_split_lab.studies.rate_accuracy import SPLIT, UNCOMPRESSED, Curve, bytes_at, measure_ways, time_edge
-from mtl_split_lab.studies.split_points import count_multiply_adds
 
 TIMED_PICTURES = 100
 PAGE = "rate_accuracy.md"

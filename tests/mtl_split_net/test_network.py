@@ -1,5 +1,6 @@
 """The network is the same whole or split, batched or single, in torch or on the wire."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.payload import OperatingPoint, PayloadFormat
 from mtl_split_core.scene import Size
 from mtl_split_net.backbones import BACKBONES, Backbone
-from mtl_split_net.heads import Candidates, FlatHead
-from mtl_split_net.network import DEVIATION, MEAN, MultiTaskNetwork
+from mtl_split_net.kinds.classification import FlatHead
+from mtl_split_net.kinds.detection import Candidates
+from mtl_split_net.network import IMAGENET, MultiTaskNetwork, cut_backbone
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
 from mtl_split_net.vision import models
 
@@ -25,10 +27,18 @@ TASKS = parse_learned_tasks(
 SIZE = (128, 96)
 
 
+def build(
+    backbone: Backbone, cut: str, tasks: Sequence[LearnedTask], size: Size, channels: int | None, reduction: int = 1,
+    sizes: Sequence[int] = (),
+) -> MultiTaskNetwork:  # fmt: skip
+    network = cut_backbone(backbone, cut, tasks, size)
+    return MultiTaskNetwork(network, tasks, size, channels, reduction, sizes).eval()
+
+
 @pytest.fixture(scope="module")
 def network() -> MultiTaskNetwork:
     torch.manual_seed(0)
-    return MultiTaskNetwork(Backbone("mobilenet_v3_small"), "features.3", TASKS, SIZE, 6, 2, (40, 160)).eval()
+    return build(Backbone("mobilenet_v3_small"), "features.3", TASKS, SIZE, 6, 2, (40, 160))
 
 
 def pictures(count: int, size: Size = SIZE) -> torch.Tensor:
@@ -42,25 +52,25 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
     return Backbone(request.param)
 
 
-def test_split_equals_whole_at_every_split_point(backbone: Backbone) -> None:
+def test_split_equals_whole_at_every_cut(backbone: Backbone) -> None:
     """The reference is torchvision's network, never cut."""
     images = pictures(1, (32, 32))
     planes = images.flip(3).permute(0, 3, 1, 2).float()
-    mean, scale = torch.tensor(MEAN).view(3, 1, 1), 1 / torch.tensor(DEVIATION).view(3, 1, 1)
+    mean, scale = torch.tensor(IMAGENET.mean).view(3, 1, 1), 1 / torch.tensor(IMAGENET.deviation).view(3, 1, 1)
     with torch.no_grad():
         features = backbone.eval().stages((planes - mean) * scale)
-        for split_point in backbone.split_points:
-            network = MultiTaskNetwork(backbone, split_point, TASKS[1:], (32, 32), None).eval()
+        for cut in backbone.cuts:
+            network = build(backbone, cut, TASKS[1:], (32, 32), None)
             latents = network.prefix(images)
             assert latents.shape[1:] == network.latent_shape
             whole = network.suffix.heads["weather_head"](features)
-            assert torch.equal(network.suffix(latents)["weather"], whole), split_point
+            assert torch.equal(network.suffix(latents)["weather"], whole), cut
 
 
 def test_detection_works_wherever_the_backbone_is_cut(backbone: Backbone) -> None:
-    few = max(1, len(backbone.split_points) // 4)
-    for split_point in {*backbone.split_points[::few], backbone.split_points[-1]}:
-        network = MultiTaskNetwork(backbone, split_point, TASKS, (32, 32), 5).eval()
+    few = max(1, len(backbone.cuts) // 4)
+    for cut in {*backbone.cuts[::few], backbone.cuts[-1]}:
+        network = build(backbone, cut, TASKS, (32, 32), 5)
         with torch.no_grad():
             latents = network.prefix(pictures(1, (32, 32)))
             candidates = network.suffix(latents)["detection"]
@@ -75,9 +85,9 @@ def test_unknown_names_and_sizes_are_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"'features.99', expected one of features.0, "):
         small.split("features.99")
     with pytest.raises(InputError, match="multiples of 32 pixels, got 128 x 100"):
-        MultiTaskNetwork(small, "features.3", TASKS, (128, 100), 6)
-    with pytest.raises(InputError, match=r"'features\.3' are 16 x 12, not to be reduced by 5"):
-        MultiTaskNetwork(small, "features.3", TASKS, SIZE, 6, 5)
+        build(small, "features.3", TASKS, (128, 100), 6)
+    with pytest.raises(InputError, match=r"bottleneck_reduction 5 does not divide the 16x12 features at the cut"):
+        build(small, "features.3", TASKS, SIZE, 6, 5)
 
 
 def test_torchvisions_checkpoints_load(tmp_path: Path) -> None:
@@ -97,7 +107,7 @@ def test_torchvisions_checkpoints_load(tmp_path: Path) -> None:
 
 def test_the_papers_head_sees_every_feature() -> None:
     task = LearnedTask("type", "classification", ("cube", "ball"), "flattened", 1.0)
-    network = MultiTaskNetwork(Backbone("mobilenet_v3_small"), "features.12", [task], (64, 64), None).eval()
+    network = build(Backbone("mobilenet_v3_small"), "features.12", [task], (64, 64), None)
     head = network.suffix.heads["type_head"]
     assert isinstance(head, FlatHead)
     first = head[1]

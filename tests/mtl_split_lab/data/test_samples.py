@@ -17,7 +17,8 @@ from mtl_split_lab.data.samples import Batch, Sample, Samples, collate, cut
 from mtl_split_lab.data.simulated import draw_pictures
 from mtl_split_lab.learning.damage import DamageReport
 from mtl_split_lab.recipe import load_recipe
-from mtl_split_net.losses import UNKNOWN, Objects
+from mtl_split_net.kinds.classification import UNKNOWN
+from mtl_split_net.kinds.detection import Objects
 
 TASKS = (Task("detection", "detection", ("car", "bus")), Task("weather", "classification", ("clear", "rainy")))
 

@@ -13,7 +13,7 @@ from mtl_split_net.backbones import Backbone
 
 
 @dataclass(frozen=True)
-class SplitPoint:
+class BackboneCut:
     """A boundary between two stages.
 
     shape: channels, height, width of the features there; parameters, multiply_adds: of all stages before it.
@@ -25,21 +25,21 @@ class SplitPoint:
     multiply_adds: int
 
 
-def list_split_points(backbone: str, input_size: Size) -> Iterator[SplitPoint]:
-    """List a backbone's split points, from the camera's side on, for pictures of a size (width, height) in pixels.
+def list_cuts(backbone: str, input_size: Size) -> Iterator[BackboneCut]:
+    """List a backbone's cuts, from the camera's side on, for pictures of a size (width, height) in pixels.
 
     Raises InputError for an unknown backbone.
     """
     network = Backbone(backbone).eval()
     features = torch.zeros(1, 3, input_size[1], input_size[0])
     parameters = multiply_adds = 0
-    for name, stage in zip(network.split_points, network.stages, strict=True):
+    for name, stage in zip(network.cuts, network.stages, strict=True):
         parameters += sum(parameter.numel() for parameter in stage.parameters())
         multiply_adds += count_multiply_adds(stage, features)
         with torch.no_grad():
             features = stage(features)
         channels, height, width = features.shape[1:]
-        yield SplitPoint(name, (channels, height, width), parameters, multiply_adds)
+        yield BackboneCut(name, (channels, height, width), parameters, multiply_adds)
 
 
 def count_multiply_adds(module: nn.Module, example: Tensor) -> int:
@@ -49,11 +49,11 @@ def count_multiply_adds(module: nn.Module, example: Tensor) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def format_split_points(backbone: str, input_size: Size) -> str:
-    """Write a backbone's split points as a table."""
+def format_cuts(backbone: str, input_size: Size) -> str:
+    """Write a backbone's cuts as a table."""
     lines = [f"{backbone}, input {input_size[0]} x {input_size[1]}:"]
-    lines.append(f"  {'split point':<14}{'features':>16}{'as float32':>12}{'parameters':>14}{'multiply-adds':>16}")
-    for point in list_split_points(backbone, input_size):
+    lines.append(f"  {'cut':<14}{'features':>16}{'as float32':>12}{'parameters':>14}{'multiply-adds':>16}")
+    for point in list_cuts(backbone, input_size):
         channels, height, width = point.shape
         size = channels * height * width * 4 / 1024
         lines.append(

@@ -1,4 +1,4 @@
-"""The table of split points says what torch says of the network."""
+"""The table of cuts says what torch says of the network."""
 
 import re
 from itertools import pairwise
@@ -6,13 +6,13 @@ from itertools import pairwise
 import pytest
 
 from mtl_split_lab.command import main
-from mtl_split_lab.studies.split_points import list_split_points
+from mtl_split_lab.studies.backbone_cuts import list_cuts
 from mtl_split_net.vision import models
 
 
 def test_the_end_of_the_backbone_has_the_papers_figures() -> None:
     """Of MobileNetV3-Small at 224 x 224: 28,224 values, 112,896 bytes."""
-    points = list(list_split_points("mobilenet_v3_small", (224, 224)))
+    points = list(list_cuts("mobilenet_v3_small", (224, 224)))
     channels, height, width = points[-1].shape
     assert channels * height * width == 28_224
     features = models.mobilenet_v3_small(weights=None).features
@@ -23,7 +23,7 @@ def test_the_end_of_the_backbone_has_the_papers_figures() -> None:
         assert before.parameters <= after.parameters and before.multiply_adds <= after.multiply_adds
 
 
-def test_the_command_lists_the_split_points(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_lists_the_cuts(capsys: pytest.CaptureFixture[str]) -> None:
     main(["backbones", "resnet18", "mobilenet_v3_small", "--input", "32", "32"])
     printed = capsys.readouterr().out
     assert "resnet18, input 32 x 32" in printed and "layer2" in printed

@@ -1,0 +1,52 @@
+"""The kinds of task in torch, one module each, and the table of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from mtl_split_core.bundle import Task
+from mtl_split_core.payload import Shape
+from mtl_split_core.scene import Truth
+from mtl_split_net.kinds import classification, detection
+
+
+class Kind(Protocol):
+    """What the network and its training need of one kind of task.
+
+    Output is what its heads return, target what its loss compares that with; both are its own.
+    """
+
+    @property
+    def HEADS(self) -> Mapping[str, Callable[[int, Shape, int], nn.Module]]:
+        """Its heads by name, the default one first.
+
+        Each is made of the number of labels, the shape (channels, height, width) of the backbone's last features, and
+        the number of the neck's channels.
+        """
+
+    @property
+    def USES_NECK(self) -> bool:
+        """Whether its heads take the neck's maps, a list, instead of the backbone's last features, a tensor."""
+
+    def target(self, task: Task, truths: Sequence[Truth]) -> Any:
+        """Return the target of N pictures, whose boxes are in input pixels: a tensor or a dataclass of tensors."""
+
+    def loss(self, output: Any, target: Any) -> Tensor:
+        """Return the loss of N pictures: a tensor without dimensions."""
+
+    def answers(self, name: str, output: Any) -> dict[str, Tensor]:
+        """Turn a task's output into the suffix's outputs that mtl_split_core.kinds expects, each (N, ...), by name."""
+
+
+KINDS: Mapping[str, Kind] = {"detection": detection, "classification": classification}
+"""By Task.kind."""
+
+
+def all_answers(tasks: Sequence[Task], outputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Turn every task's output, by the task's name, into the outputs of an exported suffix."""
+    return {
+        name: answer
+        for task in tasks
+        for name, answer in KINDS[task.kind].answers(task.name, outputs[task.name]).items()
+    }
