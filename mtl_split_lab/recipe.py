@@ -28,6 +28,8 @@ CROP_UNIT = 32
 """Windows fit whole cells of the detection head's coarsest map."""
 RECIPES = Path(__file__).parent / "recipes"
 """Those that come with the package."""
+ATTRIBUTES = RECIPES / "attributes"
+"""Labels for classification that come with the package."""
 
 _NO_OTHER_KEYS = ConfigDict(extra="forbid")
 
@@ -37,13 +39,15 @@ class Portion:
     """Some of the pictures.
 
     pictures: where they come from, as find_pictures in data/sources.py takes it; repeat: how often each is served in
-    one epoch; images: the folder in which a file of labels has its pictures; rename: our label by the file's; labelled:
-    the labels of which every object has its box (None: those that the file says, or all).
+    one epoch; images: the folder in which a file of labels has its pictures; attributes: a JSON file of further labels
+    for classification, by the pictures' names, or the name of one that comes with the package; rename: our label by the
+    file's; labelled: the labels of which every object has its box (None: those that the file says, or all).
     """
 
     pictures: str
     repeat: PositiveInt = 1
     images: str | None = None
+    attributes: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
     labelled: frozenset[str] | None = None
 
@@ -71,9 +75,9 @@ class ImportedDetector:
     """
 
     onnx: str
-    cut: str
     detector: str
     labels: Annotated[tuple[str, ...], BeforeValidator(_parse_labels), Len(1)]
+    cut: str = ""
     rename: dict[str, str] = field(default_factory=dict)
     pixels: PixelStatistics = field(default_factory=PixelStatistics)
 
@@ -120,15 +124,16 @@ class Recipe:
     name: the bundle's name; tasks: what the network answers, as parse_learned_tasks reads it; training, validation:
     the pictures (none: only distilled); testing: those that an export measures the bundle on; backbone, cut: see
     mtl_split_net.backbones; network: instead of these, a detector that others trained; distil: how it is trained
-    without labels; input_size: of the network; bottleneck_channels: how many cross the link (None: the
-    features as they are, which cannot be exported); bottleneck_reduction: how much coarser than the features they
-    are; bottleneck_width: the encoder's channels in between (None: four times the features'); operating_points:
-    about how many bytes a picture is to take at each, by name, one of them `default` (none: not compressed, cannot be
-    exported); loss_sum: see mtl_split_net.losses.LossSum; augment: whether training pictures are mirrored, scaled in
-    windows, and lit differently, by chance; batch: pictures per step; epochs: how often all are seen; crop,
-    crop_epochs: for so many epochs only windows of this size are seen, around the objects; patience: after so many
-    epochs without a lower loss on the validation pictures the training ends (None: never); learning_rate: the highest
-    of a one-cycle schedule; weight_decay: AdamW's; seed: of everything drawn by chance.
+    without labels; teacher: another such detector, which finds in training pictures what their source does not label;
+    input_size: of the network; bottleneck_channels: how many cross the link (None: the features as they are, which
+    cannot be exported); bottleneck_reduction: how much coarser than the features they are; bottleneck_width: the
+    encoder's channels in between (None: four times the features'); operating_points: about how many bytes a picture is
+    to take at each, by name, one of them `default` (none: not compressed, cannot be exported); loss_sum: see
+    mtl_split_net.losses.LossSum; augment: whether training pictures are mirrored, scaled in windows, and lit
+    differently, by chance; batch: pictures per step; epochs: how often all are seen; crop, crop_epochs: for so many
+    epochs only windows of this size are seen, around the objects; patience: after so many epochs without a lower loss
+    on the validation pictures the training ends (None: never); learning_rate: the highest of a one-cycle schedule;
+    weight_decay: AdamW's; seed: of everything drawn by chance.
     """
 
     name: str
@@ -140,6 +145,7 @@ class Recipe:
     cut: str = "features.3"
     network: ImportedDetector | None = None
     distil: Distillation | None = None
+    teacher: ImportedDetector | None = None
     input_size: Sides = (512, 288)
     bottleneck_channels: PositiveInt | None = 24
     bottleneck_reduction: PositiveInt = 2
@@ -161,6 +167,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.crop is not None and any(side % CROP_UNIT for side in self.crop):
             raise ValueError(f"crop needs multiples of {CROP_UNIT} pixels")
+        if self.network is not None and not self.network.cut:
+            raise ValueError("network needs a cut: `mtl-split cuts` lists those there are")
         if self.distil is not None and self.network is None:
             raise ValueError("distil needs a network that others trained, expected the key network")
         if not (self.training or self.distil):

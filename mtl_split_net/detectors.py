@@ -127,24 +127,28 @@ class ImportedDetection(nn.Module):
     all of theirs, which begins as nothing and is learned.
     """
 
+    sources: Tensor
+    known: Tensor
+
     def __init__(self, decode: Decode, theirs: Sequence[str], ours: Sequence[str], rename: Mapping[str, str]) -> None:
         """Decode a detector with the labels `theirs` for a task with the labels `ours`; `rename` is ours by theirs."""
         super().__init__()
         self.decode = decode
-        self.sources = [[at for at, label in enumerate(theirs) if rename.get(label, label) == our] for our in ours]
+        sources = [[at for at, label in enumerate(theirs) if rename.get(label, label) == our] for our in ours]
+        most = max(1, *map(len, sources))
+        # Where there are fewer, one is there several times, which does not change the highest.
+        padded = [(found or [0]) + (found or [0])[:1] * (most - max(1, len(found))) for found in sources]
+        self.register_buffer("sources", torch.tensor(padded), persistent=False)
+        self.register_buffer("known", torch.tensor([float(bool(found)) for found in sources]), persistent=False)
         self.correction = nn.Linear(len(theirs), len(ours))
         nn.init.zeros_(self.correction.weight)
-        bias = torch.tensor([0.0 if sources else UNLIKELY for sources in self.sources])
-        self.correction.bias = nn.Parameter(bias)
+        self.correction.bias = nn.Parameter(UNLIKELY * (1 - self.known))
 
     def forward(self, raw: RawOutputs) -> Candidates:
         """The detector's outputs in, candidates out."""
         theirs = self.decode(raw.outputs, raw.size)
-        known = [
-            theirs.logits[..., sources].amax(-1) if sources else torch.zeros_like(theirs.logits[..., 0])
-            for sources in self.sources
-        ]
-        logits = torch.stack(known, -1) + self.correction(theirs.logits)
+        known = theirs.logits.index_select(-1, self.sources.flatten()).unflatten(-1, self.sources.shape).amax(-1)
+        logits = self.known * known + self.correction(theirs.logits)
         return Candidates(theirs.boxes, logits, theirs.centres, theirs.strides)
 
 

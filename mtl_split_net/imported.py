@@ -14,6 +14,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
 from mtl_split_net.onnx_graph import OnnxGraph
+from mtl_split_net.sizes import use_integers
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def returning(graph: fx.GraphModule, names: Sequence[str]) -> fx.GraphModule:
 
 def _to_torch(part: ModelProto) -> fx.GraphModule:
     try:
-        return convert(part)
+        return use_integers(convert(part))
     except NotImplementedError as error:
         raise InputError(f"the network has an operator that cannot be trained: {error}") from error
 

@@ -21,6 +21,8 @@ from mtl_split_core.scene import Image, Truth
 LABELS = "labels.json"
 IMAGES = "images"
 
+UNDEFINED = "undefined"
+"""The label for classification that BDD100K gives where none is known."""
 _MOST_NAMED = 10
 _logger = logging.getLogger(__name__)
 
@@ -169,7 +171,7 @@ def _read_bdd100k(labels: Path, entries: list[Any], images: Path) -> list[Pictur
                 labels=tuple(label.category for label, _ in boxes),
                 visible=np.array([attribute.visible for attribute in attributes], np.float32),
                 ignore=np.array([attribute.ignore for attribute in attributes], np.bool_),
-                classes={task: label for task, label in (entry.attributes or {}).items() if label != "undefined"},
+                classes={task: label for task, label in (entry.attributes or {}).items() if label != UNDEFINED},
                 labelled=entry.labelled,
             )
             pictures.append(PictureFile(images / entry.name, truth))

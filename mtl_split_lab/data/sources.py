@@ -7,15 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
 from mtl_split_lab.data.faces import read_faces
 from mtl_split_lab.data.medic import read_medic
-from mtl_split_lab.data.pictures import LabelledPicture, PictureFile, read_pictures
+from mtl_split_lab.data.pictures import UNDEFINED, LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.shapes import draw_shapes, read_shapes
 from mtl_split_lab.data.simulated import draw_pictures
-from mtl_split_lab.recipe import Portion
+from mtl_split_lab.recipe import ATTRIBUTES, Portion
 
 _logger = logging.getLogger(__name__)
 _SHAPES = re.compile(r"(shapes|.*\.h5)(?::(\d+):([1-9]\d*))?(?::(train|test))?")
@@ -37,10 +39,13 @@ def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, process
       unpacked into the folder `drawn` unless they are there;
     - `shapes[:SEED:COUNT][:train|:test]`: the same ones, drawn here instead of read.
 
-    Files and folders begin in the folder `data`. `images`, `rename` and `labelled` are for files of labels. Raises
-    InputError for anything else, and for a source without a single picture.
+    Files and folders begin in the folder `data`. `images`, `rename` and `labelled` are for files of labels,
+    `attributes` for pictures that are files. Raises InputError for anything else, and for a source without a single
+    picture.
     """
     found = _find(portion, data, drawn, size, processes)
+    if portion.attributes is not None:
+        found = _add_attributes(found, portion.attributes, data)
     return [picture for picture in found for _ in range(portion.repeat)]
 
 
@@ -104,6 +109,24 @@ def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int)
     if path.is_dir():
         return _translate(read_faces(path), portion)
     raise _no_pictures(source, data)
+
+
+def _add_attributes(pictures: Sequence[LabelledPicture], name: str, data: Path) -> list[LabelledPicture]:
+    """Give pictures the labels for classification that a JSON file has by the pictures' file names."""
+    file = data / name if "/" in name else ATTRIBUTES / f"{name}.json"
+    try:
+        attributes = TypeAdapter(dict[str, dict[str, str]]).validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(f"{file} has no attributes of pictures by their names: {error}") from error
+    added: list[LabelledPicture] = []
+    for picture in pictures:
+        if not isinstance(picture, PictureFile):
+            raise InputError(f"attributes {name!r} are for pictures that are files")
+        known = {task: label for task, label in attributes.get(picture.path.name, {}).items() if label != UNDEFINED}
+        added.append(replace(picture, truth=replace(picture.truth, classes=picture.truth.classes | known)))
+    if strange := attributes.keys() - {picture.path.name for picture in pictures if isinstance(picture, PictureFile)}:
+        _logger.warning("%s names %d pictures that are not there: %s ...", file, len(strange), min(strange))
+    return added
 
 
 def _no_pictures(source: str, data: Path) -> InputError:

@@ -30,11 +30,11 @@ from mtl_split_net.kinds.detection import Candidates
 from mtl_split_net.network import ImportedBody, MultiTaskNetwork
 from mtl_split_net.vision import ops
 
-BOX_WEIGHT = 2.0
-"""Weight of the box loss beside the score loss."""
+SCORE_WEIGHT, BOX_WEIGHT = 4.0, 2.0
+"""Weights of the answers' losses beside that of the features."""
 TRAINED_SHARE = 0.25
 """Learning rate of the weights that others trained, as a part of that of the new ones."""
-FOCUS = 2.0
+FOCUS = 1.0
 """Exponent of the difference between two scores that weights their loss (generalised focal loss, Li et al. 2020)."""
 LEAST_SCORE = 0.05
 """Boxes of points that the network itself gives a lower score teach nothing."""
@@ -139,4 +139,7 @@ def imitation_loss(answer: Candidates, right: Candidates) -> dict[str, Tensor]:
     score = score - functional.binary_cross_entropy_with_logits(right.logits, scores, reduction="none")
     taught = best > LEAST_SCORE
     box = ops.complete_box_iou_loss(answer.boxes[taught], right.boxes[taught])
-    return {"score": (focus * score).sum() / total, "box": BOX_WEIGHT * (best[taught] * box).sum() / total}
+    return {
+        "score": SCORE_WEIGHT * (focus * score).sum() / total,
+        "box": BOX_WEIGHT * (best[taught] * box).sum() / total,
+    }

@@ -187,15 +187,10 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image
 def _export_half(
     half: nn.Module, example: Tensor, path: Path, name: str, outputs: list[str], dynamic_shapes: Any = None
 ) -> None:
+    # On its own first: while torch.onnx exports, imported networks' operators write ONNX in a way of their own.
+    program = torch.export.export(half, (example,), dynamic_shapes=dynamic_shapes)
     torch.onnx.export(
-        half,
-        (example,),
-        path,
-        input_names=[name],
-        output_names=outputs,
-        dynamic_shapes=dynamic_shapes,
-        dynamo=True,
-        external_data=False,
+        program, (), path, input_names=[name], output_names=outputs, dynamo=True, external_data=False, verbose=False
     )
 
 

@@ -27,10 +27,11 @@ from mtl_split_lab.learning.charging import WINDOW_DENSITY, draw_points, share_o
 from mtl_split_lab.learning.curves import LOSSES, LossCurves
 from mtl_split_lab.learning.damage import DamageReport
 from mtl_split_lab.learning.distillation import Distillation
+from mtl_split_lab.learning.teacher import Teacher, teach
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.checkpoints import read_checkpoint
-from mtl_split_net.detectors import find_detector
+from mtl_split_net.detectors import KIND, find_detector
 from mtl_split_net.imported import import_network
 from mtl_split_net.kinds import KINDS
 from mtl_split_net.losses import LossSum
@@ -42,6 +43,8 @@ DISTILLED = "distilled"
 """The folder of the distillation, in a training's own."""
 GRAPH = "network.onnx"
 """An imported network's file, as it was."""
+TAUGHT = "taught.json"
+"""What a teacher found in the pictures."""
 LATEST = "latest.ckpt"
 BEST = "best.ckpt"
 """The checkpoint of the epoch with the lowest loss on the validation pictures."""
@@ -189,6 +192,9 @@ def train(
         raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
     lightning.seed_everything(recipe.seed, workers=True)
     graph = None if recipe.network is None else data / recipe.network.onnx
+    for imported in (recipe.network, recipe.teacher):
+        if imported is not None and not (data / imported.onnx).is_file():
+            raise InputError(f"no network at {data / imported.onnx}: --data chooses where a recipe's paths begin")
     network = build_network(recipe, pretrained, graph)
     if start is not None:
         start_from(network, start)
@@ -201,12 +207,16 @@ def train(
     )
     if recipe.training:
         check_tasks(pictures, recipe.tasks)
+    if recipe.teacher is not None:
+        labels = [label for task in recipe.tasks if task.kind == KIND for label in task.labels]
+        teacher = Teacher(recipe.teacher, data / recipe.teacher.onnx, labels, recipe.input_size)
+        pictures, held_out = (teach(some, teacher, run / TAUGHT) for some in (pictures, held_out))
     shutil.copyfile(recipe_path, run / RECIPE)
     if graph is not None:
         shutil.copyfile(graph, run / GRAPH)
     # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
     readers = processes if torch.cuda.is_available() else 0
-    if recipe.distil is not None and not (run / LATEST).exists():
+    if recipe.distil is not None and start is None and not (run / LATEST).exists():
         distilled = run / DISTILLED
         distillation = Distillation(recipe, network, seen, readers)
         run_trainer(distillation, distilled, hardware or {}, recipe.distil.epochs)

@@ -1,0 +1,103 @@
+"""A larger detector that others trained finds in training pictures what their source does not label."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mtl_split_core.engine import OnnxRuntime
+from mtl_split_core.errors import InputError
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.halves import suppress
+from mtl_split_core.scene import Detections, Image, Size, Truth
+from mtl_split_lab.data.pictures import LabelledPicture, PictureFile
+from mtl_split_lab.recipe import ImportedDetector
+from mtl_split_net.detectors import ImportedDetection, RawOutputs, find_detector
+
+FOUND = 0.45
+"""Objects with this score are taken for true."""
+DOUBTFUL = 0.2
+"""Those with less than FOUND, but with this, are to be ignored."""
+
+
+@dataclass(frozen=True)
+class TaughtPicture:
+    """A picture with what a teacher found in it added to its truth."""
+
+    picture: LabelledPicture
+    truth: Truth
+
+    def read(self) -> Image:
+        """Read the picture."""
+        return self.picture.read()
+
+
+class Teacher:
+    """A detector that finds objects of those labels that it knows."""
+
+    def __init__(self, detector: ImportedDetector, file: Path, labels: Sequence[str], input_size: Size) -> None:
+        """Load the detector's ONNX file; `labels` are those that are wanted."""
+        renamed = [detector.rename.get(label, label) for label in detector.labels]
+        self.labels = tuple(label for label in labels if label in renamed)
+        self._size = input_size
+        self._engine = OnnxRuntime(file, threads=1, at_once=1)
+        self._head = ImportedDetection(
+            find_detector(detector.detector), detector.labels, self.labels, detector.rename
+        ).eval()
+
+    def find(self, image: Image) -> Detections:
+        """Find objects in a picture, uint8 (height, width, 3) blue-green-red; boxes are in its pixels."""
+        letterbox = Letterbox((image.shape[1], image.shape[0]), self._size)
+        planes = letterbox.apply(image).transpose(2, 0, 1)[None].astype(np.float32)
+        outputs = tuple(torch.from_numpy(output) for output in self._engine(planes).values())
+        with torch.no_grad():
+            candidates = self._head(RawOutputs(outputs, (self._size[1], self._size[0])))
+        found = suppress(self.labels, candidates.boxes[0].numpy(), candidates.logits[0].sigmoid().numpy(), DOUBTFUL)
+        return replace(found, boxes=letterbox.to_picture(found.boxes))
+
+
+def teach(pictures: Sequence[LabelledPicture], teacher: Teacher, cache: Path) -> list[LabelledPicture]:
+    """Add to pictures' truths the objects whose labels their source does not label, but the teacher knows.
+
+    What was found is kept in the file `cache`. Pictures that cannot be read, or whose labels are all known, stay as
+    they are.
+    """
+    found = json.loads(cache.read_text()) if cache.is_file() else {}
+    taught: list[LabelledPicture] = []
+    for picture in tqdm(pictures, "asking the teacher"):
+        wanted = set(teacher.labels) - (picture.truth.labelled or set(teacher.labels))
+        if not wanted or not isinstance(picture, PictureFile):
+            taught.append(picture)
+            continue
+        if (key := str(picture.path)) not in found:
+            try:
+                answer = teacher.find(picture.read())
+            except InputError:
+                taught.append(picture)  # the training names and counts it
+                continue
+            found[key] = [answer.boxes.tolist(), answer.labels, answer.scores.tolist()]
+        boxes, labels, scores = found[key]
+        taught.append(TaughtPicture(picture, add_objects(picture.truth, boxes, labels, scores, wanted)))
+    cache.write_text(json.dumps(found))
+    return taught
+
+
+def add_objects(
+    truth: Truth, boxes: Sequence[Sequence[float]], labels: Sequence[str], scores: Sequence[float], wanted: set[str]
+) -> Truth:
+    """Add the found objects of the labels `wanted` to a truth, doubtful ones as to be ignored."""
+    kept = [at for at, label in enumerate(labels) if label in wanted]
+    added = np.array([boxes[at] for at in kept], np.float32).reshape(-1, 4)
+    doubtful = np.array([scores[at] < FOUND for at in kept], np.bool_)
+    return replace(
+        truth,
+        boxes=np.concatenate([truth.boxes, added]),
+        labels=(*truth.labels, *(labels[at] for at in kept)),
+        visible=np.concatenate([truth.visible, np.ones(len(kept), np.float32)]),
+        ignore=np.concatenate([truth.ignore, doubtful]),
+        labelled=(truth.labelled or frozenset()) | wanted,
+    )
