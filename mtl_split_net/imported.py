@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
+import onnxruntime
 import torch
 from onnx import ModelProto
 from onnx2torch import convert
@@ -15,6 +17,10 @@ from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
 from mtl_split_net.onnx_graph import OnnxGraph
 from mtl_split_net.sizes import use_integers
+
+
+LARGEST_DIFFERENCE = 1e-3
+"""How far outputs in torch may be from ONNX Runtime's, relative to the largest."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +36,48 @@ class ImportedNetwork:
     features: Shape
 
 
-def import_network(graph: OnnxGraph, cut: str, input_size: Size) -> ImportedNetwork:
-    """Cut an ONNX file's graph at the tensor `cut`.
+def import_network(graph: OnnxGraph, cut: str, input_size: Size, crop: Size | None = None) -> ImportedNetwork:
+    """Cut an ONNX file's graph at the tensor `cut`; both parts in torch give what ONNX Runtime gives for the whole.
 
-    Raises InputError for a cut that others bypass, and for an operator that cannot be trained.
+    Raises InputError for a cut that others bypass, for an operator that cannot be trained, for another size of inputs
+    than `input_size`, and where windows of the size `crop`, which it is to be trained on, are none of its inputs.
     """
+    if len(graph.inputs) != 1 or graph.shape(graph.inputs[0]) != (1, 3, input_size[1], input_size[0]):
+        shapes = {name: graph.shape(name) for name in graph.inputs}
+        raise InputError(
+            f"{graph.path} has the inputs {shapes}, expected one of (n, 3, {input_size[1]}, {input_size[0]})"
+        )
     before, after = (_to_torch(part) for part in graph.split(cut))
-    width, height = input_size
+    picture = torch.rand(1, 3, input_size[1], input_size[0], generator=torch.Generator().manual_seed(0)) * 255
     with torch.no_grad():
-        features = cast(Tensor, before(torch.zeros(1, 3, height, width)))
+        features = cast(Tensor, before(picture))
+        found = after(features)
     if features.ndim != 4:
         raise InputError(f"the tensor {cut!r} has the shape {tuple(features.shape)}, expected (N, channels, H, W)")
+    _compare(graph, picture, found if isinstance(found, list | tuple) else [found])
+    if crop is not None:
+        try:
+            with torch.no_grad():
+                after(before(torch.zeros(1, 3, crop[1], crop[0])))
+        except RuntimeError as error:
+            raise InputError(
+                f"{graph.path} takes pictures of {input_size[0]}x{input_size[1]} alone, "
+                f"not windows of {crop[0]}x{crop[1]}: leave out crop ({str(error)[:80]})"
+            ) from error
     ShapeProp(after).propagate(features)
     return ImportedNetwork(before, after, (features.shape[1], features.shape[2], features.shape[3]))
+
+
+def _compare(graph: OnnxGraph, picture: Tensor, found: Sequence[Tensor]) -> None:
+    session = onnxruntime.InferenceSession(graph.model.SerializeToString(), providers=["CPUExecutionProvider"])
+    right = session.run(None, {graph.inputs[0]: picture.numpy()})
+    for name, ours, theirs in zip(graph.outputs, found, right, strict=True):
+        difference = float(np.abs(ours.numpy() - theirs).max() / max(1.0, np.abs(theirs).max()))
+        if not difference <= LARGEST_DIFFERENCE:
+            raise InputError(
+                f"{graph.path} cannot be trained: its output {name!r} differs by {difference:.1e} in torch, "
+                f"expected at most {LARGEST_DIFFERENCE:.0e}"
+            )
 
 
 def deepest(graph: fx.GraphModule) -> fx.Node:

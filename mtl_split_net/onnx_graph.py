@@ -31,6 +31,7 @@ _SHAPE_ARITHMETIC = {
     "Unsqueeze",
 }
 _LONGEST_SHAPE = 64
+_MOST_WEIGHTS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -307,3 +308,37 @@ def _fold_shapes(model: ModelProto, found: Mapping[str, tuple[int, tuple[int, ..
 
 def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def without_weights(path: Path) -> bytes:
+    """Return an ONNX file without the values of its weights: what it calculates, not what it has learned.
+
+    Raises InputError as OnnxGraph does.
+    """
+    model = _load(path)
+    for weight in _weights(model):
+        weight.ClearField("raw_data")
+        weight.ClearField("float_data")
+    return model.SerializeToString()
+
+
+def fill_in(data: bytes) -> bytes:
+    """Turn what `without_weights` returned into a valid ONNX file: zeros for all weights. Raises InputError else."""
+    try:
+        model = onnx.load_from_string(data)
+    except DecodeError as error:
+        raise InputError(f"{len(data)} bytes are no ONNX file: {_in_one_line(error)}") from error
+    for weight in _weights(model):
+        if (values := math.prod(weight.dims)) > _MOST_WEIGHTS:
+            raise InputError(f"a weight has {values} values, expected at most {_MOST_WEIGHTS}")
+        weight.raw_data = bytes(values * 4)
+    return model.SerializeToString()
+
+
+def _weights(model: ModelProto) -> Iterator[TensorProto]:
+    """The constants that are learned: floating-point, and more than a few numbers."""
+    constants = [
+        *model.graph.initializer,
+        *(a.t for node in model.graph.node for a in node.attribute if a.HasField("t")),
+    ]
+    yield from (c for c in constants if c.data_type == TensorProto.FLOAT and math.prod(c.dims) > _LONGEST_SHAPE)

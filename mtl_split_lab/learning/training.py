@@ -28,9 +28,9 @@ from mtl_split_lab.learning.curves import LOSSES, LossCurves
 from mtl_split_lab.learning.damage import DamageReport
 from mtl_split_lab.learning.distillation import Distillation
 from mtl_split_lab.learning.teacher import Teacher, teach
+from mtl_split_lab.learning.weights import read_graph, read_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_net.backbones import Backbone
-from mtl_split_net.checkpoints import read_checkpoint
 from mtl_split_net.detectors import KIND, find_detector
 from mtl_split_net.imported import import_network
 from mtl_split_net.kinds import KINDS
@@ -65,7 +65,7 @@ def build_network(recipe: Recipe, pretrained: Path | None = None, graph: Path | 
             raise InputError(f"the recipe's network is imported, expected its file {recipe.network.onnx}")
         imported = recipe.network
         network = cut_imported(
-            import_network(OnnxGraph(graph), imported.cut, recipe.input_size),
+            import_network(OnnxGraph(graph), imported.cut, recipe.input_size, recipe.crop),
             find_detector(imported.detector),
             imported.labels,
             imported.rename,
@@ -183,24 +183,23 @@ def train(
     """Train a recipe's network in the folder `run`, or go on where an interrupted training stopped there.
 
     `data` is where the recipe's paths begin. A new training begins with random weights, with those of torchvision's
-    checkpoint `pretrained` in the backbone, or with those of another training's checkpoint `start`. `processes` draw
-    the simulated pictures and read them; `hardware`: see fit. Leaves the recipe, the checkpoints, the losses and their
-    curves in the folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
+    checkpoint `pretrained` in the backbone, or with those of `start`, another training's checkpoint or a bundle.
+    `processes` draw the simulated pictures and read them; `hardware`: see fit. Leaves the recipe, the checkpoints, the
+    losses and their curves in the folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
     """
     recipe = load_recipe(recipe_path)
     if (run / LATEST).exists() and load_recipe(run / RECIPE) != recipe:
         raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
     lightning.seed_everything(recipe.seed, workers=True)
-    graph = None if recipe.network is None else data / recipe.network.onnx
-    for imported in (recipe.network, recipe.teacher):
-        if imported is not None and not (data / imported.onnx).is_file():
-            raise InputError(f"no network at {data / imported.onnx}: --data chooses where a recipe's paths begin")
-    network = build_network(recipe, pretrained, graph)
+    run.mkdir(parents=True, exist_ok=True)
+    if recipe.network is not None and not (run / LATEST).exists():
+        bundle = start if start is not None and start.is_dir() else None
+        (run / GRAPH).write_bytes(read_graph(bundle) if bundle else _read_file(data / recipe.network.onnx))
+    network = build_network(recipe, pretrained, run / GRAPH)
     if start is not None:
         start_from(network, start)
     unlabelled = recipe.distil.pictures if recipe.distil else ()
     check_there([*unlabelled, *recipe.training, *recipe.validation], data)
-    run.mkdir(parents=True, exist_ok=True)
     seen, pictures, held_out = (
         find_all_pictures(portions, data, run, recipe.input_size, processes)
         for portions in (unlabelled, recipe.training, recipe.validation)
@@ -212,8 +211,6 @@ def train(
         teacher = Teacher(recipe.teacher, data / recipe.teacher.onnx, labels, recipe.input_size)
         pictures, held_out = (teach(some, teacher, run / TAUGHT) for some in (pictures, held_out))
     shutil.copyfile(recipe_path, run / RECIPE)
-    if graph is not None:
-        shutil.copyfile(graph, run / GRAPH)
     # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
     readers = processes if torch.cuda.is_available() else 0
     if recipe.distil is not None and start is None and not (run / LATEST).exists():
@@ -266,9 +263,16 @@ def run_trainer(
 def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
     """Give a network the weights of a training's checkpoint. Raises InputError where they are missing or do not fit."""
     try:
-        network.load_state_dict(_read_weights(checkpoint))
+        network.load_state_dict(read_weights(checkpoint))
     except RuntimeError as error:
         raise InputError(f"{checkpoint} is of another network: {str(error)[:200]}") from error
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}; --data chooses where a recipe's paths begin") from error
 
 
 def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
@@ -279,7 +283,7 @@ def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
     own = network.state_dict()
     weights = {
         name: value
-        for name, value in _read_weights(checkpoint).items()
+        for name, value in read_weights(checkpoint).items()
         if name in own and own[name].shape == value.shape
     }
     left_out = own.keys() - weights
@@ -289,11 +293,3 @@ def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
     if left_out:
         modules = sorted({".".join(name.split(".")[:3]) for name in left_out})
         _logger.warning("%s has no weights that fit %s: they begin at random", checkpoint, ", ".join(modules))
-
-
-def _read_weights(checkpoint: Path) -> dict[str, Tensor]:
-    state = read_checkpoint(checkpoint)
-    if not isinstance(state, dict) or not isinstance(state := state.get("state_dict"), dict):
-        raise InputError(f"{checkpoint} has no state_dict, expected a checkpoint of `mtl-split train`")
-    prefix = "network."
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
