@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtl_split_camera.street import LEAST_VISIBLE
-from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import PADDING_GREY, Letterbox
-from mtl_split_core.scene import Floats, Image, Size, Truth
+from mtl_split_core.scene import Floats, Image, Size, Task, Truth
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_net.kinds import KINDS
 from mtl_split_net.vision import transforms

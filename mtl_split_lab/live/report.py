@@ -5,7 +5,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Classification, Detections, Image, Size
+from mtl_split_core.scene import Classification, Detections, Image, Size, Task
 from mtl_split_lab.drawing import LARGE, SHOWN_SCORE, SMALL, annotate, contact_sheet, fit
 from mtl_split_lab.live.recording import Frame, Recording
 from mtl_split_lab.scoring.evaluation import ClassificationScore, DetectionScore
-from mtl_split_lab.scoring.frames import NOTHING_KNOWN, keep_known, results_to_json
+from mtl_split_lab.scoring.frames import NOTHING_KNOWN, join_truths, keep_known, results_to_json
 from mtl_split_lab.scoring.measurement import Measurement
 
 PICTURES_ON_SHEET = 12
@@ -118,7 +117,7 @@ def write_frames(recording: Recording, path: Path) -> None:
     with path.open("w") as lines:
         for stamp, frame in recording.counted().items():
             line = {"frame": str(stamp), "bytes": frame.payload_bytes, "arrivals_ms": frame.arrivals}
-            lines.write(json.dumps(line | {"results": results_to_json(frame.results)}) + "\n")
+            lines.write(json.dumps(line | {"results": results_to_json(frame.results, recording.tasks)}) + "\n")
 
 
 def write_pictures(recording: Recording, folder: Path) -> None:
@@ -164,7 +163,7 @@ def _measure(recording: Recording) -> Measurement:
     """Put the frames that count together with what is known of them."""
     measurement = Measurement()
     for frame in recording.counted().values():
-        truth = replace(frame.objects or NOTHING_KNOWN, classes=frame.classes)
+        truth = reduce(join_truths, frame.truths.values(), NOTHING_KNOWN)
         measurement.add(keep_known(truth, recording.tasks, Counter()), frame.payload_bytes or 0, frame.results)
     return measurement
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.scene import Image, Results
+from mtl_split_core.scene import Image, Results, Task
 from mtl_split_lab.drawing import SHOWN_SCORE
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.inputs import Input
@@ -131,6 +131,7 @@ def replay(
         image = frame.read()
         return {name: _answer(own.edge, own.server, way, image) for name, way in own.ways.items()}
 
+    written = {ways[0]: bundle.tasks}
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).unlink(missing_ok=True)
     expected = min(source.count, most or source.count)
@@ -147,7 +148,7 @@ def replay(
                 line: dict[str, Any] = {"refused": str(error)}
             else:
                 done.add(frame, answers)
-                line = {"ways": {name: _to_json(one, full=name == ways[0]) for name, one in answers.items()}}
+                line = {"ways": {name: _to_json(one, written.get(name, ())) for name, one in answers.items()}}
             lines.write(json.dumps({"frame": frame.name, **line}) + "\n")
             progress.update()
             if stop.is_set():
@@ -181,12 +182,12 @@ def _answer(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answe
     return Answer(size, results, edge.stopwatch.milliseconds | server.stopwatch.milliseconds)
 
 
-def _to_json(answer: Answer | InputError, full: bool) -> dict[str, Any]:
-    """Make an answer ready for JSON; its results' numbers are exact."""
+def _to_json(answer: Answer | InputError, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Make an answer ready for JSON, with the results of these tasks, if any; their numbers are exact."""
     if isinstance(answer, InputError):
         return {"refused": str(answer)}
     times = {stage: round(milliseconds, 3) for stage, milliseconds in answer.milliseconds.items()}
-    results = {"results": results_to_json(answer.results)} if full else {}
+    results = {"results": results_to_json(answer.results, tasks)} if tasks else {}
     return {"bytes": answer.size, "stages_ms": times, **results}
 
 

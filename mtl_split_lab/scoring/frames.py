@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Detections, Image, Results, Truth
+import numpy as np
+
+from mtl_split_core.kinds import KINDS
+from mtl_split_core.scene import Image, Results, Task, Truth
 
 NOTHING_KNOWN = Truth(labelled=frozenset())
 
@@ -29,6 +31,18 @@ class Frame:
         return [*(["objects"] if self.truth.labelled != NOTHING_KNOWN.labelled else []), *self.truth.classes]
 
 
+def join_truths(one: Truth, other: Truth) -> Truth:
+    """Return all that two truths of one picture say."""
+    return Truth(
+        np.concatenate([one.boxes, other.boxes]),
+        one.labels + other.labels,
+        np.concatenate([one.visible, other.visible]),
+        np.concatenate([one.ignore, other.ignore]),
+        one.classes | other.classes,
+        None if one.labelled is None or other.labelled is None else one.labelled | other.labelled,
+    )
+
+
 def keep_known(truth: Truth, tasks: Sequence[Task], skipped: Counter[str]) -> Truth:
     """Return what of a truth the tasks were taught: nobody is asked for anything else. Count the rest in `skipped`."""
     taught = frozenset(label for task in tasks if task.kind == "detection" for label in task.labels)
@@ -40,11 +54,6 @@ def keep_known(truth: Truth, tasks: Sequence[Task], skipped: Counter[str]) -> Tr
     return replace(truth, classes=classes, labelled=labelled)
 
 
-def results_to_json(results: Results) -> dict[str, Any]:
-    """Return results ready for JSON; their numbers are exact."""
-    return {
-        task: {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": result.scores.tolist()}
-        if isinstance(result, Detections)
-        else dict(zip(result.labels, result.scores.tolist(), strict=True))
-        for task, result in results.items()
-    }
+def results_to_json(results: Results, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return the tasks' results, as far as there are any, ready for JSON; their numbers are exact."""
+    return {task.name: KINDS[task.kind].to_json(results[task.name]) for task in tasks if task.name in results}

@@ -5,9 +5,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from mtl_split_core.bundle import Task
 from mtl_split_core.payload import Shape
-from mtl_split_core.scene import Truth
+from mtl_split_core.scene import Task, Truth
 from mtl_split_net.kinds import classification, detection
 
 
