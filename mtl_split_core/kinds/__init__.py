@@ -45,5 +45,5 @@ class Kind(Protocol):
         """Return a result ready for JSON; its numbers are exact."""
 
 
-KINDS: Mapping[str, Kind] = {"detection": detection, "classification": classification}
+KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
 """By Task.kind."""

@@ -14,6 +14,7 @@ from mtl_split_lab.data.medic import read_medic
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.shapes import draw_shapes, read_shapes
 from mtl_split_lab.data.simulated import draw_pictures
+from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.recipe import Portion
 
 _logger = logging.getLogger(__name__)
@@ -45,11 +46,10 @@ def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, process
 
 def check_tasks(pictures: Iterable[LabelledPicture], tasks: Sequence[Task]) -> None:
     """Warn of labels that none of these pictures can teach. Raises InputError for a task without any other."""
-    there: dict[str, set[str | None]] = defaultdict(set)
+    there: dict[str, set[str]] = defaultdict(set)
     for picture in pictures:
         for task in tasks:
-            truth = picture.truth
-            there[task.name].update(truth.labels if task.kind == "detection" else [truth.classes.get(task.name)])
+            there[task.name] |= KINDS[task.kind].labels_in(task, picture.truth)
     untaught = {task: [label for label in task.labels if label not in there[task.name]] for task in tasks}
     if faults := [
         f"no picture has any of {task.name}'s labels {task.labels}"

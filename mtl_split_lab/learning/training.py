@@ -23,12 +23,13 @@ from mtl_split_core.errors import InputError
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
 from mtl_split_lab.data.sources import check_tasks, check_there, find_all_pictures
+from mtl_split_lab.kinds import object_labels
 from mtl_split_lab.learning.curves import LOSSES, LossCurves
 from mtl_split_lab.learning.damage import DamageReport
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.checkpoints import read_checkpoint
-from mtl_split_net.kinds import KINDS
+from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.losses import LossSum
 from mtl_split_net.network import MultiTaskNetwork
 
@@ -83,7 +84,7 @@ class Training(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
         window = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
-        labels = {label for task in self.recipe.tasks if task.kind == "detection" for label in task.labels}
+        labels = object_labels(self.recipe.tasks)
         samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, window, labels)
         return self._loader(samples, training=True)
 
@@ -146,7 +147,7 @@ class Training(lightning.LightningModule):
         else:
             outputs = self.network(batch.images)
         for task in self.recipe.tasks:
-            losses[task.name] = KINDS[task.kind].loss(outputs[task.name], batch.targets[task.name])
+            losses[task.name] = NET_KINDS[task.kind].loss(outputs[task.name], batch.targets[task.name])
         total: Tensor = self.loss_sum(losses)
         means: dict[str, Any] = {
             "on_step": False, "on_epoch": True, "batch_size": len(batch.images), "sync_dist": True

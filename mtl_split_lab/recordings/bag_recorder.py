@@ -28,7 +28,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Task
 from mtl_split_lab.recordings.bags import GROUND_TRUTH, camera_info_of
 from mtl_split_ros.graph import COMPRESSED
-from mtl_split_ros.kinds import KINDS
+from mtl_split_ros.kinds import KINDS as ROS_KINDS
 from mtl_split_ros.messages import result_topic, type_name
 from mtl_split_ros.qos import LATCHED, RECORDED, RESULT, subscribe
 
@@ -82,7 +82,7 @@ class BagRecorder(Node):
         self._record(CameraInfo, camera_info_of(self._image_topic), RECORDED)
         for task in tasks:
             for topic in (result_topic(task), f"{GROUND_TRUTH}/{result_topic(task)}"):
-                self._record(KINDS[task.kind].MESSAGE, topic, RESULT)
+                self._record(ROS_KINDS[task.kind].MESSAGE, topic, RESULT)
             self._record(LabelInfo, f"label_info/{task.name}", LATCHED)
 
     def destroy_node(self) -> None:

@@ -18,7 +18,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Task, Truth
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, join_truths, keep_known
 from mtl_split_ros.images import to_picture
-from mtl_split_ros.kinds import KINDS
+from mtl_split_ros.kinds import KINDS as ROS_KINDS
 from mtl_split_ros.messages import result_topic, stamp_of, type_name
 
 IMAGE_TYPES = {"sensor_msgs/msg/Image": RawImage, "sensor_msgs/msg/CompressedImage": CompressedImage}
@@ -127,7 +127,7 @@ def find_topics(path: Path, image_topic: str) -> list[str]:
     """Return the topics that a camera and the truth about its images have in a bag, its images first."""
     camera_info = camera_info_of(image_topic)
     with open_bag(path) as bag:
-        types = {type_name(kind.MESSAGE) for kind in KINDS.values()}
+        types = {type_name(kind.MESSAGE) for kind in ROS_KINDS.values()}
         truths = [topic for topic, found in bag.types.items() if _is_truth(topic) and found in types]
         return [image_topic, *([camera_info] if camera_info in bag.types else []), *sorted(truths)]
 
@@ -193,7 +193,7 @@ class BagFrames:
         return beside if beside in there else there[0] if len(there) == 1 else ""
 
     def _read_truth(self, bag: Bag, task: Task, topic: str) -> None:
-        kind = KINDS[task.kind]
+        kind = ROS_KINDS[task.kind]
         expected, found = type_name(kind.MESSAGE), bag.types.get(topic, "nothing")
         if found != expected:
             raise InputError(f"{self._path} has {found} on {topic!r}, expected the truth of {task.name} as {expected}")

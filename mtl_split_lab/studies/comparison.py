@@ -26,20 +26,22 @@ from tqdm import tqdm
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import OVERLAP_THRESHOLD, SCORE_THRESHOLD
-from mtl_split_core.kinds import KINDS as RESULTS
+from mtl_split_core.kinds import KINDS as CORE_KINDS
 from mtl_split_core.scene import Size
 from mtl_split_lab.data.noise import RELEASED, SALT_AND_PEPPER, Noise, NoisyPicture
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile
 from mtl_split_lab.data.samples import LEAST_HEIGHT, Samples, collate
 from mtl_split_lab.data.shapes import COUNTS, ShapesPicture
 from mtl_split_lab.data.sources import find_all_pictures
+from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.learning.training import BEST, LATEST, Training, build_network, fit, load_weights
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recipe import RECIPES, Recipe, load_recipe
 from mtl_split_lab.scoring.measurement import Measurement
 from mtl_split_lab.studies.comparison_page import Result, read_result, write_page, write_result
 from mtl_split_net.backbones import Backbone
-from mtl_split_net.kinds import KINDS, all_answers
+from mtl_split_net.kinds import KINDS as NET_KINDS
+from mtl_split_net.kinds import all_answers
 from mtl_split_net.neck import STRIDES
 from mtl_split_net.network import MultiTaskNetwork
 
@@ -138,7 +140,7 @@ def _with_backbone(recipe: Recipe, name: str) -> Recipe:
     """Cut at the end of the backbone, as MTL-Split, or where the neck still gets all of its scales."""
     backbone = Backbone(name)
     split_point = backbone.split_points[-1]
-    if any(KINDS[task.kind].USES_NECK for task in recipe.tasks):
+    if any(NET_KINDS[task.kind].USES_NECK for task in recipe.tasks):
         rows = recipe.input_size[1]
         strides = [rows // height for _, height, _ in backbone.shapes(recipe.input_size)]
         fine = [point for point, stride in zip(backbone.split_points, strides, strict=True) if stride <= STRIDES[0]]
@@ -272,7 +274,7 @@ def evaluate(
     """
     network.cpu().eval()
     loader = DataLoader(Samples(pictures, input_size), batch, collate_fn=partial(collate, tasks=network.tasks))
-    measurement = Measurement()
+    measurement = Measurement(network.tasks)
     truths = (picture.truth for picture in pictures)
     for part in loader:
         if part.damage:
@@ -281,15 +283,12 @@ def evaluate(
         for row in range(len(part.images)):
             outputs = {name: answer[row : row + 1] for name, answer in answers.items()}
             results = {
-                task.name: RESULTS[task.kind].result(task, outputs, SCORE_THRESHOLD, OVERLAP_THRESHOLD)
+                task.name: CORE_KINDS[task.kind].result(task, outputs, SCORE_THRESHOLD, OVERLAP_THRESHOLD)
                 for task in network.tasks
             }
             measurement.add(next(truths), 0, results)
-    classes = {task: score.accuracy for task, score in measurement.classification().items()}
-    return {
-        task.name: measurement.detection().map50 if task.kind == "detection" else classes[task.name]
-        for task in network.tasks
-    }
+    scores = measurement.scores()
+    return {task.name: KINDS[task.kind].accuracy(scores[task.kind], task.name) for task in network.tasks}
 
 
 def _count(module: torch.nn.Module) -> int:

@@ -38,7 +38,7 @@ class Kind(Protocol):
         """Turn a task's output into the suffix's outputs that mtl_split_core.kinds expects, each (N, ...), by name."""
 
 
-KINDS: Mapping[str, Kind] = {"detection": detection, "classification": classification}
+KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
 """By Task.kind."""
 
 

@@ -1,7 +1,6 @@
 """The kinds of task as messages, one module each, and the table of them."""
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from std_msgs.msg import Header
@@ -39,5 +38,5 @@ class Kind(Protocol):
         """
 
 
-KINDS: Mapping[str, Kind] = {"detection": detection, "classification": classification}
+KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
 """By Task.kind."""
