@@ -6,31 +6,22 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mtl_split_core.entropy import EntropyTables
 from mtl_split_core.errors import BundleError
+from mtl_split_core.kinds import KINDS
 from mtl_split_core.payload import OperatingPoint, PayloadFormat, Shape
-from mtl_split_core.scene import Size
+from mtl_split_core.scene import Size, Task
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
 PREFIX = "prefix.onnx"
 SUFFIX = "suffix.onnx"
 
-TaskKind = Literal["detection", "classification"]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Task:
-    """One thing the network answers: its name, its kind and the labels in the order of the network's outputs."""
-
-    name: str
-    kind: TaskKind
-    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -172,10 +163,12 @@ def parse_tasks(value: Any) -> tuple[Task, ...]:
 
     Raises KeyError, TypeError or ValueError for anything else, and for a name that cannot be part of a topic's.
     """
-    tasks = tuple(Task(_text(task["name"]), task["kind"], tuple(map(_text, task["labels"]))) for task in value)
-    if not tasks or not all(task.kind in ("detection", "classification") and task.labels for task in tasks):
-        raise ValueError("expected tasks of the kinds detection and classification, with labels")
+    tasks = tuple(Task(_text(task["name"]), _text(task["kind"]), tuple(map(_text, task["labels"]))) for task in value)
+    if not tasks or not all(task.labels for task in tasks):
+        raise ValueError("expected at least one task, each with labels")
     for task in tasks:
+        if task.kind not in KINDS:
+            raise ValueError(f"task {task.name!r} is of kind {task.kind!r}, expected one of {', '.join(KINDS)}")
         if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", task.name):
             raise ValueError(f"{task.name!r} is no task name: expected letters, digits and _, as in a topic's name")
     if len({task.name for task in tasks}) != len(tasks):

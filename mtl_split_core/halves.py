@@ -2,23 +2,25 @@
 
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
 
-from mtl_split_core.bundle import Bundle, Task
+from mtl_split_core.bundle import Bundle
 from mtl_split_core.choice import REFERENCE, choose_engine
 from mtl_split_core.engine import Array
 from mtl_split_core.errors import PayloadError, TooLargeError
 from mtl_split_core.geometry import Letterbox, check_image
-from mtl_split_core.scene import Classification, Detections, Floats, Image, Results, Size
+from mtl_split_core.kinds import KINDS
+from mtl_split_core.scene import Floats, Image, Results, Size, Task
 from mtl_split_core.stopwatch import Stopwatch
 
 LARGEST_SIDE = 1 << 15
 """Pictures wider or higher than this are taken for a damaged message."""
 
-MOST_CANDIDATES = 1000
-"""Of all candidates for detections in a picture only so many, the best, are looked at, so that its time is bounded."""
+SCORE_THRESHOLD = 0.05
+OVERLAP_THRESHOLD = 0.6
+"""Defaults, see mtl_split_core.kinds."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,14 @@ class ServerHalf:
         self,
         bundle: Bundle,
         threads: int = 1,
-        score_threshold: float = 0.05,
-        overlap_threshold: float = 0.6,
+        score_threshold: float = SCORE_THRESHOLD,
+        overlap_threshold: float = OVERLAP_THRESHOLD,
         engine: str = REFERENCE,
         at_once: int = 1,
     ) -> None:
         """Load and warm up a bundle's suffix; one call may use `threads` threads, and it has `at_once` twins at most.
 
-        `score_threshold` and `overlap_threshold` choose the detections, see suppress. engine: one of
+        `score_threshold` and `overlap_threshold`: see mtl_split_core.kinds. engine: one of
         mtl_split_core.choice.KINDS. Raises BundleError if the suffix cannot be loaded or does not do what the manifest
         says, and InputError for an engine that there is not.
         """
@@ -101,10 +103,7 @@ class ServerHalf:
         self._overlap_threshold = overlap_threshold
         expected: dict[str, tuple[int | None, ...]] = {}
         for task in bundle.tasks:
-            if task.kind == "detection":
-                expected |= {f"{task.name}.boxes": (1, None, 4), f"{task.name}.scores": (1, None, len(task.labels))}
-            else:
-                expected[task.name] = (1, len(task.labels))
+            expected |= KINDS[task.kind].outputs(task)
         noise = np.random.default_rng(0).standard_normal((1, *bundle.payload_format.shape), np.float32)
         self.choice = choose_engine(engine, bundle.suffix, threads, noise, expected, at_once)
         self._suffix = self.choice.engine
@@ -136,42 +135,7 @@ class ServerHalf:
             letterbox = Letterbox(size, self.bundle.input_size)
             return {task.name: self._result(task, outputs, letterbox) for task in self.bundle.tasks}
 
-    def _result(self, task: Task, outputs: dict[str, Array], letterbox: Letterbox) -> Detections | Classification:
-        if task.kind == "classification":
-            return Classification(task.labels, outputs[task.name][0].astype(np.float32, copy=False))
-        boxes = outputs[f"{task.name}.boxes"][0].astype(np.float32, copy=False)
-        scores = outputs[f"{task.name}.scores"][0].astype(np.float32, copy=False)
-        found = suppress(task.labels, boxes, scores, self._score_threshold, self._overlap_threshold)
-        in_picture = letterbox.to_picture(found.boxes)
-        # Those in the grey bars around the picture are nothing that is in it.
-        kept = np.all(in_picture[:, 2:] > in_picture[:, :2], axis=1)
-        labels = tuple(label for label, keep in zip(found.labels, kept, strict=True) if keep)
-        return Detections(in_picture[kept], labels, found.scores[kept])
-
-
-def suppress(
-    labels: tuple[str, ...],
-    boxes: Floats,
-    scores: Floats,
-    score_threshold: float = 0.05,
-    overlap_threshold: float = 0.6,
-) -> Detections:
-    """Choose among the network's candidates for one picture: boxes (N, 4) x1, y1, x2, y2, scores (N, labels).
-
-    Those with a score below `score_threshold` are left out, and of two with the same label whose intersection over
-    union is above `overlap_threshold`, the one with the lower score.
-    """
-    candidates, indices = np.nonzero(scores >= score_threshold)
-    candidate_scores = scores[candidates, indices]
-    corners = boxes[candidates]
-    # Every label has a place of its own, where only its boxes can overlap; NMSBoxesBatched, which would see to that, is
-    # missing in OpenCV 4.6, which Ubuntu 24.04 has.
-    places = float(np.ptp(corners)) + 1.0 if len(corners) else 1.0
-    shifted = corners[:, :2] + places * indices[:, None]
-    rectangles = np.concatenate([shifted, corners[:, 2:] - corners[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxes(
-        rectangles.tolist(), candidate_scores.tolist(), score_threshold, overlap_threshold, top_k=MOST_CANDIDATES
-    )
-    best = np.array(kept, np.intp).reshape(-1)
-    best = best[np.argsort(-candidate_scores[best], kind="stable")]
-    return Detections(corners[best], tuple(labels[i] for i in indices[best]), candidate_scores[best])
+    def _result(self, task: Task, outputs: dict[str, Array], letterbox: Letterbox) -> Any:
+        kind = KINDS[task.kind]
+        found = kind.result(task, outputs, self._score_threshold, self._overlap_threshold)
+        return kind.to_picture(found, letterbox)

@@ -1,6 +1,7 @@
-"""What is in a picture: what the network says of it, and what is really there."""
+"""What is in a picture: what the network is asked, what it says, and what is really there."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,18 @@ Floats = npt.NDArray[np.float32]
 
 Image = npt.NDArray[np.uint8]
 """A picture: uint8 (height, width, 3), blue-green-red as in OpenCV."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing that the network answers: its name, its kind and its labels in the order of the network's outputs.
+
+    kind: a key of the tables of kinds, such as mtl_split_core.kinds.KINDS.
+    """
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -40,8 +53,8 @@ class Classification:
         return self.labels[int(self.scores.argmax())]
 
 
-Results = dict[str, Detections | Classification]
-"""Every task's answer for one picture, by task name."""
+Results = dict[str, Any]
+"""Every task's answer for one picture, by task name; its class, such as Detections, is the kind's."""
 
 
 @dataclass(frozen=True)

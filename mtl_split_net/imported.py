@@ -18,7 +18,6 @@ from mtl_split_core.scene import Size
 from mtl_split_net.onnx_graph import OnnxGraph
 from mtl_split_net.sizes import use_integers
 
-
 LARGEST_DIFFERENCE = 1e-3
 """How far outputs in torch may be from ONNX Runtime's, relative to the largest."""
 

@@ -19,9 +19,10 @@ from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError, PayloadError
 from mtl_split_core.halves import ServerHalf
 from mtl_split_ros.diagnostics import Stream
+from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
-from mtl_split_ros.messages import MESSAGE_TYPES, label_info, result_topic, to_message
+from mtl_split_ros.messages import label_info, result_topic
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, NEWEST, RESULT, advertise, subscribe
@@ -115,11 +116,11 @@ class ServerNode(ManagedNode):
     def _advertise(self, vehicle: str, threshold: float) -> None:
         header = Header(stamp=self.get_clock().now().to_msg())
         for task in self._bundle.tasks:
-            topic, kind = _topic(vehicle, result_topic(task)), MESSAGE_TYPES[task.kind]
-            self._results[vehicle][task.name] = advertise(self, kind, topic, RESULT, watch=False)
+            topic, message = _topic(vehicle, result_topic(task)), KINDS[task.kind].MESSAGE
+            self._results[vehicle][task.name] = advertise(self, message, topic, RESULT, watch=False)
             labels = advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED, watch=False)
             self._labels.append(labels)
-            labels.publish(label_info(task, header, threshold if task.kind == "detection" else 0.0))
+            labels.publish(label_info(task, header, threshold))
 
     def activate(self) -> None:
         """Subscribe to the bottlenecks of all vehicles and start the workers."""
@@ -194,8 +195,9 @@ class ServerNode(ManagedNode):
         results = half.decode(payload, (message.image_width, message.image_height))
         stopwatch = half.stopwatch
         with stopwatch.stage("publish"):
-            for task, result in results.items():
-                vehicle.results[task].publish(to_message(result, message.header))
+            for task in self._bundle.tasks:
+                result = KINDS[task.kind].to_message(results[task.name], message.header)
+                vehicle.results[task.name].publish(result)
         vehicle.stream.published({"link": received.link, **stopwatch.milliseconds}, len(payload))
 
 

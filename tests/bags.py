@@ -10,8 +10,9 @@ from rosbags.rosbag2 import Reader, Writer
 from std_msgs.msg import Header
 
 from mtl_split_core.scene import Detections, Results
-from mtl_split_lab.recordings.bag_recorder import STORAGES, message_types, type_name
-from mtl_split_ros.messages import to_classification, to_detections
+from mtl_split_lab.recordings.bag_recorder import STORAGES, message_types
+from mtl_split_ros.kinds import KINDS
+from mtl_split_ros.messages import type_name
 
 START = 1_700_000_000 * 10**9
 PERIOD = 10**8
@@ -48,10 +49,10 @@ def results_by_stamp(path: Path, topics: dict[str, tuple[str, type[Any]]]) -> di
     """What a recorded server answered: by stamp in nanoseconds, by task."""
     found: defaultdict[int, Results] = defaultdict(dict)
     for task, (topic, kind) in topics.items():
+        [read] = [one.to_result for one in KINDS.values() if one.MESSAGE is kind]
         for message in read_messages(path, topic, kind):
             stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-            detections = hasattr(message, "detections")
-            found[stamp][task] = to_detections(message) if detections else to_classification(message)
+            found[stamp][task] = read(message)
     return found
 
 

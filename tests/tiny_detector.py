@@ -1,6 +1,7 @@
 """A detector as a user would bring it: an ONNX file in the layout of YOLOX, with weights that are random but fixed."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from onnx import TensorProto, checker, helper, numpy_helper, save
@@ -21,7 +22,7 @@ def write_tiny_detector(path: Path) -> Path:
         constants.append(numpy_helper.from_array(values.numpy(), name))
         return name
 
-    def node(operator: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 

@@ -14,7 +14,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from mtl_split_core.bundle import Bundle, load_bundle
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of
+from mtl_split_ros.kinds import KINDS as ROS_KINDS
+from mtl_split_ros.messages import result_topic, stamp_of
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import RESULT
 from mtl_split_ros.share import bundle_folder
@@ -43,7 +44,7 @@ class Listener(Node):
 
 def result_topics(bundle: Bundle) -> dict[str, type[Any]]:
     """Return the topics of all results, with their types."""
-    return {result_topic(task): MESSAGE_TYPES[task.kind] for task in bundle.tasks}
+    return {result_topic(task): ROS_KINDS[task.kind].MESSAGE for task in bundle.tasks}
 
 
 def read_log(path: Path) -> dict[str, dict[int, int]]:

@@ -23,7 +23,8 @@ from rclpy.qos import QoSProfile
 from mtl_split_core.bundle import Bundle
 from mtl_split_lab.live.processes import ProcessError, Processes, claim_domain
 from mtl_split_ros.graph import Process
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of
+from mtl_split_ros.kinds import KINDS as ROS_KINDS
+from mtl_split_ros.messages import result_topic, stamp_of
 from mtl_split_ros.qos import RESULT
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Traffic(Node):
         for vehicle, task in itertools.product(vehicles, bundle.tasks):
             # As bytes: reading hundreds of results a second as Python's objects would take the nodes' processor time.
             self.create_subscription(
-                MESSAGE_TYPES[task.kind],
+                ROS_KINDS[task.kind].MESSAGE,
                 _within(vehicle, result_topic(task)),
                 partial(self._hear, vehicle),
                 RESULT,

@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtl_split_camera.street import LEAST_VISIBLE
-from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import PADDING_GREY, Letterbox
-from mtl_split_core.scene import Floats, Image, Size, Truth
+from mtl_split_core.scene import Floats, Image, Size, Task, Truth
 from mtl_split_lab.data.pictures import LabelledPicture
-from mtl_split_net.kinds import KINDS
+from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.vision import transforms
 
 
@@ -172,4 +171,4 @@ def collate(samples: Sequence[Sample], tasks: Sequence[Task]) -> Batch:
     images = torch.from_numpy(np.stack([sample.image for sample in sound]))
     truths = [sample.truth for sample in sound]
     damage = tuple(sample.damage for sample in samples if sample.damage is not None)
-    return Batch(images, {task.name: KINDS[task.kind].target(task, truths) for task in tasks}, damage)
+    return Batch(images, {task.name: NET_KINDS[task.kind].target(task, truths) for task in tasks}, damage)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
-from mtl_split_core.scene import Size
+from mtl_split_core.scene import Size, Task
 from mtl_split_lab.data.faces import read_faces
 from mtl_split_lab.data.medic import read_medic
 from mtl_split_lab.data.pictures import UNDEFINED, LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.shapes import draw_shapes, read_shapes
 from mtl_split_lab.data.simulated import draw_pictures
+from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.recipe import ATTRIBUTES, Portion
 
 _logger = logging.getLogger(__name__)
@@ -51,11 +51,10 @@ def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, process
 
 def check_tasks(pictures: Iterable[LabelledPicture], tasks: Sequence[Task]) -> None:
     """Warn of labels that none of these pictures can teach. Raises InputError for a task without any other."""
-    there: dict[str, set[str | None]] = defaultdict(set)
+    there: dict[str, set[str]] = defaultdict(set)
     for picture in pictures:
         for task in tasks:
-            truth = picture.truth
-            there[task.name].update(truth.labels if task.kind == "detection" else [truth.classes.get(task.name)])
+            there[task.name] |= KINDS[task.kind].labels_in(task, picture.truth)
     untaught = {task: [label for label in task.labels if label not in there[task.name]] for task in tasks}
     if faults := [
         f"no picture has any of {task.name}'s labels {task.labels}"

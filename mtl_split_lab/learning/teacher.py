@@ -12,7 +12,7 @@ from tqdm import tqdm
 from mtl_split_core.engine import OnnxRuntime
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.halves import suppress
+from mtl_split_core.kinds.detection import suppress
 from mtl_split_core.scene import Detections, Image, Size, Truth
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile
 from mtl_split_lab.recipe import ImportedDetector

@@ -23,6 +23,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
 from mtl_split_lab.data.sources import check_tasks, check_there, find_all_pictures
+from mtl_split_lab.kinds import object_labels
 from mtl_split_lab.learning.charging import WINDOW_DENSITY, draw_points, share_of_bits
 from mtl_split_lab.learning.curves import LOSSES, LossCurves
 from mtl_split_lab.learning.damage import DamageReport
@@ -31,9 +32,9 @@ from mtl_split_lab.learning.teacher import Teacher, teach
 from mtl_split_lab.learning.weights import read_graph, read_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_net.backbones import Backbone
-from mtl_split_net.detectors import KIND, find_detector
+from mtl_split_net.detectors import find_detector
 from mtl_split_net.imported import import_network
-from mtl_split_net.kinds import KINDS
+from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.losses import LossSum
 from mtl_split_net.network import MultiTaskNetwork, Pixels, cut_backbone, cut_imported
 from mtl_split_net.onnx_graph import OnnxGraph
@@ -111,7 +112,7 @@ class Training(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
         window = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
-        labels = {label for task in self.recipe.tasks if task.kind == "detection" for label in task.labels}
+        labels = object_labels(self.recipe.tasks)
         samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, window, labels)
         return self._loader(samples, training=True)
 
@@ -160,7 +161,7 @@ class Training(lightning.LightningModule):
         else:
             outputs = self.network(batch.images)
         for task in self.recipe.tasks:
-            losses[task.name] = KINDS[task.kind].loss(outputs[task.name], batch.targets[task.name])
+            losses[task.name] = NET_KINDS[task.kind].loss(outputs[task.name], batch.targets[task.name])
         total: Tensor = self.loss_sum(losses)
         means: dict[str, Any] = {
             "on_step": False, "on_epoch": True, "batch_size": len(batch.images), "sync_dist": True
@@ -185,7 +186,8 @@ def train(
     `data` is where the recipe's paths begin. A new training begins with random weights, with those of torchvision's
     checkpoint `pretrained` in the backbone, or with those of `start`, another training's checkpoint or a bundle.
     `processes` draw the simulated pictures and read them; `hardware`: see fit. Leaves the recipe, the checkpoints, the
-    losses and their curves in the folder. Raises InputError for a recipe that cannot be, or a folder with a training of another one.
+    losses and their curves in the folder. Raises InputError for a recipe that is wrong, or a folder with a training of
+    another one.
     """
     recipe = load_recipe(recipe_path)
     if (run / LATEST).exists() and load_recipe(run / RECIPE) != recipe:
@@ -207,7 +209,7 @@ def train(
     if recipe.training:
         check_tasks(pictures, recipe.tasks)
     if recipe.teacher is not None:
-        labels = [label for task in recipe.tasks if task.kind == KIND for label in task.labels]
+        labels = object_labels(recipe.tasks)
         teacher = Teacher(recipe.teacher, data / recipe.teacher.onnx, labels, recipe.input_size)
         pictures, held_out = (teach(some, teacher, run / TAUGHT) for some in (pictures, held_out))
     shutil.copyfile(recipe_path, run / RECIPE)

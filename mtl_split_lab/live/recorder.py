@@ -17,17 +17,16 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as RawImage
 from std_msgs.msg import Header, UInt64
-from vision_msgs.msg import Classification as ClassificationMessage
-from vision_msgs.msg import Detection2DArray
 
-from mtl_split_core.bundle import Bundle, Task
+from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import ImageError, InputError
-from mtl_split_core.scene import Detections
-from mtl_split_lab.drawing import SHOWN_SCORE
+from mtl_split_core.scene import Task
+from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.live.recording import PictureStore, Recording
 from mtl_split_ros.graph import COMPRESSED, image_topic
 from mtl_split_ros.images import CameraMessage, to_picture
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, to_classification, to_detections, to_truth
+from mtl_split_ros.kinds import KINDS as ROS_KINDS
+from mtl_split_ros.messages import result_topic
 from mtl_split_ros.qos import LATCHED, RECORDED, RESULT, subscribe
 
 if TYPE_CHECKING:
@@ -82,11 +81,10 @@ class Recorder(Node):
         self._listen(Bottleneck, "bottleneck", self._hear_bottleneck, RECORDED)
         for task in bundle.tasks:
             hear = partial(self._hear_result, task)
-            self._listen(MESSAGE_TYPES[task.kind], result_topic(task), hear, RESULT)
-            if task.kind == "classification":
-                hear_class = partial(self._hear_true_class, task.name)
-                self._listen(ClassificationMessage, f"ground_truth/{result_topic(task)}", hear_class, RESULT)
-        self._listen(Detection2DArray, "ground_truth/detections", self._hear_true_objects, RESULT)
+            self._listen(ROS_KINDS[task.kind].MESSAGE, result_topic(task), hear, RESULT)
+        # Several tasks may have their truth on one topic.
+        for topic, task in {ROS_KINDS[task.kind].truth_topic(task): task for task in bundle.tasks}.items():
+            self._listen(ROS_KINDS[task.kind].MESSAGE, topic, partial(self._hear_truth, topic, task), RESULT)
         self._listen(CameraInfo, "camera_info", self._hear_camera_info, RESULT)
         self._listen(UInt64, "end_of_stream", self._hear_end, LATCHED)
         self._listen(DiagnosticArray, "/diagnostics", self._hear_diagnostics, RESULT)
@@ -169,8 +167,7 @@ class Recorder(Node):
     def _hear_result(self, task: Task, message: Any, info: MessageInfo) -> None:
         stamp = _nanoseconds(message.header)
         frame = self.recording.frames[stamp]
-        result = to_detections(message) if task.kind == "detection" else to_classification(message)
-        frame.results[task.name] = result
+        frame.results[task.name] = ROS_KINDS[task.kind].to_result(message)
         start = frame.seen if self.recording.simulated_time else stamp
         # When it arrived, not when this process had time for it.
         if start is not None:
@@ -178,19 +175,13 @@ class Recorder(Node):
         self.heard_at = time.monotonic()
         if self.recording.is_complete(frame):
             self.answered_at = self.heard_at
-            objects = sum(
-                int((r.scores >= SHOWN_SCORE).sum()) for r in frame.results.values() if isinstance(r, Detections)
-            )
+            objects = sum(KINDS[task.kind].count_objects(frame.results[task.name]) for task in self.recording.tasks)
             latency = max(frame.arrivals.values(), default=math.nan)
             self.recent.append(Live(self.heard_at, latency, frame.payload_bytes or 0, objects))
 
-    def _hear_true_objects(self, message: Detection2DArray) -> None:
-        if truth := to_truth("detection", message, self.recording.skipped):
-            self.recording.frames[_nanoseconds(message.header)].objects = truth
-
-    def _hear_true_class(self, task: str, message: ClassificationMessage) -> None:
-        if truth := to_truth(task, message, self.recording.skipped):
-            self.recording.frames[_nanoseconds(message.header)].classes |= truth.classes
+    def _hear_truth(self, topic: str, task: Task, message: Any) -> None:
+        if truth := ROS_KINDS[task.kind].to_truth(task.name, message, self.recording.skipped):
+            self.recording.frames[_nanoseconds(message.header)].truths[topic] = truth
 
     def _hear_end(self, message: UInt64) -> None:
         self.ended_after = message.data

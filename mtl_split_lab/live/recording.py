@@ -13,9 +13,8 @@ from tempfile import TemporaryFile
 import cv2
 import numpy as np
 
-from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
-from mtl_split_core.scene import Image, Results, Truth
+from mtl_split_core.scene import Image, Results, Task, Truth
 
 JPEG_QUALITY = 90
 
@@ -29,8 +28,7 @@ class Frame:
 
     sent: whether the camera announced it; seen: when the image arrived at the recorder, in nanoseconds; payload_bytes:
     None if no bottleneck was seen; arrivals: milliseconds from the image's stamp to each task's result, or in
-    simulated time, from when the image was seen; objects, classes: the truth of the detections and of the
-    classifications, where it is known.
+    simulated time, from when the image was seen; truths: what is really there, by the topic that says so.
     """
 
     sent: bool = False
@@ -38,8 +36,7 @@ class Frame:
     payload_bytes: int | None = None
     results: Results = field(default_factory=dict)
     arrivals: dict[str, float] = field(default_factory=dict)
-    objects: Truth | None = None
-    classes: dict[str, str] = field(default_factory=dict)
+    truths: dict[str, Truth] = field(default_factory=dict)
 
 
 class PictureStore:

@@ -5,7 +5,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Classification, Detections, Image, Size
-from mtl_split_lab.drawing import LARGE, SHOWN_SCORE, SMALL, annotate, contact_sheet, fit
-from mtl_split_lab.live.recording import Frame, Recording
-from mtl_split_lab.scoring.evaluation import ClassificationScore, DetectionScore
-from mtl_split_lab.scoring.frames import NOTHING_KNOWN, keep_known, results_to_json
+from mtl_split_core.scene import Image, Size
+from mtl_split_lab.drawing import LARGE, SMALL, annotate, contact_sheet, fit
+from mtl_split_lab.kinds import KINDS
+from mtl_split_lab.kinds.sheet import Sheet
+from mtl_split_lab.live.recording import Recording
+from mtl_split_lab.scoring.frames import NOTHING_KNOWN, join_truths, keep_known, results_to_json
 from mtl_split_lab.scoring.measurement import Measurement
 
 PICTURES_ON_SHEET = 12
@@ -103,14 +103,12 @@ def figures(summary: Mapping[str, Any]) -> str:
 def tables(recording: Recording) -> str:
     """Render a table for every task: how often each label was answered and, where there is truth, how well."""
     frames = list(recording.counted().values())
-    measurement = _measure(recording)
-    detection, classification = measurement.detection(), measurement.classification()
-    return "\n".join(
-        _detection_table(task, frames, detection)
-        if task.kind == "detection"
-        else _classification_table(task, frames, classification.get(task.name))
-        for task in recording.tasks
-    )
+    scores = _measure(recording).scores()
+    sheets = []
+    for task in recording.tasks:
+        results = [frame.results[task.name] for frame in frames if task.name in frame.results]
+        sheets.append(KINDS[task.kind].sheet(task, results, scores[task.kind]))
+    return "\n".join(map(_render, sheets))
 
 
 def write_frames(recording: Recording, path: Path) -> None:
@@ -118,7 +116,7 @@ def write_frames(recording: Recording, path: Path) -> None:
     with path.open("w") as lines:
         for stamp, frame in recording.counted().items():
             line = {"frame": str(stamp), "bytes": frame.payload_bytes, "arrivals_ms": frame.arrivals}
-            lines.write(json.dumps(line | {"results": results_to_json(frame.results)}) + "\n")
+            lines.write(json.dumps(line | {"results": results_to_json(frame.results, recording.tasks)}) + "\n")
 
 
 def write_pictures(recording: Recording, folder: Path) -> None:
@@ -127,14 +125,13 @@ def write_pictures(recording: Recording, folder: Path) -> None:
     stamps = [stamp for stamp in recording.counted() if stamp in kept]
     if not stamps:
         return
-    labels = [label for task in recording.tasks if task.kind == "detection" for label in task.labels]
     first = recording.pictures.get(stamps[0])
     size = (first.shape[1], first.shape[0])
     answered = [stamp for stamp in stamps if recording.is_complete(recording.frames[stamp])] or stamps
     chosen = [answered[i] for i in np.linspace(0, len(answered) - 1, min(PICTURES_ON_SHEET, len(answered))).astype(int)]
-    sheet = contact_sheet(list(_annotated(recording, chosen, labels, fit(size, SMALL))))
+    sheet = contact_sheet(list(_annotated(recording, chosen, fit(size, SMALL))))
     cv2.imwrite(str(folder / "contact_sheet.png"), sheet)
-    video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames", disable=None), labels, fit(size, LARGE))
+    video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames", disable=None), fit(size, LARGE))
     _write_video(folder / "annotated.mp4", video, _rate(stamps) or 1.0)
 
 
@@ -162,62 +159,36 @@ def _rate(stamps: Sequence[int]) -> float | None:
 
 def _measure(recording: Recording) -> Measurement:
     """Put the frames that count together with what is known of them."""
-    measurement = Measurement()
+    measurement = Measurement(recording.tasks)
     for frame in recording.counted().values():
-        truth = replace(frame.objects or NOTHING_KNOWN, classes=frame.classes)
+        truth = reduce(join_truths, frame.truths.values(), NOTHING_KNOWN)
         measurement.add(keep_known(truth, recording.tasks, Counter()), frame.payload_bytes or 0, frame.results)
     return measurement
 
 
 def _accuracy(measurement: Measurement) -> dict[str, Any] | None:
-    detection, classification = measurement.detection(), measurement.classification()
     accuracy: dict[str, Any] = {}
-    if detection.ap50:
-        accuracy |= {"map50": detection.map50, "map": detection.map, "ap50": detection.ap50}
-    if classification:
-        accuracy["classification"] = {task: score.accuracy for task, score in classification.items()}
+    for kind, score in measurement.scores().items():
+        accuracy |= {name: value for name, value in KINDS[kind].figures(score).items() if value not in (None, {})}
     return accuracy or None
-
-
-def _detection_table(task: Task, frames: Sequence[Frame], score: DetectionScore) -> str:
-    answers = [answer for frame in frames if isinstance(answer := frame.results.get(task.name), Detections)]
-    counts = Counter(
-        label
-        for answer in answers
-        for label, score in zip(answer.labels, answer.scores, strict=True)
-        if score >= SHOWN_SCORE
-    )
-    rows = [(label, f"{counts[label]:,}", _share(score.ap50.get(label))) for label in task.labels]
-    total = ("all", f"{counts.total():,}", _share(score.map50 if score.ap50 else None))
-    return _table((task.name, f"count, score >= {SHOWN_SCORE}", "AP50"), [*rows, total])
-
-
-def _classification_table(task: Task, frames: Sequence[Frame], score: ClassificationScore | None) -> str:
-    answers = Counter(
-        answer.best for frame in frames if isinstance(answer := frame.results.get(task.name), Classification)
-    )
-    rows = []
-    for label in task.labels:
-        recall = score.recall(label) if score and label in score.confusion else None
-        rows.append((label, _share(answers[label] / max(1, answers.total())), _share(recall)))
-    return _table((task.name, "share", "accuracy"), [*rows, ("all", "", _share(score.accuracy if score else None))])
 
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [f"{name:<16}{first:>20}{second:>12}" for name, first, second in (head, *rows)]
+def _render(sheet: Sheet) -> str:
+    rows = [tuple(cell if isinstance(cell, str) else _share(cell) for cell in row) for row in (sheet.head, *sheet.rows)]
+    lines = [f"{name:<16}{first:>20}{second:>12}" for name, first, second in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], ""])
 
 
-def _annotated(recording: Recording, stamps: Iterable[int], labels: Sequence[str], size: Size) -> Iterator[Image]:
+def _annotated(recording: Recording, stamps: Iterable[int], size: Size) -> Iterator[Image]:
     for stamp in stamps:
         frame = recording.frames[stamp]
         caption = f"{frame.payload_bytes:,} bytes" if frame.payload_bytes is not None else "no bottleneck"
         caption += f"   {max(frame.arrivals.values()):.0f} ms" if frame.arrivals else "   no result"
-        yield annotate(recording.pictures.get(stamp), frame.results, labels, caption, size)
+        yield annotate(recording.pictures.get(stamp), frame.results, recording.tasks, caption, size)
 
 
 def _write_video(path: Path, pictures: Iterator[Image], rate: float) -> None:

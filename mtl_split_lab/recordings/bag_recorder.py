@@ -24,11 +24,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as RawImage
 from vision_msgs.msg import LabelInfo
 
-from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
+from mtl_split_core.scene import Task
 from mtl_split_lab.recordings.bags import GROUND_TRUTH, camera_info_of
 from mtl_split_ros.graph import COMPRESSED
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic
+from mtl_split_ros.kinds import KINDS as ROS_KINDS
+from mtl_split_ros.messages import result_topic, type_name
 from mtl_split_ros.qos import LATCHED, RECORDED, RESULT, subscribe
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class BagRecorder(Node):
         self._record(CameraInfo, camera_info_of(self._image_topic), RECORDED)
         for task in tasks:
             for topic in (result_topic(task), f"{GROUND_TRUTH}/{result_topic(task)}"):
-                self._record(MESSAGE_TYPES[task.kind], topic, RESULT)
+                self._record(ROS_KINDS[task.kind].MESSAGE, topic, RESULT)
             self._record(LabelInfo, f"label_info/{task.name}", LATCHED)
 
     def destroy_node(self) -> None:
@@ -121,11 +122,6 @@ class BagRecorder(Node):
         if error := writing.exception():
             with suppress(InvalidStateError):  # only the first fault is told
                 self.ended.set_exception(InputError(f"cannot write the bag: {error}"))
-
-
-def type_name(kind: type) -> str:
-    """Return the name of a message's type, such as sensor_msgs/msg/Image."""
-    return f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
 
 
 def message_types() -> Typestore:

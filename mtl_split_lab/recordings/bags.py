@@ -3,26 +3,25 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rclpy.serialization import deserialize_message
 from rosbags.interfaces import ConnectionExtRosbag2, QosDurability
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as RawImage
 
-from mtl_split_core.bundle import Task
 from mtl_split_core.errors import InputError
-from mtl_split_core.scene import Image, Truth
-from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, keep_known
+from mtl_split_core.scene import Image, Task, Truth
+from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, join_truths, keep_known
 from mtl_split_ros.images import to_picture
-from mtl_split_ros.messages import MESSAGE_TYPES, result_topic, stamp_of, to_truth
+from mtl_split_ros.kinds import KINDS as ROS_KINDS
+from mtl_split_ros.messages import result_topic, stamp_of, type_name
 
 IMAGE_TYPES = {"sensor_msgs/msg/Image": RawImage, "sensor_msgs/msg/CompressedImage": CompressedImage}
-TRUTH_TYPES = {"detection": "vision_msgs/msg/Detection2DArray", "classification": "vision_msgs/msg/Classification"}
 GROUND_TRUTH = "ground_truth"
 """Where the truth is, beside a camera's images."""
 
@@ -128,7 +127,8 @@ def find_topics(path: Path, image_topic: str) -> list[str]:
     """Return the topics that a camera and the truth about its images have in a bag, its images first."""
     camera_info = camera_info_of(image_topic)
     with open_bag(path) as bag:
-        truths = [topic for topic, kind in bag.types.items() if _is_truth(topic) and kind in TRUTH_TYPES.values()]
+        types = {type_name(kind.MESSAGE) for kind in ROS_KINDS.values()}
+        truths = [topic for topic, found in bag.types.items() if _is_truth(topic) and found in types]
         return [image_topic, *([camera_info] if camera_info in bag.types else []), *sorted(truths)]
 
 
@@ -193,34 +193,23 @@ class BagFrames:
         return beside if beside in there else there[0] if len(there) == 1 else ""
 
     def _read_truth(self, bag: Bag, task: Task, topic: str) -> None:
-        expected, found = TRUTH_TYPES[task.kind], bag.types.get(topic, "nothing")
+        kind = ROS_KINDS[task.kind]
+        expected, found = type_name(kind.MESSAGE), bag.types.get(topic, "nothing")
         if found != expected:
             raise InputError(f"{self._path} has {found} on {topic!r}, expected the truth of {task.name} as {expected}")
         seen, doubtful = set[int](), set[int]()
         for _, _, data in bag.messages([topic]):
-            message = _deserialize(data, MESSAGE_TYPES[task.kind], topic)
-            truth = to_truth(task.name, message, self._unusable)
+            truth = kind.to_truth(task.name, _deserialize(data, kind.MESSAGE, topic), self._unusable)
             if truth is None:
                 continue
+            if truth.labelled is None:
+                truth = replace(truth, labelled=frozenset(task.labels))
             stamp = stamp_of(data)
             (doubtful if stamp in seen else seen).add(stamp)
-            self._truths[stamp] = _join(self._truths.get(stamp, NOTHING_KNOWN), truth, task)
+            self._truths[stamp] = join_truths(self._truths.get(stamp, NOTHING_KNOWN), truth)
         for stamp in doubtful:
             self._truths[stamp] = NOTHING_KNOWN
         self._unusable["stamps with several truths"] += len(doubtful)
-
-
-def _join(known: Truth, truth: Truth, task: Task) -> Truth:
-    """Add the truth of one task to what is known of others."""
-    labelled = task.labels if task.kind == "detection" else ()
-    return Truth(
-        np.concatenate([known.boxes, truth.boxes]),
-        known.labels + truth.labels,
-        np.concatenate([known.visible, truth.visible]),
-        np.concatenate([known.ignore, truth.ignore]),
-        known.classes | truth.classes,
-        (known.labelled or frozenset()) | frozenset(labelled),
-    )
 
 
 def _read(data: bytes, kind: type[RawImage] | type[CompressedImage]) -> Image:

@@ -18,13 +18,11 @@ from tqdm import tqdm
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.scene import Image, Results
-from mtl_split_lab.drawing import SHOWN_SCORE
+from mtl_split_core.scene import Image, Results, Task
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.inputs import Input
-from mtl_split_lab.scoring.evaluation import count_mistakes
 from mtl_split_lab.scoring.frames import Frame, results_to_json
-from mtl_split_lab.scoring.measurement import Measurement
+from mtl_split_lab.scoring.measurement import Measurement, count_mistakes
 from mtl_split_lab.scoring.ways import Way, find_way
 
 REPORT = "report.json"
@@ -50,12 +48,13 @@ class Answer:
 class Replay:
     """What came out of the frames so far.
 
-    ways: by name, as Measurement adds them up; times: milliseconds by way and stage; at_once: frames that were at work
-    at the same time; known: of how many frames there is a truth, by what it is of; refused: what was wrong with frames,
-    or with one way for them; worst: how many mistakes the first way made on a frame, the frame and its results, the
-    worst ones first; interrupted: whether it ended before all frames were answered.
+    tasks: of the bundle; ways: by name, as Measurement adds them up; times: milliseconds by way and stage; at_once:
+    frames that were at work at the same time; known: of how many frames there is a truth, by what it is of; refused:
+    what was wrong with frames, or with one way for them; worst: how many mistakes the first way made on a frame, the
+    frame and its results, the worst ones first; interrupted: whether it ended before all frames were answered.
     """
 
+    tasks: Sequence[Task]
     ways: dict[str, Measurement]
     times: dict[str, defaultdict[str, list[float]]]
     at_once: int
@@ -76,7 +75,7 @@ class Replay:
                 self.times[way][stage].append(milliseconds)
         first = next(iter(answers.values()))
         if isinstance(first, Answer) and frame.known:
-            self.worst.append((count_mistakes(frame.truth, first.results, SHOWN_SCORE), frame, first.results))
+            self.worst.append((count_mistakes(frame.truth, first.results, self.tasks), frame, first.results))
             self.worst = sorted(self.worst, key=lambda one: -one[0])[:WORST]
 
     def summary(self) -> dict[str, Any]:
@@ -117,7 +116,8 @@ def replay(
     only times depend on it. It ends early when `stop` is set. The lines have the results of the first way. Raises
     InputError for an unknown way, and where no frame can be used.
     """
-    done = Replay({name: Measurement() for name in ways}, {name: defaultdict(list) for name in ways}, at_once)
+    measurements = {name: Measurement(bundle.tasks) for name in ways}
+    done = Replay(bundle.tasks, measurements, {name: defaultdict(list) for name in ways}, at_once)
     for name in ways:
         find_way(name, bundle, max_payload_bytes)
     cv2.setNumThreads(1)
@@ -131,6 +131,7 @@ def replay(
         image = frame.read()
         return {name: _answer(own.edge, own.server, way, image) for name, way in own.ways.items()}
 
+    written = {ways[0]: bundle.tasks}
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).unlink(missing_ok=True)
     expected = min(source.count, most or source.count)
@@ -147,7 +148,7 @@ def replay(
                 line: dict[str, Any] = {"refused": str(error)}
             else:
                 done.add(frame, answers)
-                line = {"ways": {name: _to_json(one, full=name == ways[0]) for name, one in answers.items()}}
+                line = {"ways": {name: _to_json(one, written.get(name, ())) for name, one in answers.items()}}
             lines.write(json.dumps({"frame": frame.name, **line}) + "\n")
             progress.update()
             if stop.is_set():
@@ -181,12 +182,12 @@ def _answer(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answe
     return Answer(size, results, edge.stopwatch.milliseconds | server.stopwatch.milliseconds)
 
 
-def _to_json(answer: Answer | InputError, full: bool) -> dict[str, Any]:
-    """Make an answer ready for JSON; its results' numbers are exact."""
+def _to_json(answer: Answer | InputError, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Make an answer ready for JSON, with the results of these tasks, if any; their numbers are exact."""
     if isinstance(answer, InputError):
         return {"refused": str(answer)}
     times = {stage: round(milliseconds, 3) for stage, milliseconds in answer.milliseconds.items()}
-    results = {"results": results_to_json(answer.results)} if full else {}
+    results = {"results": results_to_json(answer.results, tasks)} if tasks else {}
     return {"bytes": answer.size, "stages_ms": times, **results}
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.scene import Image
 from mtl_split_lab.drawing import SMALL, annotate, fit
+from mtl_split_lab.kinds import KINDS, Kind
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 from mtl_split_lab.recordings.replay import PARTS, Replay
@@ -37,9 +38,8 @@ def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) 
     sections = [
         _section("Ways to send a picture", _table(*_ways(ways)), _picture(_plot_accuracy(ways), "mAP50 against bytes")),
         _section("Time, median milliseconds", _table(*_times(ways)), _picture(_plot_times(ways), "time by stage")),
-        _section("Detection, AP50 by label", _table(*_labels(ways))),
-        *(_section(f"{task}: true labels, and the answers by {first}", _table(*_confusion(counts)))
-          for first, way in list(ways.items())[:1] for task, counts in way["confusion"].items()),
+        *(_section(sheet.title, _table(sheet.head, [[_cell(cell) for cell in row] for row in sheet.rows]))
+          for kind in KINDS.values() for sheet in kind.sheets(ways)),
         _section("Frames with the most mistakes", *_worst(done, bundle)),
     ]  # fmt: skip
     (out / PAGE).write_text(
@@ -63,17 +63,18 @@ _Rows = list[list[str]]
 
 
 def _ways(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
-    tasks = list(dict.fromkeys(task for way in ways.values() for task in way["classification"]))
-    sizes = list(dict.fromkeys(size for way in ways.values() for size in way["map50_by_size"]))
-    head = ["way", "bytes, median", "p99", "max", "mAP50", "mAP", *sizes, *tasks, "ms, median", "p99"]
+    columns = [(kind, name) for kind in KINDS.values() for name in _columns(kind, ways)]
+    head = ["way", "bytes, median", "p99", "max", *(name for _, name in columns), "ms, median", "p99"]
     rows = []
     for name, way in ways.items():
         row = [name, *(f"{way['bytes'][key]:,.0f}" for key in ("median", "p99", "max"))]
-        row += [_percent(way[key]) for key in ("map50", "map")]
-        row += [_percent(way["map50_by_size"].get(size)) for size in sizes]
-        row += [_percent(way["classification"].get(task)) for task in tasks]
+        row += [_cell(kind.columns(way).get(column)) for kind, column in columns]
         rows.append([*row, *(f"{way['total_ms'][key]:.1f}" for key in ("p50", "p99"))])
     return head, rows
+
+
+def _columns(kind: Kind, ways: dict[str, dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for way in ways.values() for name in kind.columns(way)))
 
 
 def _times(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
@@ -85,17 +86,9 @@ def _times(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
     return ["way", *stages], rows
 
 
-def _labels(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
-    labels = list(dict.fromkeys(label for way in ways.values() for label in way["ap50"]))
-    return ["label", *ways], [[label, *(_percent(way["ap50"].get(label)) for way in ways.values())] for label in labels]
-
-
-def _confusion(counts: dict[str, dict[str, int]]) -> tuple[list[str], _Rows]:
-    answers = list(dict.fromkeys(answer for row in counts.values() for answer in row))
-    return ["", *answers], [[label, *(str(row.get(answer, 0)) for answer in answers)] for label, row in counts.items()]
-
-
-def _percent(value: float | None) -> str:
+def _cell(value: str | float | None) -> str:
+    if isinstance(value, str):
+        return value
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
@@ -131,13 +124,12 @@ def _plot_times(ways: dict[str, dict[str, Any]]) -> Figure:
 
 
 def _worst(done: Replay, bundle: Bundle) -> Iterable[str]:
-    labels = [label for task in bundle.tasks if task.kind == "detection" for label in task.labels]
     first = next(iter(done.ways))
     for mistakes, frame, results in (one for one in done.worst if one[0]):
         image = frame.read()
         caption = f"{frame.name}   {mistakes} mistakes by {first}"
         size = fit((image.shape[1], image.shape[0]), SMALL)
-        yield _embed(annotate(image, results, labels, caption, size, frame.truth), caption)
+        yield _embed(annotate(image, results, bundle.tasks, caption, size, frame.truth), caption)
 
 
 def _embed(image: Image, words: str) -> str:

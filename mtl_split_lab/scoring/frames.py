@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Detections, Image, Results, Truth
+import numpy as np
+
+from mtl_split_core.kinds import KINDS as CORE_KINDS
+from mtl_split_core.scene import Image, Results, Task, Truth
+from mtl_split_lab.kinds import KINDS, by_kind
 
 NOTHING_KNOWN = Truth(labelled=frozenset())
 
@@ -29,22 +32,25 @@ class Frame:
         return [*(["objects"] if self.truth.labelled != NOTHING_KNOWN.labelled else []), *self.truth.classes]
 
 
+def join_truths(one: Truth, other: Truth) -> Truth:
+    """Return all that two truths of one picture say."""
+    return Truth(
+        np.concatenate([one.boxes, other.boxes]),
+        one.labels + other.labels,
+        np.concatenate([one.visible, other.visible]),
+        np.concatenate([one.ignore, other.ignore]),
+        one.classes | other.classes,
+        None if one.labelled is None or other.labelled is None else one.labelled | other.labelled,
+    )
+
+
 def keep_known(truth: Truth, tasks: Sequence[Task], skipped: Counter[str]) -> Truth:
     """Return what of a truth the tasks were taught: nobody is asked for anything else. Count the rest in `skipped`."""
-    taught = frozenset(label for task in tasks if task.kind == "detection" for label in task.labels)
-    answers = {task.name: task.labels for task in tasks if task.kind == "classification"}
-    classes = {task: label for task, label in truth.classes.items() if label in answers.get(task, ())}
-    skipped["objects of classes that the bundle does not know"] += sum(label not in taught for label in truth.labels)
-    skipped["classes that the bundle does not know"] += len(truth.classes.keys() & answers.keys()) - len(classes)
-    labelled = taught if truth.labelled is None else taught & truth.labelled
-    return replace(truth, classes=classes, labelled=labelled)
+    for kind, own in by_kind(tasks).items():
+        truth = KINDS[kind].keep_known(truth, own, skipped)
+    return truth
 
 
-def results_to_json(results: Results) -> dict[str, Any]:
-    """Return results ready for JSON; their numbers are exact."""
-    return {
-        task: {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": result.scores.tolist()}
-        if isinstance(result, Detections)
-        else dict(zip(result.labels, result.scores.tolist(), strict=True))
-        for task, result in results.items()
-    }
+def results_to_json(results: Results, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return the tasks' results, as far as there are any, ready for JSON; their numbers are exact."""
+    return {task.name: CORE_KINDS[task.kind].to_json(results[task.name]) for task in tasks if task.name in results}

@@ -1,7 +1,7 @@
 """What a bundle achieves on pictures whose truth is known, through both of its halves as the nodes run them."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,8 @@ import numpy as np
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.scene import Classification, Detections, Results, Truth
-from mtl_split_lab.scoring.evaluation import (
-    ClassificationScore,
-    DetectionScore,
-    join,
-    score_classification,
-    score_detections,
-)
+from mtl_split_core.scene import Results, Task, Truth
+from mtl_split_lab.kinds import KINDS, by_kind, results_of
 from mtl_split_lab.scoring.frames import Frame
 
 SPREAD = {"median": 50, "p98": 98, "p99": 99, "max": 100}
@@ -26,11 +20,11 @@ SPREAD = {"median": 50, "p98": 98, "p99": 99, "max": 100}
 class Measurement:
     """Results of pictures, as they come, and how many bytes each took."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        """Measure the results of these tasks."""
         self._sizes: list[int] = []
-        self._detections: list[tuple[Truth, Detections]] = []
-        self._classes: dict[str, list[tuple[str, str]]] = {}
+        self._tasks = by_kind(tasks)
+        self._pairs: dict[str, list[Any]] = {kind: [] for kind in KINDS}
 
     @property
     def frames(self) -> int:
@@ -40,45 +34,41 @@ class Measurement:
     def add(self, truth: Truth, size: int, results: Results) -> None:
         """Add one picture's."""
         self._sizes.append(size)
-        found = [result for result in results.values() if isinstance(result, Detections)]
-        if found and truth.labelled != frozenset():
-            self._detections.append((truth, join(found)))
-        for task, result in results.items():
-            if isinstance(result, Classification) and task in truth.classes:
-                self._classes.setdefault(task, []).append((truth.classes[task], result.best))
+        for kind, tasks in self._tasks.items():
+            pair = KINDS[kind].pair(truth, results_of(tasks, results))
+            if pair is not None:
+                self._pairs[kind].append(pair)
 
-    def detection(self) -> DetectionScore:
-        """Score all detections."""
-        return score_detections([truth for truth, _ in self._detections], [found for _, found in self._detections])
-
-    def classification(self) -> dict[str, ClassificationScore]:
-        """Score every classification task that there is a truth of."""
-        return {task: score_classification(*zip(*pairs, strict=True)) for task, pairs in self._classes.items()}
+    def scores(self) -> dict[str, Any]:
+        """Return every kind's score, see its module in mtl_split_lab.kinds."""
+        return {kind: KINDS[kind].score(pairs) for kind, pairs in self._pairs.items()}
 
     def summary(self) -> dict[str, Any]:
-        """Return accuracy and bytes, ready for JSON.
-
-        map, map50 (None without an object to be found), the latter by size (COCO's: below 32 x 32 pixels, up to 96 x
-        96, larger) and by label, accuracy by classification task, all 0 to 1, and how often which true label was
-        answered as which; bytes per frame; how many frames.
-        """
-        score, classes = self.detection(), self.classification()
-        maps = {"map50": score.map50, "map": score.map}
-        return {
+        """Return how many frames, bytes per frame, and `figures` of every kind, rounded to 4 digits, ready for JSON."""
+        summary: dict[str, Any] = {
             "frames": self.frames,
             "bytes": {name: float(np.percentile(self._sizes or [0], share)) for name, share in SPREAD.items()},
-            **{name: round(value, 4) if score.ap50 else None for name, value in maps.items()},
-            "map50_by_size": {size: round(value, 4) for size, value in score.map50_by_size.items()},
-            "ap50": {label: round(value, 4) for label, value in score.ap50.items()},
-            "classification": {task: round(answers.accuracy, 4) for task, answers in classes.items()},
-            "confusion": {task: answers.confusion for task, answers in classes.items()},
         }
+        for kind, score in self.scores().items():
+            summary |= _rounded(KINDS[kind].figures(score))
+        return summary
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def count_mistakes(truth: Truth, results: Results, tasks: Sequence[Task]) -> int:
+    """Count what the results of these tasks have wrong in one picture."""
+    return sum(KINDS[kind].count_mistakes(truth, results_of(own, results)) for kind, own in by_kind(tasks).items())
 
 
 def measure(bundle: Bundle, frames: Iterable[Frame]) -> dict[str, Any]:
     """Measure a bundle at its default operating point; see Measurement.summary. Damaged frames are left out."""
     edge, server = EdgeHalf(bundle), ServerHalf(bundle)
-    measurement = Measurement()
+    measurement = Measurement(bundle.tasks)
     for frame in frames:
         try:
             image = frame.read()

@@ -25,21 +25,23 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mtl_split_core.errors import InputError
-from mtl_split_core.halves import suppress
-from mtl_split_core.scene import Classification, Detections, Size
+from mtl_split_core.halves import OVERLAP_THRESHOLD, SCORE_THRESHOLD
+from mtl_split_core.kinds import KINDS as CORE_KINDS
+from mtl_split_core.scene import Size
 from mtl_split_lab.data.noise import RELEASED, SALT_AND_PEPPER, Noise, NoisyPicture
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile
 from mtl_split_lab.data.samples import LEAST_HEIGHT, Samples, collate
 from mtl_split_lab.data.shapes import COUNTS, ShapesPicture
 from mtl_split_lab.data.sources import find_all_pictures
+from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.learning.training import BEST, LATEST, Training, build_network, fit, load_weights
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recipe import RECIPES, Recipe, load_recipe
 from mtl_split_lab.scoring.measurement import Measurement
 from mtl_split_lab.studies.comparison_page import Result, read_result, write_page, write_result
 from mtl_split_net.backbones import Backbone
-from mtl_split_net.kinds import KINDS
-from mtl_split_net.kinds.detection import Candidates
+from mtl_split_net.kinds import KINDS as NET_KINDS
+from mtl_split_net.kinds import all_answers
 from mtl_split_net.neck import STRIDES
 from mtl_split_net.network import MultiTaskNetwork
 
@@ -138,7 +140,7 @@ def _with_backbone(recipe: Recipe, name: str) -> Recipe:
     """Cut at the end of the backbone, as MTL-Split, or where the neck still gets all of its scales."""
     backbone = Backbone(name)
     cut = backbone.cuts[-1]
-    if any(KINDS[task.kind].USES_NECK for task in recipe.tasks):
+    if any(NET_KINDS[task.kind].USES_NECK for task in recipe.tasks):
         rows = recipe.input_size[1]
         strides = [rows // height for _, height, _ in backbone.shapes(recipe.input_size)]
         fine = [point for point, stride in zip(backbone.cuts, strides, strict=True) if stride <= STRIDES[0]]
@@ -271,28 +273,22 @@ def evaluate(
     Raises InputError for a damaged picture.
     """
     network.cpu().eval()
-    labels = {task.name: task.labels for task in network.tasks}
     loader = DataLoader(Samples(pictures, input_size), batch, collate_fn=partial(collate, tasks=network.tasks))
-    measurement = Measurement()
+    measurement = Measurement(network.tasks)
     truths = (picture.truth for picture in pictures)
     for part in loader:
         if part.damage:
             raise InputError(part.damage[0])
-        outputs = network(part.images)
+        answers = {name: answer.numpy() for name, answer in all_answers(network.tasks, network(part.images)).items()}
         for row in range(len(part.images)):
-            results = {task: _result(labels[task], output, row) for task, output in outputs.items()}
+            outputs = {name: answer[row : row + 1] for name, answer in answers.items()}
+            results = {
+                task.name: CORE_KINDS[task.kind].result(task, outputs, SCORE_THRESHOLD, OVERLAP_THRESHOLD)
+                for task in network.tasks
+            }
             measurement.add(next(truths), 0, results)
-    classes = {task: score.accuracy for task, score in measurement.classification().items()}
-    return {
-        task.name: measurement.detection().map50 if task.kind == "detection" else classes[task.name]
-        for task in network.tasks
-    }
-
-
-def _result(labels: tuple[str, ...], output: Candidates | torch.Tensor, row: int) -> Detections | Classification:
-    if isinstance(output, Candidates):
-        return suppress(labels, output.boxes[row].numpy(), output.logits[row].sigmoid().numpy())
-    return Classification(labels, output[row].softmax(0).numpy())
+    scores = measurement.scores()
+    return {task.name: KINDS[task.kind].accuracy(scores[task.kind], task.name) for task in network.tasks}
 
 
 def _count(module: torch.nn.Module) -> int:

@@ -44,7 +44,7 @@ def measure_ways(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]
     curves = []
     with get_context("spawn").Pool(processes, cv2.setNumThreads, (1,)) as pool:
         for source, pictures in sources.items():
-            measurements = {name: Measurement() for name in names}
+            measurements = {name: Measurement(bundle.tasks) for name in names}
             answers = pool.imap(partial(_answer, bundle.folder), pictures, chunksize=4)
             for picture, answered in zip(pictures, tqdm(answers, source, len(pictures), unit="picture"), strict=True):
                 truth = keep_known(picture.truth, bundle.tasks, Counter())

@@ -19,6 +19,7 @@ from mtl_split_core.scene import Image
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import check_there, find_pictures
+from mtl_split_lab.kinds import object_labels
 from mtl_split_lab.learning.training import build_network
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
@@ -40,7 +41,7 @@ def compare_rates(bundle: Bundle, pictures: Sequence[str], data: Path, drawn: Pa
     """
     check_there(map(Portion, pictures), data)
     sources = {name: find_pictures(Portion(name), data, drawn, CAMERA_SIZE, processes) for name in pictures}
-    labels = {label for task in bundle.tasks if task.kind == "detection" for label in task.labels}
+    labels = set(object_labels(bundle.tasks))
     for name, found in sources.items():
         if not any(labels.intersection(picture.truth.labels) for picture in found):
             raise InputError(f"{name} has nothing that {bundle.name} detects: the ways are compared by mAP50")

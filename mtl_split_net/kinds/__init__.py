@@ -5,9 +5,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from mtl_split_core.bundle import Task
 from mtl_split_core.payload import Shape
-from mtl_split_core.scene import Truth
+from mtl_split_core.scene import Task, Truth
 from mtl_split_net.kinds import classification, detection
 
 
@@ -39,7 +38,7 @@ class Kind(Protocol):
         """Turn a task's output into the suffix's outputs that mtl_split_core.kinds expects, each (N, ...), by name."""
 
 
-KINDS: Mapping[str, Kind] = {"detection": detection, "classification": classification}
+KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
 """By Task.kind."""
 
 

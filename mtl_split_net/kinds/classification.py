@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Truth
+from mtl_split_core.scene import Task, Truth
 
 UNKNOWN = -1
 """Index that stands for a classification label that a picture does not have."""

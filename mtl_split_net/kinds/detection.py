@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Truth
+from mtl_split_core.scene import Task, Truth
 from mtl_split_net.bottleneck import separable
 from mtl_split_net.neck import STRIDES
 from mtl_split_net.vision import ops

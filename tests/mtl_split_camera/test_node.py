@@ -20,7 +20,7 @@ from vision_msgs.msg import Classification, Detection2DArray
 
 from mtl_split_camera.street import Street
 from mtl_split_ros.images import to_picture
-from mtl_split_ros.messages import to_classification, to_detections
+from mtl_split_ros.kinds import classification, detection
 from mtl_split_ros.qos import LATCHED, RESULT
 
 from ..conftest import Start
@@ -66,12 +66,12 @@ def test_a_short_street_with_everything_that_is_known_of_it(probe: Probe, start:
         messages[:] = [message for message in messages if nanoseconds(message.header.stamp) in truths]
     for message in objects:
         truth = truths[nanoseconds(message.header.stamp)]
-        found = to_detections(message)
+        found = detection.to_result(message)
         assert found.labels == truth.labels
         np.testing.assert_allclose(found.boxes, truth.boxes, atol=1e-3)
         assert [detection.id for detection in message.detections] == ["ignore" if i else "" for i in truth.ignore]
     for message in weathers:
-        assert to_classification(message).best == truths[nanoseconds(message.header.stamp)].classes["weather"]
+        assert classification.to_result(message).best == truths[nanoseconds(message.header.stamp)].classes["weather"]
     for info in infos:
         assert (info.width, info.height, info.k[2], info.k[5]) == (320, 180, 160.0, 90.0)
         assert info.k[0] == street.focal_length

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mtl_split_core.bundle import MANIFEST, PREFIX, SUFFIX, load_bundle, write_manifest
+from mtl_split_core.bundle import MANIFEST, PREFIX, SUFFIX, load_bundle, parse_tasks, write_manifest
 from mtl_split_core.errors import BundleError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 
@@ -70,7 +70,7 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, written: bytes) -> Non
     [
         ("name", 1),
         ("tasks", []),
-        ("tasks", [{"name": "a", "kind": "guess", "labels": ["b"]}]),
+        ("tasks", [{"name": "a", "kind": ["detection"], "labels": ["b"]}]),
         ("tasks", [{"name": "a", "kind": "detection", "labels": []}]),
         ("tasks", [{"name": "road type", "kind": "detection", "labels": ["b"]}]),
         ("tasks", [{"name": "a", "kind": "detection", "labels": ["b"]}] * 2),
@@ -92,6 +92,11 @@ def test_a_wrong_entry_is_named(folder: Path, key: str, value: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(BundleError, match=rf"{MANIFEST}: {key} is "):
         load_bundle(folder)
+
+
+def test_an_unknown_kind_of_task_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'a' is of kind 'guess', expected one of detection, classification"):
+        parse_tasks([{"name": "a", "kind": "guess", "labels": ["b"]}])
 
 
 def test_parts_that_do_not_fit_together_are_named(folder: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import ImageError, PayloadError, TooLargeError
-from mtl_split_core.halves import EdgeHalf, ServerHalf, suppress
-from mtl_split_core.scene import Classification, Detections, Floats, Image, Size
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.scene import Classification, Detections, Image, Size
 
 
 def damage(chance: random.Random, payload: bytes) -> bytes:
@@ -95,29 +95,6 @@ def test_a_higher_score_threshold_leaves_out_the_weaker(edge: EdgeHalf, server: 
     threshold = float(every.scores.min() + every.scores.max()) / 2
     strong = ServerHalf(server.bundle, score_threshold=threshold).decode(payload, (640, 360))["detection"]
     assert isinstance(strong, Detections) and len(strong.scores) > 0 and strong.scores.min() >= threshold
-
-
-def test_of_boxes_with_one_label_that_overlap_the_best_is_kept() -> None:
-    chance = np.random.default_rng(0)
-    corners = chance.uniform(-50, 500, (200, 2))
-    boxes = np.concatenate([corners, corners + chance.uniform(20, 200, (200, 2))], axis=1).astype(np.float32)
-    scores = chance.uniform(0, 1, (200, 3)).astype(np.float32)
-    found = suppress(("car", "bus", "truck"), boxes, scores, 0.3, 0.4)
-    assert len(found.scores) > 20 and (np.diff(found.scores) <= 0).all()
-    expected = []
-    for index, label in enumerate(("car", "bus", "truck")):
-        kept: list[int] = []
-        for one in np.argsort(-scores[:, index]):
-            if scores[one, index] >= 0.3 and all(overlap(boxes[one], boxes[other]) <= 0.4 for other in kept):
-                kept.append(one)
-        expected += [(label, float(scores[one, index]), tuple(boxes[one])) for one in kept]
-    assert sorted(expected) == sorted(zip(found.labels, map(float, found.scores), map(tuple, found.boxes), strict=True))
-
-
-def overlap(one: Floats, other: Floats) -> float:
-    sides = np.clip(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0, None)
-    areas = [(box[2:] - box[:2]).prod() for box in (one, other)]
-    return float(sides.prod() / (sum(areas) - sides.prod()))
 
 
 def test_nothing_is_found_outside_of_the_picture(server: ServerHalf) -> None:

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_core.scene import Classification, Detections, Results
-from mtl_split_lab.drawing import COLOURS, annotate, contact_sheet, fit
+from mtl_split_core.scene import Classification, Detections, Results, Task
+from mtl_split_lab.drawing import annotate, contact_sheet, fit
+from mtl_split_lab.kinds.canvas import COLOURS
 
-LABELS = ("car", "bus")
+TASKS = (Task("detection", "detection", ("car", "bus")), Task("weather", "classification", ("clear", "rainy")))
 
 
 def found(score: float, box: tuple[float, ...] = (40, 30, 120, 80)) -> Results:
@@ -19,7 +20,7 @@ def found(score: float, box: tuple[float, ...] = (40, 30, 120, 80)) -> Results:
 def test_a_box_is_drawn_in_its_labels_colour_where_it_is_in_the_picture(size: tuple[int, int]) -> None:
     image = np.zeros((90, 160, 3), np.uint8)
     scale = size[0] / 160
-    picture = annotate(image, found(0.9), LABELS, "", size)
+    picture = annotate(image, found(0.9), TASKS, "", size)
     colour = np.array(COLOURS[1])
     edge = picture[round(79.5 * scale) - 2 : round(80.5 * scale) + 2, round(80 * scale)]
     assert (np.abs(edge.astype(int) - colour).max(axis=1) < 40).any()
@@ -28,7 +29,7 @@ def test_a_box_is_drawn_in_its_labels_colour_where_it_is_in_the_picture(size: tu
 
 def test_a_doubtful_box_is_not_drawn() -> None:
     image = np.zeros((90, 160, 3), np.uint8)
-    picture = annotate(image, found(0.29), LABELS, "", (160, 90))
+    picture = annotate(image, found(0.29), TASKS, "", (160, 90))
     assert not picture[:90].any()
 
 
@@ -42,7 +43,7 @@ def test_every_picture_can_be_annotated(width: int, height: int, box: tuple[floa
     size = fit((width, height), 64 * 36)
     assert size[0] % 2 == size[1] % 2 == 0
     results: Results = {**found(0.9, box), "weather": Classification((label,), np.ones(1, np.float32))}
-    picture = annotate(np.zeros((height, width, 3), np.uint8), results, LABELS, "1 byte", size)
+    picture = annotate(np.zeros((height, width, 3), np.uint8), results, TASKS, "1 byte", size)
     assert picture.dtype == np.uint8
     assert picture.shape[1] == size[0]
     assert picture.shape[0] > size[1]

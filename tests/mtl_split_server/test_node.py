@@ -17,7 +17,7 @@ from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.scene import Image as Picture
-from mtl_split_ros.messages import to_classification, to_detections
+from mtl_split_ros.kinds import classification, detection
 from mtl_split_ros.qos import LATCHED, NEWEST, RESULT
 
 from ..conftest import Start
@@ -52,13 +52,13 @@ def test_every_task_is_answered_with_the_header_also_where_nothing_is_found(
     colours = probe.listen(Classification, "/classification/colour", RESULT)
     edge = probe.publisher(Bottleneck, "/bottleneck", NEWEST)
     red = bottleneck(edge_half, plain(RED, 640, 480), 1)
-    found = to_detections(probe.exchange(edge, red, detections))
+    found = detection.to_result(probe.exchange(edge, red, detections))
     # 640 x 480 is scaled by 1 / 15 into 64 x 32, where it leaves bars of 10.67 pixels left and right.
     left, top, right, bottom = THING
     expected = [(left - 10.5) * 15, top * 15, (right - 10.5) * 15, bottom * 15]
     np.testing.assert_allclose(found.boxes, [expected], atol=10)
     assert found.labels == ("thing",)
-    colour = to_classification(probe.exchange(edge, red, colours))
+    colour = classification.to_result(probe.exchange(edge, red, colours))
     assert colour.labels[0] == "red" and set(colour.labels) == set(COLOURS)
     assert all(better >= worse for better, worse in pairwise(colour.scores))
     nothing = probe.exchange(edge, bottleneck(edge_half, plain(BLACK), 2, 1), detections)
@@ -185,7 +185,7 @@ def test_two_vehicles_with_one_server(edge_half: EdgeHalf, probe: Probe, start: 
         edge = probe.publisher(Bottleneck, f"{vehicle}/bottleneck", NEWEST)
         colours = probe.listen(Classification, f"{vehicle}/classification/colour", RESULT)
         message = bottleneck(edge_half, plain(colour), second)
-        assert to_classification(probe.exchange(edge, message, colours)).best == word
+        assert classification.to_result(probe.exchange(edge, message, colours)).best == word
         assert all(answer.header == header(second) for answer in colours)
         probe.status(f"/fleet/server: {vehicle}/bottleneck", lambda _, values: int(values["published"]) > 0)
         # Somebody who comes late still gets the labels.

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_split_core.bundle import Task
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.scene import Truth
+from mtl_split_core.scene import Task, Truth
 from mtl_split_lab.command import RECIPE
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate, cut

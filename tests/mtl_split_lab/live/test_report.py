@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mtl_split_core.bundle import Task
-from mtl_split_core.scene import Classification, Detections, Floats, Truth
+from mtl_split_core.scene import Classification, Detections, Floats, Task, Truth
 from mtl_split_lab.live.recording import Frame, PictureStore, Recording
 from mtl_split_lab.live.report import figures, summarise, tables, write_frames, write_pictures
 
@@ -22,7 +21,7 @@ def frame(latency: float, weather: str = "clear", answered: bool = True) -> Fram
     """A frame with one car in it, found, on a rainy day."""
     truth = Truth(BOX, ("car",), np.ones(1, np.float32), np.zeros(1, np.bool_))
     if not answered:
-        return Frame(sent=True, objects=truth)
+        return Frame(sent=True, truths={"objects": truth})
     scores = np.array([0.9, 0.1] if weather == "clear" else [0.2, 0.8], np.float32)
     return Frame(
         sent=True,
@@ -32,8 +31,7 @@ def frame(latency: float, weather: str = "clear", answered: bool = True) -> Fram
             "weather": Classification(("clear", "rainy"), scores),
         },
         arrivals={"detection": latency - 1, "weather": latency},
-        objects=truth,
-        classes={"weather": "rainy"},
+        truths={"objects": truth, "weather": Truth(classes={"weather": "rainy"}, labelled=frozenset())},
     )
 
 
@@ -97,7 +95,7 @@ def test_jpeg_bytes_are_those_of_the_same_frames(recording: Recording) -> None:
 
 def test_without_truth_there_is_no_accuracy(recording: Recording) -> None:
     for recorded in recording.frames.values():
-        recorded.objects, recorded.classes = None, {}
+        recorded.truths = {}
     assert summarise(recording)["accuracy"] is None
     assert "clear" in tables(recording)
 

@@ -113,11 +113,11 @@ def test_what_belongs_to_two_images_belongs_to_none(tmp_path: Path, bundle: Bund
     assert skipped["stamps not after the one before"] == 1 and skipped["stamps with several truths"] == 2
 
 
-def test_boxes_that_are_none_are_counted(tmp_path: Path, bundle: Bundle) -> None:
+def test_invalid_boxes_are_counted(tmp_path: Path, bundle: Bundle) -> None:
     boxes = np.array([[1, 2, 30, 20], [9, 9, 3, 20], [0, 0, np.nan, 4], [0, 0, 1e9, 4]], np.float32)
     wrong = Truth(boxes, ("thing",) * 4, np.ones(4, np.float32), np.zeros(4, np.bool_))
     [frame], skipped = frames(write_bag(tmp_path / "bag", [("/image_raw", image(0)), *truth(0, wrong)]), bundle)
-    assert frame.truth.boxes.tolist() == [[1, 2, 30, 20]] and skipped == {"objects whose box is none": 3}
+    assert frame.truth.boxes.tolist() == [[1, 2, 30, 20]] and skipped == {"objects whose box is invalid": 3}
 
 
 def test_what_cannot_be_used_is_counted(tmp_path: Path, bundle: Bundle) -> None:

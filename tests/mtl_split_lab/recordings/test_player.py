@@ -10,7 +10,7 @@ from std_msgs.msg import UInt64
 from vision_msgs.msg import Classification, Detection2DArray
 
 from mtl_split_core.bundle import Bundle
-from mtl_split_ros.messages import to_detections
+from mtl_split_ros.kinds import detection
 from mtl_split_ros.qos import LATCHED, NEWEST, RESULT
 
 from ...bags import START, header, write_bag
@@ -43,7 +43,7 @@ def test_everything_comes_as_it_was_recorded(start: Start, probe: Probe, tmp_pat
     probe.wait_for("the end", lambda: ends and len(images) + len(objects) + len(classes) == 60)
     assert player.end() == 0
     assert images == [image(number) for number in range(20)]
-    assert all((to_detections(message).boxes == TRUTH.boxes).all() for message in objects)
+    assert all((detection.to_result(message).boxes == TRUTH.boxes).all() for message in objects)
     assert [message.header for message in classes] == [header(number) for number in range(20)]
     assert ends[0].data == 20
     # What the live server publishes itself is not played, and its time is the bag's.

@@ -90,6 +90,19 @@ def test_each_point_learns_the_object_it_overlaps_most() -> None:
     assert (index[0][wanted[0] & (x < 32)] == 0).all() and (index[0][wanted[0] & (x > 32)] == 1).all()
 
 
+def test_points_compete_by_the_root_of_their_score_and_the_sixth_power_of_their_likeness() -> None:
+    one, other = (int((points() == torch.tensor(point)).all(-1).nonzero()) for point in ([28.0, 28.0], [36.0, 28.0]))
+    boxes, logits = proposals().boxes.clone(), proposals().logits.clone()
+    boxes[0, one] = torch.tensor(CAR[0])
+    boxes[0, other] = torch.tensor([16.0, 16.0, 44.0, 40.0])  # 7 / 8 of the car
+    logits[0, one, 1], logits[0, other, 1] = torch.logit(torch.tensor([0.25, 0.36]))
+    _, wanted, share, score = assign(proposals(boxes, logits), objects(CAR))
+    assert wanted[0, [one, other]].all()
+    expected = torch.tensor([1.0, 0.6 / 0.5 * (7 / 8) ** 6])
+    torch.testing.assert_close(share[0, [one, other]], expected)
+    torch.testing.assert_close(score[0, [one, other]], expected)
+
+
 def test_padding_is_no_object() -> None:
     padded = dataclasses.replace(objects(CAR), present=torch.zeros(1, 1, dtype=torch.bool))
     assert not assign(proposals(), padded)[1].any()

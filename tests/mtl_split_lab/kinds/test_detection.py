@@ -1,5 +1,6 @@
 """Scores: the right count fully, the ignored and the unlabelled not at all, and figures computed by hand come out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_core.scene import Classification, Detections, Truth
-from mtl_split_lab.scoring.evaluation import count_mistakes, score_classification, score_detections
-from mtl_split_lab.scoring.frames import NOTHING_KNOWN
-from mtl_split_lab.scoring.measurement import Measurement
+from mtl_split_core.scene import Detections, Truth
+from mtl_split_lab.kinds.average_precision import DetectionScore
+from mtl_split_lab.kinds.detection import count_mistakes, score
 
 CAR = (10, 10, 50, 40)
 BUS = (100, 20, 180, 90)
@@ -36,6 +36,10 @@ def detections(*objects: tuple[tuple[float, ...], str, float]) -> Detections:
     )
 
 
+def score_all(truths: Sequence[Truth], found: Sequence[Detections]) -> DetectionScore:
+    return score(list(zip(truths, found, strict=True)))
+
+
 boxes = st.tuples(st.integers(0, 500), st.integers(0, 300), st.integers(2, 200), st.integers(2, 200)).map(
     lambda box: (box[0], box[1], box[0] + box[2], box[1] + box[3])
 )
@@ -48,31 +52,31 @@ pictures = st.lists(
 
 @given(pictures)
 def test_perfect_detections_score_one(pictures: list[list[tuple[tuple[float, ...], str]]]) -> None:
-    score = score_detections(
+    scored = score_all(
         [truth(*objects) for objects in pictures],
         [detections(*((box, label, 0.9) for box, label in objects)) for objects in pictures],
     )
-    assert score.map == pytest.approx(1)
-    assert score.map50 == pytest.approx(1)
-    assert score.ap50 == pytest.approx({label: 1 for objects in pictures for _, label in objects})
+    assert scored.map == pytest.approx(1)
+    assert scored.map50 == pytest.approx(1)
+    assert scored.ap50 == pytest.approx({label: 1 for objects in pictures for _, label in objects})
 
 
 def test_nothing_found_scores_zero_and_nothing_to_find_scores_no_label() -> None:
-    assert score_detections([truth((CAR, "car"))], [detections()]).ap50 == {"car": 0}
-    assert score_detections([truth()], [detections((CAR, "car", 0.9))]).ap50 == {}
+    assert score_all([truth((CAR, "car"))], [detections()]).ap50 == {"car": 0}
+    assert score_all([truth()], [detections((CAR, "car", 0.9))]).ap50 == {}
 
 
 def test_an_ignored_object_neither_rewards_nor_punishes() -> None:
     objects = [truth((CAR, "car"), (BUS, "car"), ignored=1)]
-    found = score_detections(objects, [detections((CAR, "car", 0.8), (BUS, "car", 0.9))])
-    missed = score_detections(objects, [detections((CAR, "car", 0.8))])
+    found = score_all(objects, [detections((CAR, "car", 0.8), (BUS, "car", 0.9))])
+    missed = score_all(objects, [detections((CAR, "car", 0.8))])
     assert found == missed
     assert found.map == pytest.approx(1)
 
 
 def test_a_label_that_has_only_ignored_objects_is_left_out() -> None:
     objects = [truth((CAR, "car"), (BUS, "bus"), ignored=1)]
-    assert score_detections(objects, [detections((CAR, "car", 0.8))]).ap50 == pytest.approx({"car": 1})
+    assert score_all(objects, [detections((CAR, "car", 0.8))]).ap50 == pytest.approx({"car": 1})
 
 
 def test_detections_of_unlabelled_categories_do_not_count() -> None:
@@ -80,8 +84,8 @@ def test_detections_of_unlabelled_categories_do_not_count() -> None:
     only_cars = replace(truth((CAR, "car")), labelled=frozenset({"car"}))
     right = detections((CAR, "car", 0.8), (BUS, "bus", 0.8))
     wrong_bus = detections((CAR, "car", 0.8), (CAR, "bus", 0.9))
-    assert score_detections([everything, only_cars], [right, wrong_bus]).map == pytest.approx(1)
-    assert score_detections([everything, truth((CAR, "car"))], [right, wrong_bus]).ap50["bus"] == pytest.approx(0.5)
+    assert score_all([everything, only_cars], [right, wrong_bus]).map == pytest.approx(1)
+    assert score_all([everything, truth((CAR, "car"))], [right, wrong_bus]).ap50["bus"] == pytest.approx(0.5)
 
 
 def test_a_small_example_agrees_with_the_hand() -> None:
@@ -90,40 +94,28 @@ def test_a_small_example_agrees_with_the_hand() -> None:
     far = (300, 300, 340, 340)
     objects = [truth((CAR, "car"), (BUS, "car"))]
     found = [detections((CAR, "car", 0.9), (far, "car", 0.8), (BUS, "car", 0.7))]
-    assert score_detections(objects, found).ap50["car"] == pytest.approx((51 + 50 * 2 / 3) / 101)
+    assert score_all(objects, found).ap50["car"] == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
 def test_overlap_counts_from_one_half_to_95_percent_in_steps_of_5() -> None:
     # The box covers 72 of 100 columns: right at 0.50, 0.55, 0.60, 0.65 and 0.70, wrong at the five above.
-    score = score_detections([truth(((0, 0, 100, 10), "car"))], [detections(((0, 0, 72, 10), "car", 0.9))])
-    assert score.map50 == pytest.approx(1)
-    assert score.map == pytest.approx(0.5)
+    scored = score_all([truth(((0, 0, 100, 10), "car"))], [detections(((0, 0, 72, 10), "car", 0.9))])
+    assert scored.map50 == pytest.approx(1)
+    assert scored.map == pytest.approx(0.5)
 
 
 def test_scoring_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    score_detections([truth((CAR, "car"))], [detections((CAR, "car", 0.9))])
+    score_all([truth((CAR, "car"))], [detections((CAR, "car", 0.9))])
     assert capsys.readouterr() == ("", "")
-
-
-def test_classification_counts_right_answers_and_confusions() -> None:
-    score = score_classification(["night", "night", "daytime", "daytime"], ["night", "daytime", "daytime", "daytime"])
-    assert score.accuracy == 0.75
-    assert score.confusion == {"daytime": {"daytime": 2}, "night": {"daytime": 1, "night": 1}}
-    assert (score.recall("night"), score.recall("daytime")) == (0.5, 1)
-
-
-def test_answers_and_truths_must_pair_up() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        score_classification(["night"], [])
 
 
 def test_sizes_are_scored_on_their_own() -> None:
     small, large = (0, 0, 20, 20), (100, 100, 300, 300)
     objects = [truth((small, "car"), (large, "car"), (large, "bus"))]
     found = [detections((large, "car", 0.9), (large, "bus", 0.8))]
-    score = score_detections(objects, found)
-    assert score.map50_by_size == pytest.approx({"small": 0, "large": 1})
-    assert score.map50 == pytest.approx((51 / 101 + 1) / 2)
+    scored = score_all(objects, found)
+    assert scored.map50_by_size == pytest.approx({"small": 0, "large": 1})
+    assert scored.map50 == pytest.approx((51 / 101 + 1) / 2)
 
 
 def test_mistakes_of_a_frame() -> None:
@@ -136,31 +128,12 @@ def test_mistakes_of_a_frame() -> None:
         (detections((CAR, "bus", 0.8), (BUS, "bus", 0.9)), 2),
         (detections(), 2),
     ):
-        assert count_mistakes(objects, {"detection": found}, 0.3) == mistakes
+        assert count_mistakes(objects, {"detection": found}) == mistakes
     ignored = truth((BUS, "bus"), (CAR, "car"), ignored=1)
     for found, mistakes in (
         (detections((small, "car", 0.8), (BUS, "bus", 0.9)), 0),  # inside what is to be ignored
         (detections((small, "bus", 0.8), (BUS, "bus", 0.9)), 1),
     ):
-        assert count_mistakes(ignored, {"detection": found}, 0.3) == mistakes
+        assert count_mistakes(ignored, {"detection": found}) == mistakes
     only_cars = replace(objects, labelled=frozenset({"car"}))
-    assert count_mistakes(only_cars, {"detection": detections((CAR, "car", 0.8), (CAR, "bus", 0.9))}, 0.3) == 0
-    clear = Classification(("clear", "rainy"), np.array([0.9, 0.1], np.float32))
-    assert count_mistakes(replace(objects, classes={"weather": "rainy"}), {"weather": clear}, 0.3) == 1
-
-
-def test_two_detection_tasks_are_scored_together() -> None:
-    measurement = Measurement()
-    measurement.add(
-        truth((CAR, "car"), (BUS, "bus")),
-        7,
-        {"cars": detections((CAR, "car", 0.8)), "buses": detections((BUS, "bus", 0.9))},
-    )
-    summary = measurement.summary()
-    assert summary["map50"] == 1 and summary["ap50"] == {"bus": 1, "car": 1} and summary["bytes"]["max"] == 7
-
-
-def test_without_a_truth_there_is_no_score() -> None:
-    measurement = Measurement()
-    measurement.add(NOTHING_KNOWN, 7, {"detection": detections((CAR, "car", 0.8))})
-    assert measurement.summary()["map50"] is None
+    assert count_mistakes(only_cars, {"detection": detections((CAR, "car", 0.8), (CAR, "bus", 0.9))}) == 0

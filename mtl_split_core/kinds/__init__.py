@@ -1,0 +1,49 @@
+"""The kinds of task, one module each, and the table of them: what the network's outputs mean."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.kinds import classification, detection
+from mtl_split_core.scene import Task
+
+
+class Kind(Protocol):
+    """What both halves and whoever reads their results need of one kind of task. Its results are of a class of its own.
+
+    To add a kind, write one such module in mtl_split_core, mtl_split_net, mtl_split_ros and mtl_split_lab each, and
+    name it in the four tables.
+    """
+
+    @property
+    def HAS_THRESHOLD(self) -> bool:
+        """Whether results below a score are left out."""
+
+    def outputs(self, task: Task) -> dict[str, tuple[int | None, ...]]:
+        """Return the shapes of the suffix's outputs for a task, by name; None stands for any length."""
+
+    def result(
+        self,
+        task: Task,
+        outputs: Mapping[str, npt.NDArray[np.generic]],
+        score_threshold: float,
+        overlap_threshold: float,
+    ) -> Any:
+        """Turn a suffix's outputs for one picture, a batch of 1, into the task's result in pixels of the input.
+
+        The thresholds, 0 to 1, are for kinds that choose among candidates: the lowest score of a result, and the
+        intersection over union above which the better of two results replaces the other.
+        """
+
+    def to_picture(self, result: Any, letterbox: Letterbox) -> Any:
+        """Map a result from pixels of the input to pixels of the original picture, and leave out what is beside it."""
+
+    def to_json(self, result: Any) -> Any:
+        """Return a result ready for JSON; its numbers are exact."""
+
+
+KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
+"""By Task.kind."""

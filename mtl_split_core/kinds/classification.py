@@ -1,0 +1,33 @@
+"""Classification of the whole picture: a score for every label."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.scene import Classification, Task
+
+HAS_THRESHOLD = False
+
+
+def outputs(task: Task) -> dict[str, tuple[int | None, ...]]:
+    """Probabilities, 0 to 1."""
+    return {task.name: (1, len(task.labels))}
+
+
+def result(
+    task: Task, outputs: Mapping[str, npt.NDArray[np.generic]], score_threshold: float, overlap_threshold: float
+) -> Classification:
+    """Name the probabilities; neither threshold applies."""
+    return Classification(task.labels, outputs[task.name][0].astype(np.float32, copy=False))
+
+
+def to_picture(result: Classification, letterbox: Letterbox) -> Classification:
+    """Nothing in it has a place."""
+    return result
+
+
+def to_json(result: Classification) -> dict[str, float]:
+    """Score by label."""
+    return dict(zip(result.labels, result.scores.tolist(), strict=True))

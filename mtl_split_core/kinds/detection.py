@@ -1,0 +1,71 @@
+"""Detection: boxes with a label and a score."""
+
+from collections.abc import Mapping
+from itertools import compress
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.scene import Detections, Floats, Task
+
+MOST_CANDIDATES = 1000
+"""Only so many candidates of a picture, the best, go through non-maximum suppression, so that its time is bounded."""
+
+HAS_THRESHOLD = True
+
+
+def outputs(task: Task) -> dict[str, tuple[int | None, ...]]:
+    """P candidates: boxes x1, y1, x2, y2 in pixels of the input, and scores, 0 to 1."""
+    return {f"{task.name}.boxes": (1, None, 4), f"{task.name}.scores": (1, None, len(task.labels))}
+
+
+def result(
+    task: Task, outputs: Mapping[str, npt.NDArray[np.generic]], score_threshold: float, overlap_threshold: float
+) -> Detections:
+    """Choose among the candidates: see suppress."""
+    boxes = outputs[f"{task.name}.boxes"][0].astype(np.float32, copy=False)
+    scores = outputs[f"{task.name}.scores"][0].astype(np.float32, copy=False)
+    return suppress(task.labels, boxes, scores, score_threshold, overlap_threshold)
+
+
+def to_picture(result: Detections, letterbox: Letterbox) -> Detections:
+    """Map and clip the boxes; those in the grey bars around the picture are left out."""
+    boxes = letterbox.to_picture(result.boxes)
+    kept = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
+    return Detections(boxes[kept], tuple(compress(result.labels, kept)), result.scores[kept])
+
+
+def to_json(result: Detections) -> dict[str, Any]:
+    """Boxes, labels and scores, a list each."""
+    return {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": result.scores.tolist()}
+
+
+def suppress(
+    labels: tuple[str, ...],
+    boxes: Floats,
+    scores: Floats,
+    score_threshold: float,
+    overlap_threshold: float,
+) -> Detections:
+    """Choose among the network's candidates for one picture: boxes (N, 4) x1, y1, x2, y2, scores (N, labels).
+
+    Those with a score below `score_threshold` are left out, and of two with the same label whose intersection over
+    union is above `overlap_threshold`, the one with the lower score.
+    """
+    candidates, indices = np.nonzero(scores >= score_threshold)
+    candidate_scores = scores[candidates, indices]
+    corners = boxes[candidates]
+    # Every label has a place of its own, where only its boxes can overlap; NMSBoxesBatched, which would see to that, is
+    # missing in OpenCV 4.6, which Ubuntu 24.04 has.
+    places = float(np.ptp(corners)) + 1.0 if len(corners) else 1.0
+    shifted = corners[:, :2] + places * indices[:, None]
+    rectangles = np.concatenate([shifted, corners[:, 2:] - corners[:, :2]], axis=1)
+    kept = cv2.dnn.NMSBoxes(
+        rectangles.tolist(), candidate_scores.tolist(), score_threshold, overlap_threshold, top_k=MOST_CANDIDATES
+    )
+    best = np.array(kept, np.intp).reshape(-1)
+    best = best[np.argsort(-candidate_scores[best], kind="stable")]
+    return Detections(corners[best], tuple(labels[i] for i in indices[best]), candidate_scores[best])

@@ -1,0 +1,81 @@
+"""The kinds of task as they are scored and shown, one module each, and the table of them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from mtl_split_core.scene import Results, Task, Truth
+from mtl_split_lab.kinds import classification, detection
+from mtl_split_lab.kinds.canvas import Canvas
+from mtl_split_lab.kinds.sheet import Sheet
+
+
+class Kind(Protocol):
+    """How the results of one kind of task are compared with the truth, and how they are shown.
+
+    `tasks` and `results` are always those of this kind alone, `results` by the task's name.
+    """
+
+    def object_labels(self, task: Task) -> tuple[str, ...]:
+        """Return the labels for which a truth has objects with boxes."""
+
+    def labels_in(self, task: Task, truth: Truth) -> set[str]:
+        """Return the labels that a truth has, whether or not they are the task's."""
+
+    def keep_known(self, truth: Truth, tasks: Sequence[Task], skipped: Counter[str]) -> Truth:
+        """Return a truth without what these tasks were never taught, which is counted in `skipped` by reason."""
+
+    def pair(self, truth: Truth, results: Results) -> Any | None:
+        """Return what scoring needs of one picture; None where nothing of its truth is known."""
+
+    def score(self, pairs: Sequence[Any]) -> Any:
+        """Score what `pair` returned of some pictures."""
+
+    def accuracy(self, score: Any, task: str) -> float:
+        """Return the one figure of the task of this name, 0 to 1. Raises KeyError where nothing of it is known."""
+
+    def figures(self, score: Any) -> dict[str, Any]:
+        """Return a score ready for JSON. Every kind has keys of its own; None and {} stand for what is unknown."""
+
+    def columns(self, figures: Mapping[str, Any]) -> dict[str, float | None]:
+        """Return the accuracies, 0 to 1, by which ways to send a picture are compared, by name."""
+
+    def sheets(self, ways: Mapping[str, Mapping[str, Any]]) -> list[Sheet]:
+        """Return further tables about the figures of some ways, by name, the most important way first."""
+
+    def sheet(self, task: Task, results: Sequence[Any], score: Any) -> Sheet:
+        """Return a table of a task's labels: how often each was answered in a recording, and how well."""
+
+    def count_mistakes(self, truth: Truth, results: Results) -> int:
+        """Count what is wrong in one picture; what is not known of its truth is not."""
+
+    def count_objects(self, result: Any) -> int:
+        """Return how many objects a result shows."""
+
+    def draw(self, canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:
+        """Draw the results, and below them the truth."""
+
+    def caption(self, result: Any) -> str:
+        """Return a result of the whole picture in a word or two; empty for what is drawn into it."""
+
+
+KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
+"""By Task.kind."""
+
+
+def object_labels(tasks: Sequence[Task]) -> list[str]:
+    """Return the labels of some tasks for which a truth has objects with boxes."""
+    return [label for task in tasks for label in KINDS[task.kind].object_labels(task)]
+
+
+def by_kind(tasks: Sequence[Task]) -> dict[str, list[Task]]:
+    """Sort tasks by their kinds; every kind is there."""
+    sorted_tasks: dict[str, list[Task]] = {kind: [] for kind in KINDS}
+    for task in tasks:
+        sorted_tasks[task.kind].append(task)
+    return sorted_tasks
+
+
+def results_of(tasks: Sequence[Task], results: Results) -> Results:
+    """Return the results of these tasks, as far as there are any."""
+    return {task.name: results[task.name] for task in tasks if task.name in results}

@@ -1,0 +1,104 @@
+"""COCO's average precision of detections."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mtl_split_core.scene import Detections, Floats, Truth
+
+SIZES = {"small": [0.0, 32.0**2], "medium": [32.0**2, 96.0**2], "large": [96.0**2, np.inf]}
+"""COCO's sizes of objects: areas of their boxes in square pixels of the picture."""
+
+MOST_DETECTIONS = 100
+"""Detections per picture and label that count, as in COCO."""
+
+
+@dataclass(frozen=True)
+class DetectionScore:
+    """COCO's average precisions, 0 to 1, over the labels that have at least one object to be found.
+
+    map: mean over the overlaps 0.50, 0.55, ... 0.95; map50: at 0.50; ap50: the latter by label; map50_by_size: by those
+    of SIZES that there are objects of. Nothing to be found: 0 and {}.
+    """
+
+    map: float
+    map50: float
+    ap50: dict[str, float]
+    map50_by_size: dict[str, float]
+
+
+def score_detections(pairs: Sequence[tuple[Truth, Detections]]) -> DetectionScore:
+    """Score the detections of some pictures against their truths.
+
+    Objects marked as to be ignored neither reward nor punish, as COCO's crowds; in a picture whose truth names its
+    `labelled` labels, neither objects nor detections of other labels count.
+    """
+    labels = sorted({label for truth, _ in pairs for label in truth.labels})
+    category = {label: number for number, label in enumerate(labels, 1)}
+    objects: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for image, (truth, answer) in enumerate(pairs, 1):
+        counted = category.keys() if truth.labelled is None else category.keys() & truth.labelled
+        for box, label, ignore in zip(truth.boxes, truth.labels, truth.ignore, strict=True):
+            if label in counted:
+                objects.append(_annotation(image, category[label], box) | {"iscrowd": int(ignore)})
+        for box, label, score in zip(answer.boxes, answer.labels, answer.scores, strict=True):
+            if label in counted:
+                found.append(_annotation(image, category[label], box) | {"iscrowd": 0, "score": float(score)})
+    precision = _precision(len(pairs), category, objects, found)
+    present = [label for label in labels if precision[0, 0, category[label] - 1, 0] > -1]
+    if not present:
+        return DetectionScore(0.0, 0.0, {}, {})
+    chosen = precision[:, :, [category[label] - 1 for label in present]]
+    ap50 = dict(zip(present, chosen[0, :, :, 0].mean(axis=0).tolist(), strict=True))
+    by_size = {
+        size: float(at_50[:, at_50[0] > -1].mean())
+        for size, at_50 in zip(SIZES, np.moveaxis(chosen[0, :, :, 1:], 2, 0), strict=True)
+        if (at_50 > -1).any()
+    }
+    return DetectionScore(float(chosen[..., 0].mean()), float(chosen[0, :, :, 0].mean()), ap50, by_size)
+
+
+def _annotation(image: int, category: int, box: Floats) -> dict[str, Any]:
+    x1, y1, x2, y2 = map(float, box)
+    width, height = x2 - x1, y2 - y1
+    return {"image_id": image, "category_id": category, "bbox": [x1, y1, width, height], "area": width * height}
+
+
+def _precision(
+    images: int, category: dict[str, int], objects: list[dict[str, Any]], found: list[dict[str, Any]]
+) -> np.ndarray:
+    """COCO's precision, (10 overlaps, 101 recalls, labels, all sizes and each of SIZES).
+
+    It is -1 throughout for a label without an object to be found.
+    """
+    if not objects:
+        return np.full((10, 101, len(category), 1 + len(SIZES)), -1.0)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools narrates
+        evaluator = COCOeval(_index(images, category, objects), _index(images, category, found), "bbox")
+        evaluator.params.areaRng = [[0.0, np.inf], *SIZES.values()]
+        evaluator.params.areaRngLbl = ["all", *SIZES]
+        evaluator.params.maxDets = [MOST_DETECTIONS]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision: np.ndarray = evaluator.eval["precision"][..., 0]
+    return precision
+
+
+def _index(images: int, category: dict[str, int], annotations: list[dict[str, Any]]) -> COCO:
+    index = COCO()
+    dataset: Any = {
+        "images": [{"id": image} for image in range(1, images + 1)],
+        "categories": [{"id": number, "name": label} for label, number in category.items()],
+        # pycocotools takes the number 0 for "no match".
+        "annotations": [{"id": number, **annotation} for number, annotation in enumerate(annotations, 1)],
+    }
+    index.dataset = dataset
+    index.createIndex()
+    return index

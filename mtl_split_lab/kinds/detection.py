@@ -1,0 +1,152 @@
+"""Detections scored and shown: average precision, boxes drawn into the picture."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mtl_split_core.scene import Detections, Floats, Task, Truth
+from mtl_split_lab.kinds.average_precision import DetectionScore, score_detections
+from mtl_split_lab.kinds.canvas import PALE, Canvas, colour_of
+from mtl_split_lab.kinds.sheet import Sheet
+
+SHOWN_SCORE = 0.3
+"""Detections below this score are not shown and are no mistakes, though they count for the average precision."""
+
+
+def object_labels(task: Task) -> tuple[str, ...]:
+    """All of them."""
+    return task.labels
+
+
+def labels_in(task: Task, truth: Truth) -> set[str]:
+    """Those of all objects."""
+    return set(truth.labels)
+
+
+def keep_known(truth: Truth, tasks: Sequence[Task], skipped: Counter[str]) -> Truth:
+    """Keep all objects, but only the labels of these tasks as labelled."""
+    taught = frozenset(label for task in tasks for label in task.labels)
+    skipped["objects of classes that the bundle does not know"] += sum(label not in taught for label in truth.labels)
+    return replace(truth, labelled=taught if truth.labelled is None else taught & truth.labelled)
+
+
+def pair(truth: Truth, results: Mapping[str, Detections]) -> tuple[Truth, Detections] | None:
+    """The truth, and the detections of all tasks as one, for no object says which task is to find it."""
+    return (truth, join(list(results.values()))) if results and truth.labelled != frozenset() else None
+
+
+def score(pairs: Sequence[tuple[Truth, Detections]]) -> DetectionScore:
+    """Score all tasks together."""
+    return score_detections(pairs)
+
+
+def accuracy(score: DetectionScore, task: str) -> float:
+    """The mAP50 of all detection tasks."""
+    return score.map50
+
+
+def figures(score: DetectionScore) -> dict[str, Any]:
+    """Return what DetectionScore has; map50 and map are None without an object to be found."""
+    return {
+        "map50": score.map50 if score.ap50 else None,
+        "map": score.map if score.ap50 else None,
+        "map50_by_size": score.map50_by_size,
+        "ap50": score.ap50,
+    }
+
+
+def columns(figures: Mapping[str, Any]) -> dict[str, float | None]:
+    """mAP50, mAP, and mAP50 by size."""
+    return {"mAP50": figures["map50"], "mAP": figures["map"], **figures["map50_by_size"]}
+
+
+def sheets(ways: Mapping[str, Mapping[str, Any]]) -> list[Sheet]:
+    """AP50 by label, of all ways."""
+    labels = dict.fromkeys(label for figures in ways.values() for label in figures["ap50"])
+    rows = [[label, *(figures["ap50"].get(label) for figures in ways.values())] for label in labels]
+    return [Sheet("Detection, AP50 by label", ["label", *ways], rows)]
+
+
+def sheet(task: Task, results: Sequence[Detections], score: DetectionScore) -> Sheet:
+    """How many were shown, and AP50."""
+    counts = Counter(
+        label
+        for found in results
+        for label, score in zip(found.labels, found.scores, strict=True)
+        if score >= SHOWN_SCORE
+    )
+    rows = [(label, f"{counts[label]:,}", score.ap50.get(label)) for label in task.labels]
+    total = ("all", f"{counts.total():,}", score.map50 if score.ap50 else None)
+    return Sheet("", (task.name, f"count, score >= {SHOWN_SCORE}", "AP50"), [*rows, total])
+
+
+def count_mistakes(truth: Truth, results: Mapping[str, Detections]) -> int:
+    """Count objects missed and detections of nothing.
+
+    Detections count from SHOWN_SCORE on, best first, and find an object of their label that they overlap by half; those
+    half inside an object to be ignored are no mistakes.
+    """
+    if not results:
+        return 0
+    found = join(list(results.values()))
+    counted = set(found.labels) | set(truth.labels) if truth.labelled is None else truth.labelled
+    wanted = np.array([label in counted for label in truth.labels], np.bool_) & ~truth.ignore
+    missed, wrong = set(np.flatnonzero(wanted).tolist()), 0
+    shared = _intersections(found.boxes, truth.boxes)
+    own, theirs = ((boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (found.boxes, truth.boxes))
+    overlaps = shared / np.maximum(own[:, None] + theirs[None] - shared, 1e-9)
+    inside = shared / np.maximum(own[:, None], 1e-9)
+    for i, (label, score) in enumerate(zip(found.labels, found.scores, strict=True)):
+        if score < SHOWN_SCORE or label not in counted:
+            continue
+        same = np.array([label == other for other in truth.labels], np.bool_)
+        hits = [j for j in np.flatnonzero(same & (overlaps[i] >= 0.5)).tolist() if j in missed]
+        if hits:
+            missed.remove(max(hits, key=lambda j: overlaps[i, j]))
+        else:
+            wrong += not (same & truth.ignore & (inside[i] >= 0.5)).any()
+    return len(missed) + wrong
+
+
+def _intersections(some: Floats, others: Floats) -> Floats:
+    """Areas that boxes (N, 4) and (M, 4) share: (N, M)."""
+    corners = np.minimum(some[:, None, 2:], others[None, :, 2:]) - np.maximum(some[:, None, :2], others[None, :, :2])
+    shared: Floats = np.clip(corners, 0, None).prod(-1)
+    return shared
+
+
+def count_objects(result: Detections) -> int:
+    """Those that are shown."""
+    return int((result.scores >= SHOWN_SCORE).sum())
+
+
+def draw(canvas: Canvas, tasks: Sequence[Task], results: Mapping[str, Detections], truth: Truth | None) -> None:
+    """Draw the true objects in white, but for those to be ignored, and the detections in their labels' colours."""
+    if truth is not None:
+        objects = truth.boxes[~truth.ignore]
+        canvas.rectangles(objects, [PALE] * len(objects))
+    labels = [label for task in tasks for label in task.labels]
+    for found in results.values():
+        shown = np.flatnonzero(found.scores >= SHOWN_SCORE)[::-1]  # the best is drawn last, on top
+        boxes, names = found.boxes[shown], [found.labels[i] for i in shown]
+        colours = [colour_of(labels, name) for name in names]
+        texts = [f"{name} {score:.2f}" for name, score in zip(names, found.scores[shown], strict=True)]
+        canvas.rectangles(boxes, colours)
+        canvas.tags(boxes, texts, colours)
+
+
+def caption(result: Detections) -> str:
+    """Nothing: they are drawn into the picture."""
+    return ""
+
+
+def join(parts: Sequence[Detections]) -> Detections:
+    """Return the detections of several tasks as one, best first."""
+    scores = np.concatenate([part.scores for part in parts])
+    order = np.argsort(-scores, kind="stable")
+    labels = [label for part in parts for label in part.labels]
+    boxes = np.concatenate([part.boxes for part in parts])
+    return Detections(boxes[order], tuple(labels[i] for i in order), scores[order])

@@ -1,0 +1,55 @@
+"""Classifications as vision_msgs/Classification."""
+
+from collections import Counter
+
+import numpy as np
+from std_msgs.msg import Header
+from vision_msgs.msg import Classification as ClassificationMessage
+from vision_msgs.msg import ObjectHypothesis
+
+from mtl_split_core.scene import Classification, Task, Truth
+
+MESSAGE = ClassificationMessage
+
+
+def topic(task: Task) -> str:
+    """One topic for each task."""
+    return f"classification/{task.name}"
+
+
+def truth_topic(task: Task) -> str:
+    """One topic for each task."""
+    return _truth_topic(task.name)
+
+
+def to_message(result: Classification, header: Header) -> ClassificationMessage:
+    """Write all labels, best first."""
+    order = np.argsort(-result.scores, kind="stable")
+    hypotheses = [ObjectHypothesis(class_id=result.labels[i], score=float(result.scores[i])) for i in order]
+    return ClassificationMessage(header=header, results=hypotheses)
+
+
+def to_result(message: ClassificationMessage) -> Classification:
+    """Read a classification; its labels are in the order of the message, best first."""
+    scores = np.array([hypothesis.score for hypothesis in message.results], np.float32)
+    return Classification(tuple(hypothesis.class_id for hypothesis in message.results), scores)
+
+
+def truth_messages(truth: Truth, header: Header) -> dict[str, ClassificationMessage]:
+    """Write the true label of every task that has one."""
+    one = np.ones(1, np.float32)
+    return {
+        _truth_topic(task): to_message(Classification((label,), one), header) for task, label in truth.classes.items()
+    }
+
+
+def to_truth(task: str, message: ClassificationMessage, skipped: Counter[str]) -> Truth | None:
+    """Read the true label. None if there is no label."""
+    if not message.results:
+        skipped["truths without a class"] += 1
+        return None
+    return Truth(classes={task: to_result(message).best}, labelled=frozenset())
+
+
+def _truth_topic(task: str) -> str:
+    return f"ground_truth/classification/{task}"

@@ -1,0 +1,41 @@
+"""Non-maximum suppression keeps the best box of a label, and nothing beside the picture is a detection."""
+
+import numpy as np
+
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.kinds.detection import suppress, to_picture
+from mtl_split_core.scene import Detections, Floats
+
+
+def test_of_boxes_with_one_label_that_overlap_the_best_is_kept() -> None:
+    chance = np.random.default_rng(0)
+    corners = chance.uniform(-50, 500, (200, 2))
+    boxes = np.concatenate([corners, corners + chance.uniform(20, 200, (200, 2))], axis=1).astype(np.float32)
+    scores = chance.uniform(0, 1, (200, 3)).astype(np.float32)
+    found = suppress(("car", "bus", "truck"), boxes, scores, 0.3, 0.4)
+    assert len(found.scores) > 20 and (np.diff(found.scores) <= 0).all()
+    expected = []
+    for index, label in enumerate(("car", "bus", "truck")):
+        kept: list[int] = []
+        for one in np.argsort(-scores[:, index]):
+            if scores[one, index] >= 0.3 and all(overlap(boxes[one], boxes[other]) <= 0.4 for other in kept):
+                kept.append(one)
+        expected += [(label, float(scores[one, index]), tuple(boxes[one])) for one in kept]
+    assert sorted(expected) == sorted(zip(found.labels, map(float, found.scores), map(tuple, found.boxes), strict=True))
+
+
+def overlap(one: Floats, other: Floats) -> float:
+    sides = np.clip(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0, None)
+    areas = [(box[2:] - box[:2]).prod() for box in (one, other)]
+    return float(sides.prod() / (sum(areas) - sides.prod()))
+
+
+def test_boxes_are_mapped_clipped_and_left_out_beside_the_picture() -> None:
+    """A square picture in the middle of an input that is twice as wide."""
+    boxes = np.array([[40, 10, 60, 20], [20, 10, 40, 20], [2, 10, 20, 20]], np.float32)
+    found = to_picture(
+        Detections(boxes, ("car", "bus", "truck"), np.array([0.9, 0.8, 0.7], np.float32)),
+        Letterbox((100, 100), (100, 50)),
+    )
+    assert found.boxes.tolist() == [[30, 20, 70, 40], [0, 20, 30, 40]]
+    assert found.labels == ("car", "bus") and found.scores.tolist() == np.array([0.9, 0.8], np.float32).tolist()

@@ -1,0 +1,41 @@
+"""A measurement scores every kind of task, and only what is known."""
+
+import numpy as np
+
+from mtl_split_core.scene import Classification, Detections, Task, Truth
+from mtl_split_lab.scoring.frames import NOTHING_KNOWN
+from mtl_split_lab.scoring.measurement import Measurement, count_mistakes
+
+BOXES = np.array([[10, 10, 50, 40], [100, 20, 180, 90]], np.float32)
+TRUTH = Truth(BOXES, ("car", "bus"), np.ones(2, np.float32), np.zeros(2, np.bool_), {"weather": "rainy"})
+TASKS = [
+    Task("cars", "detection", ("car",)),
+    Task("buses", "detection", ("bus",)),
+    Task("weather", "classification", ("clear", "rainy")),
+]
+RESULTS = {
+    "cars": Detections(BOXES[:1], ("car",), np.array([0.8], np.float32)),
+    "buses": Detections(BOXES[1:], ("bus",), np.array([0.9], np.float32)),
+    "weather": Classification(("clear", "rainy"), np.array([0.9, 0.1], np.float32)),
+}
+
+
+def test_two_detection_tasks_are_scored_together() -> None:
+    measurement = Measurement(TASKS)
+    measurement.add(TRUTH, 7, RESULTS)
+    summary = measurement.summary()
+    assert summary["map50"] == 1 and summary["ap50"] == {"bus": 1, "car": 1} and summary["bytes"]["max"] == 7
+    assert summary["classification"] == {"weather": 0} and summary["confusion"] == {"weather": {"rainy": {"clear": 1}}}
+
+
+def test_without_a_truth_there_is_no_score() -> None:
+    measurement = Measurement(TASKS)
+    measurement.add(NOTHING_KNOWN, 7, RESULTS)
+    summary = measurement.summary()
+    assert summary["map50"] is None and summary["classification"] == {} and summary["frames"] == 1
+
+
+def test_the_mistakes_of_all_kinds_are_added_up() -> None:
+    assert count_mistakes(TRUTH, RESULTS, TASKS) == 1
+    assert count_mistakes(TRUTH, {}, TASKS) == 0
+    assert count_mistakes(TRUTH, RESULTS | {"buses": RESULTS["cars"]}, TASKS) == 3

@@ -1,0 +1,83 @@
+"""Detections and true objects survive the way through their message; unusable ones are counted."""
+
+from collections import Counter
+from itertools import compress
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from rclpy.serialization import deserialize_message, serialize_message
+from vision_msgs.msg import (
+    BoundingBox2D,
+    Detection2D,
+    Detection2DArray,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+    Point2D,
+    Pose2D,
+)
+
+from mtl_split_core.scene import Detections, Truth
+from mtl_split_ros.kinds.detection import TRUTH_TOPIC, to_message, to_result, to_truth, truth_messages
+
+from ...processes import header
+
+LABELS = ("car", "traffic light", "dawn/dusk")
+
+
+@st.composite
+def detections(draw: st.DrawFn) -> Detections:
+    labels = draw(st.lists(st.sampled_from(LABELS), max_size=5).map(tuple))
+    pixels = st.integers(0, 8192).map(lambda eighths: eighths / 8)
+    corners = np.sort(draw(arrays(np.float32, (len(labels), 2, 2), elements=pixels)), axis=1)
+    scores = draw(arrays(np.float32, len(labels), elements=st.floats(0, 1, width=32)))
+    return Detections(corners.reshape(-1, 4), labels, scores)
+
+
+@given(found=detections())
+def test_a_result(found: Detections) -> None:
+    message = deserialize_message(serialize_message(to_message(found, header(1))), Detection2DArray)
+    assert message.header == header(1)
+    read = to_result(message)
+    assert read.labels == found.labels
+    np.testing.assert_array_equal(read.boxes, found.boxes)
+    np.testing.assert_array_equal(read.scores, found.scores)
+
+
+@given(there=detections(), data=st.data())
+def test_the_truth(there: Detections, data: st.DataObject) -> None:
+    count = len(there.labels)
+    ignore = data.draw(arrays(np.bool_, count))
+    objects = truth_messages(Truth(there.boxes, there.labels, np.ones(count, np.float32), ignore), header(3))[
+        TRUTH_TOPIC
+    ]
+    skipped: Counter[str] = Counter()
+    read = to_truth("detection", deserialize_message(serialize_message(objects), Detection2DArray), skipped)
+    valid = np.all(there.boxes[:, :2] < there.boxes[:, 2:], axis=1)
+    assert read and objects.header == header(3) and read.labels == tuple(compress(there.labels, valid.tolist()))
+    np.testing.assert_array_equal(read.boxes, there.boxes[valid])
+    np.testing.assert_array_equal(read.ignore, ignore[valid])
+    assert read.labelled is None and skipped == {"objects whose box is invalid": (~valid).sum()}
+
+
+@given(numbers=st.lists(st.tuples(*[st.floats(-1e30, 1e30) | st.sampled_from([np.nan, np.inf])] * 4), max_size=5))
+def test_invalid_boxes_are_left_out(numbers: list[tuple[float, ...]]) -> None:
+    message = Detection2DArray(detections=[
+        Detection2D(
+            results=[ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id="car"))],
+            bbox=BoundingBox2D(center=Pose2D(position=Point2D(x=x, y=y)), size_x=width, size_y=height),
+        )
+        for x, y, width, height in numbers
+    ])  # fmt: skip
+    skipped: Counter[str] = Counter()
+    read = to_truth("detection", message, skipped)
+    assert read and len(read.labels) == len(read.boxes) == len(numbers) - skipped["objects whose box is invalid"]
+    assert np.isfinite(read.boxes).all() and (read.boxes[:, :2] < read.boxes[:, 2:]).all()
+
+
+def test_without_a_class_nothing_is_known() -> None:
+    skipped: Counter[str] = Counter()
+    assert to_truth("task", Detection2DArray(detections=[Detection2D()]), skipped) is None and skipped == {
+        "truths without a class": 1
+    }
