@@ -208,7 +208,7 @@ def _export(options: argparse.Namespace) -> None:
 
     bundle = export(options.run, options.bundle, options.data, options.processes, options.int8)
     print(json.dumps({key: bundle.manifest[key] for key in ("measured", "int8") if key in bundle.manifest}, indent=2))
-    print(f"wrote bundle {bundle.name} ({bundle.fingerprint}) to {options.bundle}")
+    print(f"wrote bundle {bundle.name}, contract {bundle.contract.fingerprint}, to {options.bundle}")
 
 
 def _list_backbones(options: argparse.Namespace) -> None:

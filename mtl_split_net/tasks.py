@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mtl_split_core.bundle import Task, parse_tasks
+from mtl_split_core.contract import Task, parse_tasks
 
 HEADS = {"detection": ("anchor-free",), "classification": ("pooled", "flattened")}
 """The heads there are for each kind of task, the usual one first: see mtl_split_net.heads."""

@@ -1,6 +1,7 @@
 """Export: a trained network becomes a bundle, its two halves as ONNX files."""
 
 import copy
+import hashlib
 import logging
 import shutil
 from collections import Counter
@@ -16,7 +17,8 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, format_entropy_tables, load_bundle, write_manifest
+from mtl_split_core.bundle import HALVES, PREFIX, SUFFIX, Bundle, load_bundle, write_manifest
+from mtl_split_core.contract import Contract, format_contract
 from mtl_split_core.engine import OnnxRuntime
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
@@ -24,7 +26,7 @@ from mtl_split_core.scene import Image
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import check_there, find_all_pictures, find_pictures
-from mtl_split_lab.learning.operating_points import calibrate
+from mtl_split_lab.learning.operating_points import DEFAULT, calibrate
 from mtl_split_lab.learning.quantisation import quantise
 from mtl_split_lab.learning.training import BEST, RECIPE, build_network, load_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
@@ -35,7 +37,6 @@ from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix
 
 LARGEST_DIFFERENCE = 1e-3
 """How far an exported half's outputs may be from torch's, relative to the largest."""
-
 
 CALIBRATION_PICTURES = 256
 """So many training pictures show which numbers there are."""
@@ -93,8 +94,8 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
     """Write the bundle of the training in the folder `run`, measured on the recipe's pictures for testing.
 
     `data` is where the recipe's paths begin; `processes` draw simulated pictures. With `int8`, the prefix calculates
-    with 8-bit integers, and the manifest has the measurement before that as well. Raises InputError where there is no
-    training, it has no bottleneck, or an exported half differs from torch's.
+    with 8-bit integers, and the manifest has the measurement before that as well; the contract is the same. Raises
+    InputError where there is no training, it has no bottleneck, or an exported half differs from torch's.
     """
     recipe, network = load_network(run)
     if not recipe.operating_points:
@@ -108,8 +109,8 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
         bundle = write_bundle(recipe, network, seen, Path(unfinished))
         added: dict[str, Any] = {"measured": _measure(bundle, sources)}
         if int8:
-            quantise(bundle.prefix, seen[::4])
-            # Of the prefix nothing like that can be said now.
+            quantise(bundle.path(PREFIX), seen[::4])
+            # The quantised prefix differs from torch by design.
             parity = {SUFFIX: bundle.manifest["difference_from_torch"][SUFFIX]}
             bundle = write_manifest(bundle.folder, {**bundle.manifest, "difference_from_torch": parity})
             added = {
@@ -159,32 +160,36 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image
     with torch.no_grad():
         latents = network.prefix(images).contiguous()
         expected = answers(latents)
-    _export_half(_Folded(network.prefix).eval(), images[:1], folder / PREFIX, "images", ["latents"])
-    _export_half(answers, latents, folder / SUFFIX, "latents", list(expected), ({0: torch.export.Dim("batch")},))
+    prefix, suffix = folder / HALVES[PREFIX], folder / HALVES[SUFFIX]
+    _export_half(_Folded(network.prefix).eval(), images[:1], prefix, "images", ["latents"])
+    _export_half(answers, latents, suffix, "latents", list(expected), ({0: torch.export.Dim("batch")},))
     differences = {
-        PREFIX: _difference(folder / PREFIX, images[:1], {"latents": latents[:1]}),
-        SUFFIX: _difference(folder / SUFFIX, latents, expected),
+        PREFIX: _difference(prefix, images[:1], {"latents": latents[:1]}),
+        SUFFIX: _difference(suffix, latents, expected),
     }
-    channels, rows, columns = network.latent_shape
+    contract = Contract((width, height), form, recipe.tasks, name_latent_space(network.suffix))
     return write_manifest(
         folder,
         {
             "name": recipe.name,
-            "tasks": [{"name": task.name, "kind": task.kind, "labels": task.labels} for task in recipe.tasks],
-            "input": {"width": width, "height": height},
-            "split_point": recipe.split_point,
-            "bottleneck": {"channels": channels, "height": rows, "width": columns},
-            "operating_points": [
-                {"name": point.name, "steps": point.steps.tolist(), "bytes": medians[point.name]}
-                for point in form.operating_points
-            ],
-            "default_operating_point": form.operating_points[form.default].name,
-            "entropy_tables": format_entropy_tables(form.tables),
+            "contract": format_contract(contract),
+            "default_operating_point": DEFAULT,
+            "cut": recipe.split_point,
+            "median_bytes": medians,
             "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
             "difference_from_torch": differences,
             "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),
         },
     )
+
+
+def name_latent_space(suffix: nn.Module) -> str:
+    """Name the latents that a suffix was trained to read: 16 hexadecimal digits of the SHA-256 of its weights."""
+    weights = hashlib.sha256()
+    for name, values in sorted(suffix.state_dict().items()):
+        weights.update(f"{name} {values.dtype} {[*values.shape]}\n".encode())
+        weights.update(values.cpu().contiguous().numpy().tobytes())
+    return weights.hexdigest()[:16]
 
 
 def _export_half(
@@ -203,7 +208,7 @@ def _export_half(
 
 
 def _difference(path: Path, inputs: Tensor, expected: dict[str, Tensor]) -> float:
-    found = OnnxRuntime(path, threads=1, at_once=1)(inputs.numpy())
+    found = OnnxRuntime(path.read_bytes(), threads=1, at_once=1)(inputs.numpy())
     difference = max(
         float(np.abs(found[name] - value.numpy()).max() / max(1.0, value.abs().max()))
         for name, value in expected.items()

@@ -35,7 +35,7 @@ def calibrate(rate: RateModel, latents: Tensor, aims: Mapping[str, int]) -> tupl
         steps = (learned * scales[:, None]).astype(np.float32)
         symbols = [list(np.rint(latents.numpy() / step[:, None, None]).astype(np.int32)) for step in steps]
         points = tuple(OperatingPoint(name, step) for name, step in zip(aims, steps, strict=True))
-        form = PayloadFormat(shape, points, list(aims).index(DEFAULT), fit_tables(symbols))
+        form = PayloadFormat(shape, points, fit_tables(symbols))
         sizes = [[len(form.pack(picture, point)) for picture in latents.numpy()] for point in range(len(points))]
         medians = np.median(sizes, axis=1)
         if np.allclose(medians, list(aims.values()), rtol=TOLERANCE):
