@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
-from mtl_split_core.bundle import SUFFIX, Bundle, load_bundle
-from mtl_split_core.engine import ENGINES, load_engine
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle
+from mtl_split_core.engine import ENGINES
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.halves import EdgeHalf
+from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Truth
 from mtl_split_lab.command import RECIPE, main
 from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
@@ -82,7 +82,7 @@ def test_only_what_the_tasks_were_taught_is_measured_and_a_damaged_picture_is_le
 
 
 def test_the_prefix_calculates_with_integers_and_is_near_the_network(int8: Bundle, run: Path) -> None:
-    operators = [node.op_type for node in onnx.load(int8.prefix).graph.node]
+    operators = [node.op_type for node in onnx.load(int8.path(PREFIX)).graph.node]
     assert operators.count("QuantizeLinear") > operators.count("Conv") > 10
     _, network = load_network(run)
     prefix = EdgeHalf(int8).choice.engine
@@ -96,7 +96,7 @@ def test_the_prefix_calculates_with_integers_and_is_near_the_network(int8: Bundl
 
 
 def test_the_suffix_takes_many_pictures_at_once(int8: Bundle) -> None:
-    suffix = onnxruntime.InferenceSession(int8.suffix, providers=["CPUExecutionProvider"])
+    suffix = onnxruntime.InferenceSession(int8.read(SUFFIX), providers=["CPUExecutionProvider"])
     latents = np.random.default_rng(0).standard_normal((5, *int8.payload_format.shape), np.float32)
     together = suffix.run(None, {"latents": latents})
     for index, each in enumerate(latents):
@@ -110,5 +110,5 @@ def test_every_engine_runs_the_suffix(kind: str, int8: Bundle, run: Path) -> Non
     _, network = load_network(run)
     with torch.inference_mode():
         right = network.suffix(torch.from_numpy(latents))["weather"].softmax(-1).numpy()
-    weather = load_engine(kind, int8.suffix, 1, latents, {"weather": right.shape})(latents)["weather"]
+    weather = ServerHalf(int8, engine=kind).choice.engine(latents)["weather"]
     np.testing.assert_allclose(weather.astype(np.float32), right, rtol=0, atol=1e-4)
