@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,9 @@ class Bundle:
     def path(self, role: str) -> Path:
         """Return where the file of a role is. Raises BundleError where the bundle has none."""
         if role not in self.files:
-            raise BundleError(f"the bundle at {self.folder} has no {role}, only {', '.join(self.files) or 'a manifest'}")
+            raise BundleError(
+                f"the bundle at {self.folder} has no {role}, only {', '.join(self.files) or 'a manifest'}"
+            )
         return self.files[role].path
 
     def read(self, role: str) -> bytes:

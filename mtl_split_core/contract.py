@@ -207,7 +207,9 @@ def parse_tasks(value: Any) -> tuple[Task, ...]:
 
     Raises KeyError, TypeError or ValueError for anything else, and for a name that cannot be part of a topic's.
     """
-    tasks = tuple(Task(text(task["name"]), task["kind"], tuple(map(text, items(task["labels"])))) for task in items(value))
+    tasks = tuple(
+        Task(text(task["name"]), task["kind"], tuple(map(text, items(task["labels"])))) for task in items(value)
+    )
     if not all(task.kind in ("detection", "classification") for task in tasks):
         raise ValueError("expected tasks of the kinds detection and classification")
     for task in tasks:

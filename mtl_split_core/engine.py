@@ -37,7 +37,6 @@ class Interface:
     outputs: Mapping[str, Sizes]
 
 
-
 class Engine(Protocol):
     """One half of the network, loaded; several threads may call it at once.
 
@@ -50,7 +49,7 @@ class Engine(Protocol):
     errors: ClassVar[Errors]
 
     def __init__(self, data: bytes, threads: int, at_once: int) -> None:
-        """Load an ONNX file's bytes; a call may use `threads` threads, and up to `at_once` calls come simultaneously."""
+        """Load an ONNX file's bytes; a call may use `threads` threads; `at_once` calls come at once at most."""
 
     def __call__(self, batch: Array) -> dict[str, Array]:
         """Run the network on its one input, of batch size 1; returns its outputs by name."""
@@ -79,7 +78,7 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(data, options, providers=providers)
         # The provider that was really taken: ONNX Runtime leaves out those whose libraries it cannot load.
         self.name = f"onnxruntime, {self._session.get_providers()[0]}"
-        self.inputs = {
+        self.inputs: Mapping[str, tuple[str, Sizes]] = {
             each.name: (
                 _ONNX_TYPES.get(each.type, each.type),
                 tuple(size if isinstance(size, int) else None for size in each.shape),
@@ -103,7 +102,7 @@ class OpenVino:
 
         core = openvino.Core()
         model = core.read_model(data)
-        self.inputs = {
+        self.inputs: Mapping[str, tuple[str, Sizes]] = {
             each.any_name: (
                 str(np.dtype(each.element_type.to_dtype())),
                 tuple(size.get_length() if size.is_static else None for size in each.partial_shape),

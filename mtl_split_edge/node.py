@@ -78,7 +78,8 @@ class EdgeNode(ManagedNode):
         self._kind, self._topic = _TRANSPORTS[values["transport"]]
         cv2.setNumThreads(values["threads"])
         half = EdgeHalf(bundle, values["threads"], values["engine"])
-        self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}; prefix: {half.choice.words}")
+        self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
+        self.get_logger().info(f"prefix: {half.choice.words}")
         self._publisher = advertise(self, Bottleneck, "bottleneck", NEWEST)
         self._half, self._points = half, points
 

@@ -90,7 +90,8 @@ class ServerNode(ManagedNode):
         half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"], workers)
         self._halves = [half, *(half.twin() for _ in range(workers - 1))]
         self._bundle = bundle
-        self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}; suffix: {half.choice.words}")
+        self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
+        self.get_logger().info(f"suffix: {half.choice.words}")
         self._results = {vehicle: {} for vehicle in values["vehicles"]}
         self._labels = []
         try:

@@ -51,7 +51,9 @@ def fit_tables(symbols: Sequence[Sequence[Symbols]]) -> EntropyTables:
     table = np.searchsorted(thresholds, sums, side="right")
     largest = max(1, int(all_magnitudes.max()))
     rows = [_count(all_magnitudes[table == index], largest) for index in range(len(thresholds) + 1)]
-    return EntropyTables(tuple(tuple(group.tolist()) for group in groups), weights, thresholds, normalise(np.array(rows)))
+    return EntropyTables(
+        tuple(tuple(group.tolist()) for group in groups), weights, thresholds, normalise(np.array(rows))
+    )
 
 
 def _collect(

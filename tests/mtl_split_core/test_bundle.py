@@ -80,9 +80,7 @@ def test_a_missing_or_damaged_half_is_named(folder: Path, role: str, half: Calla
 
 
 @pytest.mark.parametrize("kind", ENGINES)
-def test_an_engine_loads_the_bytes_that_were_hashed(
-    kind: str, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_loads_the_bytes_that_were_hashed(kind: str, tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever exchanges the file after it was read changes nothing."""
     read = Path.read_bytes
 
@@ -100,7 +98,16 @@ def test_an_engine_loads_the_bytes_that_were_hashed(
 
 @pytest.mark.parametrize(
     "written",
-    [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b" " * (1 << 23) + b"{}", b'{"schema": NaN}', b"1" * 5000],
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b" " * (1 << 23) + b"{}",
+        b'{"schema": NaN}',
+        b"1" * 5000,
+    ],
 )
 def test_a_manifest_that_is_no_json_is_refused(tmp_path: Path, written: bytes) -> None:
     assert refusal(tmp_path, written).startswith(("is no JSON", "is nested too deeply", "has more than"))
@@ -350,9 +357,7 @@ def test_a_half_with_another_interface_is_refused(
 
 
 @pytest.mark.parametrize("kind", ENGINES)
-def test_tensors_outside_of_the_file_are_refused(
-    kind: str, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tensors_outside_of_the_file_are_refused(kind: str, tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both engines would read them, relative to the working directory."""
     path = tiny.path(SUFFIX)
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights", size_threshold=0)

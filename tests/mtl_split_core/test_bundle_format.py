@@ -26,7 +26,9 @@ TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 def tables() -> list[list[list[str]]]:
     """All tables of the page, without their heads."""
     found = re.findall(r"((?:^\|.*\|\n)+)", PAGE, re.MULTILINE)
-    return [[[cell.strip() for cell in row.strip("| ").split(" | ")] for row in text.splitlines()[2:]] for text in found]
+    return [
+        [[cell.strip() for cell in row.strip("| ").split(" | ")] for row in text.splitlines()[2:]] for text in found
+    ]
 
 
 def keys(table: list[list[str]]) -> set[str]:

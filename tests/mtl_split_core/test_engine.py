@@ -1,7 +1,7 @@
 """All engines give the same answers, and `auto` takes the fastest of them."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -151,7 +151,7 @@ def decode_in_threads(kind: str) -> None:
 @pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.parametrize("data", [b"no network", b"", b"\x08\x0a"])
 def test_a_file_that_is_no_network_is_named(kind: str, data: bytes) -> None:
-    with pytest.raises(BundleError, match=rf"(cannot load prefix\.onnx|prefix\.onnx is no ONNX file): [^\n]*$"):
+    with pytest.raises(BundleError, match=r"(cannot load prefix\.onnx|prefix\.onnx is no ONNX file): [^\n]*$"):
         load_engine(kind, OnnxFile(Path("prefix.onnx"), data), 1, np.zeros(1), Interface("images", {}))
 
 
@@ -194,11 +194,10 @@ class Clock:
 def imitation(clock: Clock, seconds: float, answer: float) -> type[Engine]:
     class Imitation:
         name = f"takes {seconds} s"
-        inputs: ClassVar[dict[str, tuple[str, Sizes]]] = {"images": ("float64", (None,))}
         errors: ClassVar[Errors] = ()
 
         def __init__(self, data: bytes, threads: int, at_once: int) -> None:
-            pass
+            self.inputs: Mapping[str, tuple[str, Sizes]] = {"images": ("float64", (None,))}
 
         def __call__(self, batch: Array) -> dict[str, Array]:
             clock.now += seconds

@@ -45,7 +45,7 @@ def as_sparse_tensor(values: TensorProto) -> onnx.GraphProto:
 def test_tensors_in_other_files_are_found(place: Callable[[TensorProto], onnx.GraphProto]) -> None:
     OnnxFile(Path("inside"), helper.make_model(place(tensor(external=False))).SerializeToString()).check_complete()
     outside = OnnxFile(Path("outside"), helper.make_model(place(tensor(external=True))).SerializeToString())
-    with pytest.raises(BundleError, match="^outside has tensors in other files"):
+    with pytest.raises(BundleError, match=r"^outside has tensors in other files"):
         outside.check_complete()
 
 

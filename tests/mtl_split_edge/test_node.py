@@ -49,7 +49,8 @@ def test_the_engine_that_auto_takes_is_told(bundle: Bundle, probe: Probe, start:
     values = probe.status("/edge: /image_raw", lambda _, values: "engine" in values)
     assert values["engine"].split(",")[0] in ("onnxruntime", "openvino")
     assert values["engine/onnxruntime"].endswith(" ms") and values["engine/openvino"].endswith(" ms")
-    assert f"contract {bundle.contract.fingerprint}; prefix: {values['engine']} (onnxruntime: " in edge.log
+    assert f"prefix: {values['engine']} (onnxruntime: {values['engine/onnxruntime']}; " in edge.log
+    assert f"bundle tiny, contract {bundle.contract.fingerprint}" in edge.log
     assert edge.end(signal.SIGTERM) == 0
 
 

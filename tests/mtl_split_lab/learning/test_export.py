@@ -14,11 +14,11 @@ from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle
 from mtl_split_core.engine import ENGINES
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.scene import Truth
+from mtl_split_core.scene import Classification, Truth
 from mtl_split_lab.command import RECIPE, main
 from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.sources import find_pictures
-from mtl_split_lab.learning.export import load_network
+from mtl_split_lab.learning.export import load_network, name_latent_space
 from mtl_split_lab.learning.training import BEST, build_network
 from mtl_split_lab.recipe import Portion, load_recipe
 
@@ -63,6 +63,33 @@ def int8(run: Path) -> Bundle:
     folder = run / "bundle"
     main(["export", "--run", str(run), "--bundle", str(folder), "--int8", "--processes", "1"])
     return load_bundle(folder)
+
+
+def test_an_8_bit_edge_and_the_deployed_server_have_one_contract(int8: Bundle, run: Path) -> None:
+    """The server half is of another export of the same training."""
+    folder = run / "float"
+    main(["export", "--run", str(run), "--bundle", str(folder), "--processes", "1"])
+    deployed = load_bundle(folder)
+    assert int8.contract.fingerprint == deployed.contract.fingerprint
+    assert int8.files[PREFIX] != deployed.files[PREFIX] and int8.fingerprint != deployed.fingerprint
+    edge, server = EdgeHalf(int8), ServerHalf(deployed, score_threshold=0.0)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    results = server.decode(edge.encode(picture).payload, (128, 64))
+    assert results.keys() == {task.name for task in deployed.tasks}
+    right = server.decode(EdgeHalf(deployed).encode(picture).payload, (128, 64))["weather"]
+    found = results["weather"]
+    assert isinstance(found, Classification) and isinstance(right, Classification)
+    np.testing.assert_allclose(found.scores, right.scores, atol=0.1)
+
+
+def test_the_latent_space_is_the_suffix_s(run: Path) -> None:
+    _, network = load_network(run)
+    name = name_latent_space(network.suffix)
+    with torch.no_grad():
+        next(network.prefix.parameters()).add_(1)
+        assert name_latent_space(network.suffix) == name
+        next(network.suffix.parameters()).view(-1)[0].add_(1)
+    assert name_latent_space(network.suffix) != name
 
 
 def test_both_precisions_are_measured_on_the_same_pictures(int8: Bundle) -> None:
