@@ -119,9 +119,9 @@ def refuse(value: Any, expected: str) -> NoReturn:
 
 
 def text(value: Any) -> str:
-    """Return a string that is not empty. Raises ValueError for anything else."""
-    if not isinstance(value, str) or not value:
-        refuse(value, "a text that is not empty")
+    """Return a string of printable characters that is not empty. Raises ValueError for anything else."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        refuse(value, "a printable text that is not empty")
     return value
 
 
@@ -150,7 +150,7 @@ def _axis(value: Any) -> int:
 
 
 def _parse_version(value: Any) -> None:
-    if value != VERSION:
+    if type(value) is not int or value != VERSION:
         refuse(value, str(VERSION))
 
 

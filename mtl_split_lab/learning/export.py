@@ -26,7 +26,7 @@ from mtl_split_core.scene import Image
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import check_there, find_all_pictures, find_pictures
-from mtl_split_lab.learning.operating_points import DEFAULT, calibrate
+from mtl_split_lab.learning.operating_points import DEFAULT, calibrate, median_bytes
 from mtl_split_lab.learning.quantisation import quantise
 from mtl_split_lab.learning.training import BEST, RECIPE, build_network, load_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
@@ -90,12 +90,17 @@ def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
     return recipe, network.eval()
 
 
-def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = False) -> Bundle:
+def export(
+    run: Path, folder: Path, data: Path, processes: int, int8: bool = False, deployed: Contract | None = None
+) -> Bundle:
     """Write the bundle of the training in the folder `run`, measured on the recipe's pictures for testing.
 
     `data` is where the recipe's paths begin; `processes` draw simulated pictures. With `int8`, the prefix calculates
-    with 8-bit integers, and the manifest has the measurement before that as well; the contract is the same. Raises
-    InputError where there is no training, it has no bottleneck, or an exported half differs from torch's.
+    with 8-bit integers, and the manifest has the measurement before that as well; the contract is the same. With
+    `deployed`, a contract of the same training, this one is kept. Otherwise the operating points and tables are
+    calibrated, which on another machine may give slightly different numbers, and so another contract. Raises InputError
+    where there is no training, it has no bottleneck, `deployed` is of another training, or an exported half differs
+    from torch's.
     """
     recipe, network = load_network(run)
     if not recipe.operating_points:
@@ -106,7 +111,7 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
     }
     seen = _seen_pictures(recipe, run, data, processes)
     with TemporaryDirectory() as unfinished:
-        bundle = write_bundle(recipe, network, seen, Path(unfinished))
+        bundle = write_bundle(recipe, network, seen, Path(unfinished), deployed)
         added: dict[str, Any] = {"measured": _measure(bundle, sources)}
         if int8:
             quantise(bundle.path(PREFIX), seen[::4])
@@ -146,14 +151,20 @@ def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -
     return {source: measure(bundle, frames(source, pictures)) for source, pictures in sources.items()}
 
 
-def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path) -> Bundle:
+def write_bundle(
+    recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path, deployed: Contract | None = None
+) -> Bundle:
     """Write the bundle of a network, in inference mode, that was built from a recipe.
 
-    The operating points are calibrated on pictures of the input's size that were trained on.
+    The operating points are those of the contract `deployed`, or else calibrated on the pictures `seen`, which have the
+    input's size and were trained on.
     """
     with torch.no_grad():
         all_latents = torch.cat([network.prefix(torch.from_numpy(picture)[None]) for picture in seen])
-    form, medians = calibrate(network.rate, all_latents, recipe.operating_points)
+    form = deployed.payload_format if deployed else calibrate(network.rate, all_latents, recipe.operating_points)
+    contract = Contract(recipe.input_size, form, recipe.tasks, name_latent_space(network.suffix))
+    if deployed and contract.fingerprint != deployed.fingerprint:
+        raise InputError(f"the contract {deployed.fingerprint} is of another training than {recipe.name}")
     width, height = recipe.input_size
     images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     answers = _Answers(network.suffix).eval()
@@ -167,7 +178,6 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image
         PREFIX: _difference(prefix, images[:1], {"latents": latents[:1]}),
         SUFFIX: _difference(suffix, latents, expected),
     }
-    contract = Contract((width, height), form, recipe.tasks, name_latent_space(network.suffix))
     return write_manifest(
         folder,
         {
@@ -175,7 +185,7 @@ def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image
             "contract": format_contract(contract),
             "default_operating_point": DEFAULT,
             "cut": recipe.split_point,
-            "median_bytes": medians,
+            "median_bytes": median_bytes(form, all_latents),
             "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
             "difference_from_torch": differences,
             "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),

@@ -123,11 +123,12 @@ def test_another_schema_is_refused_with_the_cure(tmp_path: Path, schema: object)
 ENTRIES: list[tuple[str, object]] = [
     ("name", 1),
     ("cut", ""),
+    ("name", "two\nlines"),
     ("default_operating_point", "best"),
     ("default_operating_point", ["default"] * 1000),
     ("contract", []),
     ("contract.version", 2),
-    ("contract.version", True),
+    ("contract.version", 3.0),
     ("contract.latent_space", "0123"),
     ("contract.latent_space", "0123456789abcdeG"),
     ("contract.latent_space", 2**70),
@@ -138,6 +139,7 @@ ENTRIES: list[tuple[str, object]] = [
     ("contract.tasks", [{"name": "a", "kind": "detection", "labels": "car"}]),
     ("contract.tasks", [{"name": "a", "kind": "detection", "labels": ["car", "car"]}]),
     ("contract.tasks", [{"name": "a", "kind": "detection"}]),
+    ("contract.tasks", [{"name": "a", "kind": "detection", "labels": ["\ud800"]}]),
     ("contract.tasks", [{"name": "road type", "kind": "detection", "labels": ["b"]}]),
     ("contract.tasks", [{"name": "a", "kind": "detection", "labels": ["b"]}] * 2),
     ("contract.input", {"width": 512}),
@@ -208,7 +210,7 @@ def test_any_value_loads_or_is_refused(tmp_path_factory: pytest.TempPathFactory,
     folder = tmp_path_factory.getbasetemp()
     (folder / MANIFEST).write_text(json.dumps(changed(path, value)))
     try:
-        load_bundle(folder)
+        assert len(load_bundle(folder).contract.fingerprint) == 16
     except BundleError as error:
         assert "\n" not in str(error)
 

@@ -11,14 +11,16 @@ import torch
 import yaml
 
 from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle
+from mtl_split_core.contract import format_contract, parse_contract
 from mtl_split_core.engine import ENGINES
+from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Truth
 from mtl_split_lab.command import RECIPE, main
 from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.sources import find_pictures
-from mtl_split_lab.learning.export import load_network, name_latent_space
+from mtl_split_lab.learning.export import load_network, name_latent_space, write_bundle
 from mtl_split_lab.learning.training import BEST, build_network
 from mtl_split_lab.recipe import Portion, load_recipe
 
@@ -80,6 +82,20 @@ def test_an_8_bit_edge_and_the_deployed_server_have_one_contract(int8: Bundle, r
     found = results["weather"]
     assert isinstance(found, Classification) and isinstance(right, Classification)
     np.testing.assert_allclose(found.scores, right.scores, atol=0.1)
+
+
+def test_a_deployed_contract_is_kept(int8: Bundle, run: Path, tmp_path: Path) -> None:
+    """One that was calibrated on a machine whose floating-point numbers are rounded differently, for instance."""
+    recipe, network = load_network(run)
+    plain = format_contract(int8.contract)
+    plain["operating_points"][0]["steps"][0] *= 1.001
+    deployed = parse_contract(plain)
+    seen = [np.random.default_rng(seed).integers(0, 256, (64, 128, 3), np.uint8) for seed in range(2)]
+    bundle = write_bundle(recipe, network, seen, tmp_path, deployed)
+    assert bundle.contract.fingerprint == deployed.fingerprint != int8.contract.fingerprint
+    plain["latent_space"] = "0" * 16
+    with pytest.raises(InputError, match="of another training"):
+        write_bundle(recipe, network, seen, tmp_path, parse_contract(plain))
 
 
 def test_the_latent_space_is_the_suffix_s(run: Path) -> None:
