@@ -8,8 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from mtl_split_core.contract import Contract, parse_contract, pattern, read_entry, refuse, text
-from mtl_split_core.contract import Task as Task
+from mtl_split_core.contract import Contract, Task, parse_contract, pattern, read_entry, refuse, text
 from mtl_split_core.errors import BundleError
 from mtl_split_core.payload import PayloadFormat
 from mtl_split_core.scene import Size

@@ -20,7 +20,7 @@ from vision_msgs.msg import (
 )
 from vision_msgs.msg import Classification as ClassificationMessage
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.scene import Classification, Detections, Truth
 
 MESSAGE_TYPES = {"detection": Detection2DArray, "classification": ClassificationMessage}

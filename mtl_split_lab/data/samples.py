@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtl_split_camera.street import LEAST_VISIBLE
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import PADDING_GREY, Letterbox
 from mtl_split_core.scene import Floats, Image, Size, Truth

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
 from mtl_split_lab.data.faces import read_faces

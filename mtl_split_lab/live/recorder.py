@@ -20,7 +20,8 @@ from std_msgs.msg import Header, UInt64
 from vision_msgs.msg import Classification as ClassificationMessage
 from vision_msgs.msg import Detection2DArray
 
-from mtl_split_core.bundle import Bundle, Task
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.contract import Task
 from mtl_split_core.errors import ImageError, InputError
 from mtl_split_core.scene import Detections
 from mtl_split_lab.drawing import SHOWN_SCORE

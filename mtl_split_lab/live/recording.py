@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 import cv2
 import numpy as np
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Results, Truth
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.scene import Classification, Detections, Image, Size
 from mtl_split_lab.drawing import LARGE, SHOWN_SCORE, SMALL, annotate, contact_sheet, fit
 from mtl_split_lab.live.recording import Frame, Recording

@@ -24,7 +24,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as RawImage
 from vision_msgs.msg import LabelInfo
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.errors import InputError
 from mtl_split_lab.recordings.bags import GROUND_TRUTH, camera_info_of
 from mtl_split_ros.graph import COMPRESSED

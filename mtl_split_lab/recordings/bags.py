@@ -14,7 +14,7 @@ from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as RawImage
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Truth
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, keep_known

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.errors import InputError
 from mtl_split_lab.data.pictures import IMAGES, LabelledPicture, PictureFile
 from mtl_split_lab.data.simulated import CAMERA_SIZE

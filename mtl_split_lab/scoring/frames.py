@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.scene import Detections, Image, Results, Truth
 
 NOTHING_KNOWN = Truth(labelled=frozenset())

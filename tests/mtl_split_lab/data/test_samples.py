@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Truth
 from mtl_split_lab.command import RECIPE

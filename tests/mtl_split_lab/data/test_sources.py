@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.errors import InputError
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.sources import check_tasks, check_there, find_pictures

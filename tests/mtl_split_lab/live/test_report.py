@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mtl_split_core.bundle import Task
+from mtl_split_core.contract import Task
 from mtl_split_core.scene import Classification, Detections, Floats, Truth
 from mtl_split_lab.live.recording import Frame, PictureStore, Recording
 from mtl_split_lab.live.report import figures, summarise, tables, write_frames, write_pictures
