@@ -1,188 +1,172 @@
-"""A bundle: the folder with the two exported halves of one network and the manifest that says all about them."""
+"""A bundle: the folder with one network's files, and the manifest that says what they are: docs/bundle-format.md."""
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NoReturn
 
-import numpy as np
-
-from mtl_split_core.entropy import EntropyTables
+from mtl_split_core.contract import Contract, parse_contract, pattern, read_entry, refuse, text
 from mtl_split_core.errors import BundleError
-from mtl_split_core.kinds import KINDS
-from mtl_split_core.payload import OperatingPoint, PayloadFormat, Shape
+from mtl_split_core.payload import PayloadFormat
 from mtl_split_core.scene import Size, Task
 
-SCHEMA = 2
+SCHEMA = 3
 MANIFEST = "manifest.json"
-PREFIX = "prefix.onnx"
-SUFFIX = "suffix.onnx"
+MOST_MANIFEST_BYTES = 1 << 23
 
-T = TypeVar("T")
+PREFIX = "prefix"
+"""Role of the edge's half of the network."""
+SUFFIX = "suffix"
+"""Role of the server's half."""
+HALVES: Mapping[str, str] = MappingProxyType({PREFIX: "prefix.onnx", SUFFIX: "suffix.onnx"})
+"""By role, how export names the files of the halves."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a bundle, and the SHA-256, 64 hexadecimal digits, that its contents must have."""
+
+    path: Path
+    sha256: str
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What the two halves need to know of one trained network, and where its two files are.
+    """One trained network: the contract between its halves, and its files.
 
-    fingerprint: 16 hexadecimal digits of the SHA-256 of the manifest, which itself holds the SHA-256 of every other
-    file; manifest: everything in `manifest.json`, as the exporter wrote it.
+    fingerprint: 16 hexadecimal digits of the manifest's SHA-256, which name this bundle in reports; the contract's is
+    what halves are compared by. default_point: index of the operating point that is used where none is asked for; cut:
+    where the backbone is cut; files: by role; manifest: everything in `manifest.json`, as it was written.
     """
 
     folder: Path
     name: str
     fingerprint: str
-    tasks: tuple[Task, ...]
-    input_size: Size
-    split_point: str
-    payload_format: PayloadFormat
+    contract: Contract
+    default_point: int
+    cut: str
+    files: Mapping[str, File]
     manifest: Mapping[str, Any]
 
     @property
-    def prefix(self) -> Path:
-        """The edge's half of the network: uint8 (1, height, width, 3) blue-green-red in, latents out."""
-        return self.folder / PREFIX
+    def tasks(self) -> tuple[Task, ...]:
+        """The contract's tasks."""
+        return self.contract.tasks
 
     @property
-    def suffix(self) -> Path:
-        """The server's half: latents, float32 (N, channels, height, width), in; every task's outputs out."""
-        return self.folder / SUFFIX
+    def input_size(self) -> Size:
+        """The contract's input size."""
+        return self.contract.input_size
+
+    @property
+    def payload_format(self) -> PayloadFormat:
+        """The contract's payload format."""
+        return self.contract.payload_format
+
+    def path(self, role: str) -> Path:
+        """Return where the file of a role is. Raises BundleError where the bundle has none."""
+        if role not in self.files:
+            raise BundleError(
+                f"the bundle at {self.folder} has no {role}, only {', '.join(self.files) or 'a manifest'}"
+            )
+        return self.files[role].path
+
+    def read(self, role: str) -> bytes:
+        """Read the file of a role, once. Raises BundleError where it is missing, unreadable or damaged."""
+        path = self.path(role)
+        if not path.is_file():
+            raise BundleError(f"{path} is missing")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error}") from error
+        found, expected = hashlib.sha256(data).hexdigest(), self.files[role].sha256
+        if found != expected:
+            raise BundleError(f"{path} is damaged: its SHA-256 is {found}, the manifest expects {expected}")
+        return data
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle, every file checked against the manifest's SHA-256.
+    """Read a bundle's manifest; the files are read and checked by `Bundle.read`.
 
-    Raises BundleError where the folder, the manifest or a file is missing, unreadable, damaged or of another schema.
+    Raises BundleError where the folder or the manifest is missing, unreadable, of another schema, or has an entry that
+    is out of range.
     """
+    path = folder / MANIFEST
     try:
-        return _load(folder)
+        if not path.is_file():
+            raise BundleError(f"no bundle at {folder}: expected a folder with a {MANIFEST}")
+        with path.open("rb") as file:
+            written = file.read(MOST_MANIFEST_BYTES + 1)
     except OSError as error:
         raise BundleError(f"the bundle at {folder} cannot be read: {error}") from error
-
-
-def _load(folder: Path) -> Bundle:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise BundleError(f"no bundle at {folder}: expected a folder with a {MANIFEST}")
-    written = path.read_bytes()
     try:
-        manifest = json.loads(written)
+        return _parse(folder, written)
     except ValueError as error:
-        raise BundleError(f"{path} is no JSON: {error}") from error
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if schema != SCHEMA:
-        raise BundleError(f"{path} has schema {schema!r}, expected {SCHEMA}")
-    files = _read(path, manifest, "files", dict)
-    for name in (PREFIX, SUFFIX):
-        _check_file(folder / name, files.get(name))
-    bottleneck = _read(path, manifest, "bottleneck", _parse_shape)
-    points = _read(path, manifest, "operating_points", _parse_operating_points)
-    names = [point.name for point in points]
-    default = _read(path, manifest, "default_operating_point", names.index)
-    tables = _read(path, manifest, "entropy_tables", parse_entropy_tables)
-    try:
-        payload_format = PayloadFormat(bottleneck, points, default, tables)
-    except ValueError as error:
-        raise BundleError(f"{path}: bottleneck, operating points and entropy tables do not fit: {error}") from error
-    return Bundle(
-        folder=folder,
-        name=_read(path, manifest, "name", _text),
-        fingerprint=hashlib.sha256(written).hexdigest()[:16],
-        tasks=_read(path, manifest, "tasks", parse_tasks),
-        input_size=_read(path, manifest, "input", _parse_input),
-        split_point=_read(path, manifest, "split_point", _text),
-        payload_format=payload_format,
-        manifest=manifest,
-    )
+        raise BundleError(f"{path}: {error}") from error
 
 
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
-    """Complete a manifest with the schema and the SHA-256 of the two halves in `folder`, write it, load the bundle."""
-    files = {name: _sha256(folder / name) for name in (PREFIX, SUFFIX)}
-    complete = {"schema": SCHEMA, **manifest, "files": files}
+def write_manifest(folder: Path, manifest: Mapping[str, Any], files: Mapping[str, str] = HALVES) -> Bundle:
+    """Write a bundle's manifest and load the bundle.
+
+    manifest: all entries but `schema` and `files`, which are made here (those of another manifest are replaced); files:
+    names of files in `folder`, by role.
+    """
+    hashed = {
+        role: {"file": name, "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()}
+        for role, name in files.items()
+    }
+    complete = {"schema": SCHEMA} | dict(manifest) | {"schema": SCHEMA, "files": hashed}
     (folder / MANIFEST).write_text(json.dumps(complete, indent=2) + "\n")
     return load_bundle(folder)
 
 
-def _read(path: Path, manifest: Mapping[str, Any], key: str, parse: Callable[[Any], T]) -> T:
+def _parse(folder: Path, written: bytes) -> Bundle:
+    if len(written) > MOST_MANIFEST_BYTES:
+        raise ValueError(f"has more than {MOST_MANIFEST_BYTES} bytes")
     try:
-        return parse(manifest[key])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        value = json.dumps(manifest.get(key))[:80]
-        raise BundleError(f"{path}: {key} is {value}, which is not of schema {SCHEMA} ({error!r})") from error
+        manifest = json.loads(written, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"is no JSON: {error}") from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"schema is {str(schema)[:20]}, expected {SCHEMA}: export the training again")
+    contract = read_entry(manifest, "contract", parse_contract)
+    points = [point.name for point in contract.payload_format.operating_points]
 
+    def parse_default(value: Any) -> int:
+        return points.index(value) if value in points else refuse(value, f"one of {', '.join(points)}")
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"expected a text instead of {value!r}")
-    return value
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"expected a whole number above 0 instead of {value!r}")
-    return value
-
-
-def _parse_input(value: Any) -> Size:
-    return _count(value["width"]), _count(value["height"])
-
-
-def _parse_shape(value: Any) -> Shape:
-    return _count(value["channels"]), _count(value["height"]), _count(value["width"])
-
-
-def _parse_operating_points(value: Any) -> tuple[OperatingPoint, ...]:
-    points = tuple(OperatingPoint(_text(point["name"]), np.array(point["steps"], np.float32)) for point in value)
-    if not points or not all(point.steps.ndim == 1 and (point.steps > 0).all() for point in points):
-        raise ValueError("expected at least one operating point, each with a positive step per channel")
-    if len({point.name for point in points}) != len(points):
-        raise ValueError("expected every operating point's name once")
-    return points
-
-
-def parse_entropy_tables(value: Any) -> EntropyTables:
-    """Read the manifest's `entropy_tables`. Raises KeyError, TypeError or ValueError for anything else."""
-    return EntropyTables(
-        groups=tuple(tuple(map(int, group)) for group in value["groups"]),
-        **{name: np.array(value[name], np.int64) for name in ("weights", "thresholds", "counts")},
+    return Bundle(
+        folder=folder,
+        name=read_entry(manifest, "name", text),
+        fingerprint=hashlib.sha256(written).hexdigest()[:16],
+        contract=contract,
+        default_point=read_entry(manifest, "default_operating_point", parse_default),
+        cut=read_entry(manifest, "cut", text),
+        files=read_entry(manifest, "files", lambda value: _parse_files(folder, value)),
+        manifest=manifest,
     )
 
 
-def format_entropy_tables(tables: EntropyTables) -> dict[str, Any]:
-    """Return tables as plain data for the manifest's `entropy_tables`."""
-    arrays = {name: getattr(tables, name).tolist() for name in ("weights", "thresholds", "counts")}
-    return {"groups": tables.groups, **arrays}
+def _parse_files(folder: Path, value: Any) -> dict[str, File]:
+    if not isinstance(value, dict):
+        refuse(value, "an object with a file by role")
+    return {role: read_entry(value, role, lambda entry: _parse_file(folder, entry)) for role in value}
 
 
-def parse_tasks(value: Any) -> tuple[Task, ...]:
-    """Read tasks from plain data: a list of mappings with name, kind and labels.
-
-    Raises KeyError, TypeError or ValueError for anything else, and for a name that cannot be part of a topic's.
-    """
-    tasks = tuple(Task(_text(task["name"]), _text(task["kind"]), tuple(map(_text, task["labels"]))) for task in value)
-    if not tasks or not all(task.labels for task in tasks):
-        raise ValueError("expected at least one task, each with labels")
-    for task in tasks:
-        if task.kind not in KINDS:
-            raise ValueError(f"task {task.name!r} is of kind {task.kind!r}, expected one of {', '.join(KINDS)}")
-        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", task.name):
-            raise ValueError(f"{task.name!r} is no task name: expected letters, digits and _, as in a topic's name")
-    if len({task.name for task in tasks}) != len(tasks):
-        raise ValueError("expected every task's name once")
-    return tasks
+def _parse_file(folder: Path, value: Any) -> File:
+    return File(folder / read_entry(value, "file", _FILE_NAME), read_entry(value, "sha256", _SHA256))
 
 
-def _check_file(path: Path, expected: object) -> None:
-    if not path.is_file():
-        raise BundleError(f"{path} is missing")
-    found = _sha256(path)
-    if found != expected:
-        raise BundleError(f"{path} is damaged: its SHA-256 is {found}, the manifest expects {expected}")
+_FILE_NAME = pattern("[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", "the name of a file in the bundle's folder")
+_SHA256 = pattern("[0-9a-f]{64}", "64 hexadecimal digits")
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")

@@ -4,12 +4,12 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
-from mtl_split_core.engine import ENGINES, Array, Engine, NotInstalledError, Shapes, load_engine
+from mtl_split_core.engine import ENGINES, Array, Engine, Interface, NotInstalledError, load_engine
 from mtl_split_core.errors import BundleError
+from mtl_split_core.onnx_file import OnnxFile
 from mtl_split_core.stopwatch import measure_in_turn
 
 AUTO = "auto"
@@ -44,14 +44,16 @@ class Choice:
         return f"{self.engine.name} ({remarks})" if remarks else self.engine.name
 
 
-def choose_engine(kind: str, path: Path, threads: int, example: Array, expected: Shapes, at_once: int = 1) -> Choice:
+def choose_engine(
+    kind: str, file: OnnxFile, threads: int, example: Array, interface: Interface, at_once: int = 1
+) -> Choice:
     """Load a half into the engine `kind`, or where that is AUTO, into the fastest that agrees with ONNX Runtime.
 
     The example must be such that different networks would give different outputs. Otherwise as load_engine.
     """
     if kind != AUTO:
-        return Choice(load_engine(kind, path, threads, example, expected, at_once))
-    reference = load_engine(REFERENCE, path, threads, example, expected, at_once)
+        return Choice(load_engine(kind, file, threads, example, interface, at_once))
+    reference = load_engine(REFERENCE, file, threads, example, interface, at_once)
     right = reference(example)
     engines = {REFERENCE: reference}
     remarks: dict[str, str] = {}
@@ -59,7 +61,7 @@ def choose_engine(kind: str, path: Path, threads: int, example: Array, expected:
         if other == REFERENCE:
             continue
         try:
-            engine = load_engine(other, path, threads, example, expected, at_once)
+            engine = load_engine(other, file, threads, example, interface, at_once)
         except (NotInstalledError, BundleError) as error:
             remarks[other] = str(error)
         else:

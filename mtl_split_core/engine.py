@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -11,31 +11,45 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from mtl_split_core.errors import BundleError, InputError
+from mtl_split_core.onnx_file import OnnxFile
 
 Array = npt.NDArray[np.generic]
 
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 """What ONNX Runtime may run on, best first."""
 
+_ONNX_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+
 FULL_PRECISION = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 """Options of ONNX Runtime's providers that keep them from calculating with fewer bits than the others."""
 
-
 Errors = tuple[type[Exception], ...]
+
+Sizes = tuple[int | None, ...]
+"""Of an array's axes; None: any size."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a half is to have: the name of its only input, and all of its outputs, float32, by name."""
+
+    input: str
+    outputs: Mapping[str, Sizes]
 
 
 class Engine(Protocol):
     """One half of the network, loaded; several threads may call it at once.
 
-    name: the engine and what it runs on; errors: what loading or calling it raises where the file is no network that it
-    can run, or the input does not fit.
+    name: the engine and what it runs on; inputs: by name, NumPy's name of their type, and their sizes; errors: what
+    loading or calling it raises where the file is no network that it can run, or the input does not fit.
     """
 
     name: str
+    inputs: Mapping[str, tuple[str, Sizes]]
     errors: ClassVar[Errors]
 
-    def __init__(self, path: Path, threads: int, at_once: int) -> None:
-        """Load a file; one call may use `threads` threads, and up to `at_once` calls come at the same time."""
+    def __init__(self, data: bytes, threads: int, at_once: int) -> None:
+        """Load an ONNX file's bytes; a call may use `threads` threads; `at_once` calls come at once at most."""
 
     def __call__(self, batch: Array) -> dict[str, Array]:
         """Run the network on its one input, of batch size 1; returns its outputs by name."""
@@ -53,7 +67,7 @@ class OnnxRuntime:
         onnxruntime_errors.RuntimeException,
     )
 
-    def __init__(self, path: Path, threads: int, at_once: int) -> None:
+    def __init__(self, data: bytes, threads: int, at_once: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -61,14 +75,20 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         available = onnxruntime.get_available_providers()
         providers = [(name, FULL_PRECISION.get(name, {})) for name in PROVIDERS if name in available]
-        self._session = onnxruntime.InferenceSession(path, options, providers=providers)
+        self._session = onnxruntime.InferenceSession(data, options, providers=providers)
         # The provider that was really taken: ONNX Runtime leaves out those whose libraries it cannot load.
         self.name = f"onnxruntime, {self._session.get_providers()[0]}"
-        self._input = self._session.get_inputs()[0].name
+        self.inputs: Mapping[str, tuple[str, Sizes]] = {
+            each.name: (
+                _ONNX_TYPES.get(each.type, each.type),
+                tuple(size if isinstance(size, int) else None for size in each.shape),
+            )
+            for each in self._session.get_inputs()
+        }
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, batch: Array) -> dict[str, Array]:
-        return dict(zip(self._outputs, self._session.run(None, {self._input: batch}), strict=True))
+        return dict(zip(self._outputs, self._session.run(None, dict.fromkeys(self.inputs, batch)), strict=True))
 
 
 class OpenVino:
@@ -77,13 +97,19 @@ class OpenVino:
     errors: ClassVar[Errors] = (RuntimeError,)
     name = "openvino, CPU"
 
-    def __init__(self, path: Path, threads: int, at_once: int) -> None:
+    def __init__(self, data: bytes, threads: int, at_once: int) -> None:
         import openvino
 
         core = openvino.Core()
-        model = core.read_model(path)
-        shape = model.input().partial_shape
-        model.reshape([1, *list(shape)[1:]])
+        model = core.read_model(data)
+        self.inputs: Mapping[str, tuple[str, Sizes]] = {
+            each.any_name: (
+                str(np.dtype(each.element_type.to_dtype())),
+                tuple(size.get_length() if size.is_static else None for size in each.partial_shape),
+            )
+            for each in model.inputs
+        }
+        model.reshape({each: [1, *list(each.partial_shape)[1:]] for each in model.inputs})
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": at_once,
@@ -104,52 +130,30 @@ class OpenVino:
         return dict(zip(self._outputs, results.values(), strict=True))
 
 
-class Torch:
-    """PyTorch, on the first GPU where it has one. The number of threads holds for the whole process."""
-
-    # The latter two: an attribute that PyTorch's own exporter always writes is missing, or one that it never writes.
-    errors: ClassVar[Errors] = (RuntimeError, KeyError, TypeError)
-
-    def __init__(self, path: Path, threads: int, at_once: int) -> None:
-        import torch
-
-        from mtl_split_core.torch_graph import TorchGraph
-
-        torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = False
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.name = f"torch, {device}"
-        self._graph = TorchGraph(path, torch.device(device))
-
-    def __call__(self, batch: Array) -> dict[str, Array]:
-        return self._graph(batch)
-
-
 ENGINES: Mapping[str, type[Engine]] = {
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
-    "torch": Torch,
 }
-PIP_PACKAGES = {"openvino": "openvino", "torch": "torch onnx"}
-
-Shapes = Mapping[str, tuple[int | None, ...]]
-"""Sizes by output name; None: any size."""
+PIP_PACKAGES = {"openvino": "openvino"}
 
 
 class NotInstalledError(InputError):
     """An engine that this machine does not have, or not in working order."""
 
 
-def load_engine(kind: str, path: Path, threads: int, example: Array, expected: Shapes, at_once: int = 1) -> Engine:
-    """Load a half into the engine `kind`, one of ENGINES, run an example, which warms it up, and check the outputs.
+def load_engine(
+    kind: str, file: OnnxFile, threads: int, example: Array, interface: Interface, at_once: int = 1
+) -> Engine:
+    """Load a half into the engine `kind`, one of ENGINES, and run an example, which warms it up.
 
-    Raises BundleError where the file does not do what its bundle's manifest says, NotInstalledError, and InputError for
-    an unknown engine.
+    example: an input of batch size 1. Raises BundleError where the file is no ONNX file, is not complete in itself, or
+    does not have the interface; NotInstalledError; and InputError for an unknown engine.
     """
     if kind not in ENGINES:
         raise InputError(f"engine is {kind!r}, expected one of {', '.join(ENGINES)}")
+    file.check_complete()
     try:
-        engine = ENGINES[kind](path, threads, at_once)
+        engine = ENGINES[kind](file.data, threads, at_once)
     except ModuleNotFoundError as error:
         raise NotInstalledError(
             f"the engine {kind} needs {error.name}, which is not installed: pip install {PIP_PACKAGES[kind]}"
@@ -157,19 +161,47 @@ def load_engine(kind: str, path: Path, threads: int, example: Array, expected: S
     except (ImportError, OSError) as error:
         raise NotInstalledError(f"the engine {kind} is installed but cannot be used: {_in_one_line(error)}") from error
     except ENGINES[kind].errors as error:
-        raise BundleError(f"{kind} cannot load {path}: {_in_one_line(error)}") from error
+        raise BundleError(f"{kind} cannot load {file.path}: {_in_one_line(error)}") from error
+    _check_input(engine, file, example, interface)
     try:
-        found = {name: output.shape for name, output in engine(example).items()}
+        outputs = engine(example)
     except engine.errors as error:
         raise BundleError(
-            f"the network cannot be run on an input of shape {example.shape}: {_in_one_line(error)}"
+            f"{file.path} cannot be run on an input of shape {example.shape}: {_in_one_line(error)}"
         ) from error
-    for name, shape in expected.items():
-        sizes = found.get(name, ())
-        fits = len(sizes) == len(shape) and all(e in (None, f) for f, e in zip(sizes, shape, strict=True))
-        if not fits:
-            raise BundleError(f"the network's output {name!r} has shape {sizes}, the manifest expects {shape}")
+    _check_outputs(outputs, file, interface)
     return engine
+
+
+def _check_input(engine: Engine, file: OnnxFile, example: Array, interface: Interface) -> None:
+    if list(engine.inputs) != [interface.input]:
+        raise BundleError(f"{file.path} has the inputs {', '.join(engine.inputs)}, expected {interface.input}")
+    [(kind, sizes)] = engine.inputs.values()
+    if kind != example.dtype.name or not _fit(example.shape, sizes):
+        raise BundleError(
+            f"{file.path} has an input {interface.input} of {kind} {sizes}, "
+            f"the contract expects {example.dtype.name} {example.shape}"
+        )
+
+
+def _check_outputs(outputs: Mapping[str, Array], file: OnnxFile, interface: Interface) -> None:
+    if outputs.keys() != interface.outputs.keys():
+        raise BundleError(
+            f"{file.path} has the outputs {', '.join(sorted(outputs))}, "
+            f"the contract expects {', '.join(sorted(interface.outputs))}"
+        )
+    for name, output in outputs.items():
+        if output.dtype != np.float32 or not _fit(output.shape, interface.outputs[name]):
+            raise BundleError(
+                f"{file.path} has an output {name} of {output.dtype.name} {output.shape}, "
+                f"the contract expects float32 {interface.outputs[name]}"
+            )
+        if not np.isfinite(output).all():
+            raise BundleError(f"{file.path} has NaN or infinite numbers in its output {name}")
+
+
+def _fit(shape: tuple[int, ...], sizes: Sizes) -> bool:
+    return len(shape) == len(sizes) and all(size in (None, side) for side, size in zip(shape, sizes, strict=True))
 
 
 def _in_one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The entropy coder: symbols to as few bytes as the bundle's tables allow, with nothing but integers to go by.
+"""The entropy coder: symbols to as few bytes as the contract's tables allow, in integer arithmetic only.
 
 Symbols are coded on grids that become finer, so that each but the first has four neighbours that the decoder knows
 already, and channel group by channel group. From the magnitudes of these neighbours and of the earlier groups, integer
@@ -58,42 +58,56 @@ def make_grids(height: int, width: int) -> list[Grid]:
 
 
 GRIDS = 5
+PRECISION = 24
+TOTAL = 1 << PRECISION
+"""The sum of a table's frequencies."""
 MOST_TABLES = 256
+LARGEST_SYMBOL = (1 << 15) - 1
+LARGEST_WEIGHT = (1 << 31) - 1
+"""With these limits, and at most 4096 channels, the weighted sums fit into 64 bits."""
 
 
 @dataclass(frozen=True)
 class EntropyTables:
-    """What the coder knows about the symbols of a bundle; integers only.
+    """The probability model of the symbols; integers only.
 
     groups: the channels, each in one group, in the order in which the groups are coded; weights: (operating points,
-    GRIDS, TERMS, channels); thresholds: (tables - 1,), ascending: the weighted sum below the first leads to the first
-    table; counts: (tables, largest symbol + 1), how often a symbol of each magnitude is met, positive.
+    GRIDS, TERMS, channels), 0 to LARGEST_WEIGHT; thresholds: (tables - 1,), ascending, not negative: a weighted sum
+    below the first selects the first table; frequencies: (tables, largest symbol + 1), of a symbol of each magnitude
+    and one of its signs, in units of 1 / TOTAL, at least 1; all symbols' together are TOTAL.
     """
 
     groups: tuple[tuple[int, ...], ...]
     weights: Integers
     thresholds: Integers
-    counts: Integers
+    frequencies: Integers
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the parts do not fit together."""
-        if len(self.thresholds) >= MOST_TABLES:
-            raise ValueError(f"there are {len(self.thresholds)} thresholds, expected less than {MOST_TABLES}")
+        """Raise ValueError where the parts are out of range or do not fit together."""
+        if self.thresholds.ndim != 1 or len(self.thresholds) >= MOST_TABLES:
+            raise ValueError(f"thresholds have the shape {self.thresholds.shape}, expected less than {MOST_TABLES}")
+        if (self.thresholds < 0).any() or (self.thresholds[1:] < self.thresholds[:-1]).any():
+            raise ValueError("thresholds descend or are negative, expected ascending ones")
         channels = sorted(channel for group in self.groups for channel in group)
-        tables = len(self.thresholds) + 1
         if channels != list(range(len(channels))) or not all(self.groups):
-            raise ValueError(f"groups are {self.groups}, expected every channel once")
+            raise ValueError(f"groups are {str(self.groups)[:80]}, expected every channel once")
         if self.weights.ndim != 4 or self.weights.shape[1:] != (GRIDS, TERMS, len(channels)):
             raise ValueError(
                 f"weights have the shape {self.weights.shape}, expected {('points', GRIDS, TERMS, len(channels))}"
             )
-        if self.counts.ndim != 2 or len(self.counts) != tables or self.counts.shape[1] < 2 or self.counts.min() < 1:
-            raise ValueError(f"counts have the shape {self.counts.shape}, expected positive numbers in {tables} tables")
+        if (self.weights < 0).any() or (self.weights > LARGEST_WEIGHT).any():
+            raise ValueError(f"weights are outside of 0 to {LARGEST_WEIGHT}")
+        frequencies, tables = self.frequencies, len(self.thresholds) + 1
+        if frequencies.ndim != 2 or len(frequencies) != tables or not 2 <= frequencies.shape[1] <= LARGEST_SYMBOL + 1:
+            raise ValueError(f"frequencies have the shape {frequencies.shape}, expected {tables} tables")
+        inside = (frequencies >= 1).all() and (frequencies < TOTAL).all()
+        if not inside or (2 * frequencies.sum(axis=1) - frequencies[:, 0] != TOTAL).any():
+            raise ValueError(f"frequencies are not positive, or those of a table's symbols do not sum up to {TOTAL}")
 
     @property
     def largest(self) -> int:
         """The largest magnitude that a symbol can have."""
-        return int(self.counts.shape[1]) - 1
+        return int(self.frequencies.shape[1]) - 1
 
 
 Part = tuple[Symbols, Integers | slice, list[tuple[constriction.stream.model.Categorical, int]]]
@@ -109,7 +123,7 @@ class EntropyCoder:
     """
 
     def __init__(self, shape: tuple[int, int, int], tables: EntropyTables) -> None:
-        """Code with a bundle's tables."""
+        """Code with a contract's tables."""
         _, height, width = self._shape = shape
         places = height * width
         self._largest = np.int32(tables.largest)
@@ -128,9 +142,10 @@ class EntropyCoder:
         # At an operating point that leaves channels out, all their weights are 0: nothing to add up or to sort.
         used = [self._weights[..., start:end].any(axis=(2, 3)) for start, end in self._groups]
         self._used = np.stack(used, axis=2).tolist()
-        both = np.concatenate([tables.counts[:, :0:-1], tables.counts], axis=1)
-        # The counts are exact in floating point, and constriction's arithmetic on them is IEEE 754's alone.
-        self._models = [constriction.stream.model.Categorical(row.astype(np.float64), perfect=False) for row in both]
+        both = np.concatenate([tables.frequencies[:, :0:-1], tables.frequencies], axis=1)
+        # Of n symbols, constriction gives the i-th the interval that begins at floor(s * (sum of the weights before
+        # it)) + i, where s is (TOTAL - n) / (sum of all weights): exactly 1 if each weight is the frequency less 1.
+        self._models = [constriction.stream.model.Categorical(row - 1.0, perfect=False) for row in both]
         self._unused_model = self._models[int(tables.thresholds.searchsorted(0, side="right"))]
 
     def encode(self, symbols: Symbols, point: int) -> bytes:

@@ -14,8 +14,8 @@ class TooLargeError(InputError):
 
 
 class PayloadError(InputError):
-    """A bottleneck payload that is damaged, of another version, or not possible with the bundle at hand."""
+    """A bottleneck payload that is damaged, of another version, or not possible under the contract at hand."""
 
 
 class BundleError(InputError):
-    """A bundle folder that is missing, incomplete or damaged."""
+    """A bundle that is missing, incomplete or damaged, or whose files do not do what its manifest says."""

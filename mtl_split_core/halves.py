@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from mtl_split_core.bundle import Bundle
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle
 from mtl_split_core.choice import REFERENCE, choose_engine
-from mtl_split_core.engine import Array
+from mtl_split_core.engine import Array, Interface, Sizes
 from mtl_split_core.errors import PayloadError, TooLargeError
 from mtl_split_core.geometry import Letterbox, check_image
 from mtl_split_core.kinds import KINDS
+from mtl_split_core.onnx_file import OnnxFile
 from mtl_split_core.scene import Floats, Image, Results, Size, Task
 from mtl_split_core.stopwatch import Stopwatch
 
@@ -37,15 +38,15 @@ class EdgeHalf:
     def __init__(self, bundle: Bundle, threads: int = 1, engine: str = REFERENCE) -> None:
         """Load and warm up a bundle's prefix; one call may use `threads` threads.
 
-        engine: one of mtl_split_core.choice.KINDS. Raises BundleError if the prefix cannot be loaded or does not do
-        what the manifest says, and InputError for an engine that there is not.
+        engine: one of mtl_split_core.choice.KINDS. Raises BundleError if the prefix cannot be loaded or does not have
+        the interface in docs/bundle-format.md, and InputError for an engine that there is not.
         """
         self.bundle = bundle
         self.stopwatch = Stopwatch()
         width, height = bundle.input_size
         noise = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
-        expected = {"latents": (1, *bundle.payload_format.shape)}
-        self.choice = choose_engine(engine, bundle.prefix, threads, noise, expected)
+        interface = Interface("images", {"latents": (1, *bundle.payload_format.shape)})
+        self.choice = choose_engine(engine, _onnx_file(bundle, PREFIX), threads, noise, interface)
         self._prefix = self.choice.engine
 
     def encode(self, image: Image, operating_point: int | None = None, most_bytes: int | None = None) -> Encoded:
@@ -70,7 +71,7 @@ class EdgeHalf:
 
     def _pack(self, latents: Floats, wanted: int | None, most_bytes: int | None) -> Encoded:
         form = self.bundle.payload_format
-        for point in range(form.default if wanted is None else wanted, -1, -1):
+        for point in range(self.bundle.default_point if wanted is None else wanted, -1, -1):
             payload = form.pack(latents, point)
             if most_bytes is None or len(payload) <= most_bytes:
                 return Encoded(payload, point)
@@ -94,18 +95,19 @@ class ServerHalf:
         """Load and warm up a bundle's suffix; one call may use `threads` threads, and it has `at_once` twins at most.
 
         `score_threshold` and `overlap_threshold`: see mtl_split_core.kinds. engine: one of
-        mtl_split_core.choice.KINDS. Raises BundleError if the suffix cannot be loaded or does not do what the manifest
-        says, and InputError for an engine that there is not.
+        mtl_split_core.choice.KINDS. Raises BundleError if the suffix cannot be loaded or does not have the
+        interface in docs/bundle-format.md, and InputError for an engine that there is not.
         """
         self.bundle = bundle
         self.stopwatch = Stopwatch()
         self._score_threshold = score_threshold
         self._overlap_threshold = overlap_threshold
-        expected: dict[str, tuple[int | None, ...]] = {}
+        expected: dict[str, Sizes] = {}
         for task in bundle.tasks:
             expected |= KINDS[task.kind].outputs(task)
         noise = np.random.default_rng(0).standard_normal((1, *bundle.payload_format.shape), np.float32)
-        self.choice = choose_engine(engine, bundle.suffix, threads, noise, expected, at_once)
+        interface = Interface("latents", expected)
+        self.choice = choose_engine(engine, _onnx_file(bundle, SUFFIX), threads, noise, interface, at_once)
         self._suffix = self.choice.engine
         self.twin().answer(noise[0], bundle.input_size)
 
@@ -118,7 +120,7 @@ class ServerHalf:
     def decode(self, payload: bytes, size: Size) -> Results:
         """Turn a payload into every task's result for the original picture of `size` (width, height).
 
-        Raises PayloadError for a payload that no edge with this bundle could have sent. The stages' times are in
+        Raises PayloadError for a payload that no edge with this contract could have sent. The stages' times are in
         `stopwatch` afterwards.
         """
         if not all(1 <= side <= LARGEST_SIDE for side in size):
@@ -139,3 +141,7 @@ class ServerHalf:
         kind = KINDS[task.kind]
         found = kind.result(task, outputs, self._score_threshold, self._overlap_threshold)
         return kind.to_picture(found, letterbox)
+
+
+def _onnx_file(bundle: Bundle, role: str) -> OnnxFile:
+    return OnnxFile(bundle.path(role), bundle.read(role))

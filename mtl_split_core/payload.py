@@ -1,8 +1,9 @@
-"""The bottleneck's bytes on the wire: entropy-coded symbols as one msgpack array that proves its own integrity.
+"""The bottleneck's bytes on the wire: entropy-coded symbols as one msgpack array with checksums.
 
 [version, operating point, [channels, height, width], [stream], checksum]; docs/wire-format.md tells every byte.
 """
 
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -13,11 +14,15 @@ from mtl_split_core.entropy import EntropyCoder, EntropyTables, Symbols
 from mtl_split_core.errors import PayloadError
 from mtl_split_core.scene import Floats
 
-VERSION = 2
+VERSION = 3
 MOST_BYTES_PER_SYMBOL = 3
 """The range coder's precision is 24 bits: no symbol takes more."""
 FRAME = 64
 """No payload has more bytes than that beside its stream."""
+
+MOST_PER_AXIS = 4096
+MOST_SYMBOLS = 1 << 22
+"""Latents with more channels, rows or columns than MOST_PER_AXIS, or more values in all, are refused."""
 
 Shape = tuple[int, int, int]
 """Channels, height and width of the latents."""
@@ -25,35 +30,49 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One quality level: each channel of the latents is sent as multiples of its step; steps: (channels,), positive."""
+    """One quality level: each channel of the latents is sent as multiples of its step.
+
+    steps: (channels,), positive and finite.
+    """
 
     name: str
     steps: Floats
 
 
 class PayloadFormat:
-    """What a bundle's payloads look like; whatever it could not have packed itself is refused."""
+    """What a contract's payloads look like; whatever it would not have packed itself is refused."""
 
-    def __init__(
-        self, shape: Shape, operating_points: tuple[OperatingPoint, ...], default: int, tables: EntropyTables
-    ) -> None:
-        """Pack latents of one shape at one of the operating points, the coarsest first; `default` is an index.
+    def __init__(self, shape: Shape, operating_points: tuple[OperatingPoint, ...], tables: EntropyTables) -> None:
+        """Pack latents of one shape at one of the operating points, the coarsest first.
 
-        Raises ValueError where the parts do not fit together.
+        Raises ValueError where a part is out of range, or the parts do not fit together.
         """
-        points = [len(point.steps) for point in operating_points]
-        if points != [shape[0]] * len(tables.weights) or tables.weights.shape[-1] != shape[0]:
-            raise ValueError(f"operating points have {points} steps, tables {tables.weights.shape}, latents {shape}")
+        if not all(1 <= side <= MOST_PER_AXIS for side in shape) or math.prod(shape) > MOST_SYMBOLS:
+            raise ValueError(
+                f"latents have the shape {shape}, expected 1 to {MOST_PER_AXIS} on each axis, {MOST_SYMBOLS} in all"
+            )
+        names = [point.name for point in operating_points]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"operating points are named {str(names)[:80]}, expected at least one, each name once")
+        points = [point.steps.shape for point in operating_points]
+        if points != [shape[:1]] * len(tables.weights) or tables.weights.shape[-1] != shape[0]:
+            raise ValueError(
+                f"operating points have {str(points)[:80]} steps, tables {tables.weights.shape}, latents {shape}"
+            )
+        if not all(np.isfinite(point.steps).all() and (point.steps > 0).all() for point in operating_points):
+            raise ValueError("an operating point has steps that are not positive and finite")
+        coarseness = [float(np.log(point.steps.astype(np.float64)).mean()) for point in operating_points]
+        if coarseness != sorted(coarseness, reverse=True):
+            raise ValueError(f"operating points are {str(names)[:80]}, expected the coarsest first")
         self.shape = shape
         self.operating_points = operating_points
-        self.default = default
         self.tables = tables
         self._coder = EntropyCoder(shape, tables)
 
     @property
     def largest(self) -> int:
         """The most bytes that a payload of this format can have."""
-        return MOST_BYTES_PER_SYMBOL * int(np.prod(self.shape)) + FRAME
+        return MOST_BYTES_PER_SYMBOL * math.prod(self.shape) + FRAME
 
     def pack(self, latents: Floats, operating_point: int) -> bytes:
         """Quantise latents, float32 of `shape`, at an operating point, given by its index, and code them."""

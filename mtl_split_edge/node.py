@@ -78,6 +78,7 @@ class EdgeNode(ManagedNode):
         self._kind, self._topic = _TRANSPORTS[values["transport"]]
         cv2.setNumThreads(values["threads"])
         half = EdgeHalf(bundle, values["threads"], values["engine"])
+        self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
         self.get_logger().info(f"prefix: {half.choice.words}")
         self._publisher = advertise(self, Bottleneck, "bottleneck", NEWEST)
         self._half, self._points = half, points
@@ -136,7 +137,7 @@ class EdgeNode(ManagedNode):
             Bottleneck(
                 header=message.header,
                 sequence=self._sequence,
-                bundle=self._half.bundle.fingerprint,
+                contract=self._half.bundle.contract.fingerprint,
                 image_width=picture.shape[1],
                 image_height=picture.shape[0],
                 payload=array("B", encoded.payload),
@@ -147,8 +148,8 @@ class EdgeNode(ManagedNode):
 
 
 def _index_operating_points(bundle: Bundle) -> dict[str, int]:
-    form = bundle.payload_format
-    return {"": form.default} | {point.name: index for index, point in enumerate(form.operating_points)}
+    points = bundle.payload_format.operating_points
+    return {"": bundle.default_point} | {point.name: index for index, point in enumerate(points)}
 
 
 def _check_operating_point(name: str, known: Iterable[str]) -> None:

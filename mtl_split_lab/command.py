@@ -56,6 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="let the prefix calculate with 8-bit integers, calibrated on training pictures, and measure what is lost",
     )
+    command.add_argument(
+        "--contract",
+        type=Path,
+        metavar="BUNDLE",
+        help="keep the contract of this bundle, of the same training (default: calibrate the operating points)",
+    )
     command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="as for train")
     command.set_defaults(function=_export)
@@ -204,11 +210,13 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    from mtl_split_core.bundle import load_bundle
     from mtl_split_lab.learning.export import export
 
-    bundle = export(options.run, options.bundle, options.data, options.processes, options.int8)
+    deployed = load_bundle(options.contract).contract if options.contract else None
+    bundle = export(options.run, options.bundle, options.data, options.processes, options.int8, deployed)
     print(json.dumps({key: bundle.manifest[key] for key in ("measured", "int8") if key in bundle.manifest}, indent=2))
-    print(f"wrote bundle {bundle.name} ({bundle.fingerprint}) to {options.bundle}")
+    print(f"wrote bundle {bundle.name}, contract {bundle.contract.fingerprint}, to {options.bundle}")
 
 
 def _list_backbones(options: argparse.Namespace) -> None:

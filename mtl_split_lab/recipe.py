@@ -71,7 +71,8 @@ class ImportedDetector:
 
     onnx: its file, where the recipe's paths begin; cut: the tensor at which it is cut, as `mtl-split cuts` lists them;
     detector: what its outputs mean, see mtl_split_net.detectors; labels: its labels in the order of its scores, or
-    `coco`; rename: our label by its; pixels: what it expects of its input.
+    `coco`; rename: our label by its; pixels: what it expects of its input; source, licence: where it comes from, which the
+    bundle's manifest repeats.
     """
 
     onnx: str
@@ -80,6 +81,8 @@ class ImportedDetector:
     cut: str = ""
     rename: dict[str, str] = field(default_factory=dict)
     pixels: PixelStatistics = field(default_factory=PixelStatistics)
+    source: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True, config=_NO_OTHER_KEYS)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mtl_split_core.bundle import parse_tasks
+from mtl_split_core.contract import parse_tasks
 from mtl_split_core.scene import Task
 from mtl_split_net.kinds import KINDS
 

@@ -42,8 +42,8 @@ PARAMETERS = Parameters(
 )
 
 
-class OtherBundleError(InputError):
-    """A bottleneck that was encoded with another bundle."""
+class OtherContractError(InputError):
+    """A bottleneck that was encoded under another contract."""
 
 
 @dataclass(eq=False)
@@ -91,6 +91,7 @@ class ServerNode(ManagedNode):
         half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"], workers)
         self._halves = [half, *(half.twin() for _ in range(workers - 1))]
         self._bundle = bundle
+        self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
         self.get_logger().info(f"suffix: {half.choice.words}")
         self._results = {vehicle: {} for vehicle in values["vehicles"]}
         self._labels = []
@@ -152,7 +153,7 @@ class ServerNode(ManagedNode):
         stream = Stream(
             self.resolve_topic_name(topic),
             stages=("link", "decode", "suffix", "post", "publish"),
-            errors=(PayloadError, OtherBundleError),
+            errors=(PayloadError, OtherContractError),
             counts=("dropped", "lost", "too_old"),
             clock=self.get_clock(),
             logger=self.get_logger(),
@@ -171,11 +172,12 @@ class ServerNode(ManagedNode):
     def _receive(self, vehicle: Vehicle, message: Bottleneck, info: MessageInfo) -> None:
         stream = vehicle.stream
         stream.received(message.header.stamp)
-        if message.bundle != self._bundle.fingerprint:
+        expected = self._bundle.contract.fingerprint
+        if message.contract != expected:
             stream.refuse(
-                OtherBundleError(
-                    f"the bottleneck is of bundle {message.bundle[:64]!r}, expected {self._bundle.fingerprint!r}:"
-                    " give edge and server the same bundle"
+                OtherContractError(
+                    f"the bottleneck has the contract {message.contract[:64]!r}, expected {expected!r}:"
+                    " give edge and server bundles of the same training"
                 )
             )
             return

@@ -29,7 +29,7 @@ MAY_IMPORT = {
 }
 ON_THE_VEHICLE = ["mtl_split_core", "mtl_split_ros", "mtl_split_edge", "mtl_split_server", "mtl_split_camera"]
 # Engines that a machine may have or not; what they need is imported when they are asked for.
-OPTIONAL = {"google", "onnx", "openvino", "torch"}
+OPTIONAL = {"openvino"}
 WITHOUT_ROSDEP_KEY = {"constriction"}
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",

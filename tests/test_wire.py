@@ -17,7 +17,7 @@ FRAMES = 150
 
 @pytest.mark.timeout(180)
 def test_every_frame_is_one_packet(start: Start, tmp_path: Path) -> None:
-    fingerprint = load_bundle(bundle_folder("street")).fingerprint
+    fingerprint = load_bundle(bundle_folder("street")).contract.fingerprint
     with link_or_skip(Condition(rate=1000)) as link:
         ends = link.within
         capture = Capture(ends[SERVER], tmp_path / "packets", fingerprint)

@@ -9,15 +9,19 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper, save
 
-from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, format_entropy_tables, write_manifest
+from mtl_split_core.bundle import HALVES, PREFIX, SUFFIX, Bundle, write_manifest
+from mtl_split_core.contract import Contract, format_contract
 from mtl_split_core.entropy import GRIDS, TERMS, EntropyTables
+from mtl_split_core.payload import OperatingPoint, PayloadFormat
+from mtl_split_core.scene import Floats, Task
+from mtl_split_lab.learning.entropy_tables import normalise
 
 WIDTH, HEIGHT = 64, 32
 FLAT_TABLES = EntropyTables(
     groups=((0, 1, 2),),
     weights=np.zeros((2, GRIDS, TERMS, 3), np.int64),
     thresholds=np.zeros(0, np.int64),
-    counts=np.ones((1, 128), np.int64),
+    frequencies=normalise(np.ones((1, 128), np.int64)),
 )
 """Every symbol is as likely as any other: a payload's length hardly depends on the picture."""
 COLOURS = ("blue", "green", "red")
@@ -25,34 +29,34 @@ THING = (16.0, 8.0, 48.0, 24.0)
 """The thing's box, x1, y1, x2, y2 in pixels of the input."""
 
 
-def write_tiny_bundle(folder: Path, name: str = "tiny") -> Bundle:
-    """Write the bundle; another name gives it another fingerprint."""
+def write_tiny_bundle(folder: Path, latent_space: str = "0123456789abcdef") -> Bundle:
+    """Write the bundle; another latent space gives it another contract."""
     folder.mkdir(parents=True)
-    save(_prefix(), folder / PREFIX)
-    save(_suffix(), folder / SUFFIX)
+    save(_prefix(), folder / HALVES[PREFIX])
+    save(_suffix(), folder / HALVES[SUFFIX])
+    points = OperatingPoint("coarse", _steps(8.0)), OperatingPoint("fine", _steps(2.0))
+    tasks = Task("detection", "detection", ("thing",)), Task("colour", "classification", COLOURS)
+    contract = Contract((WIDTH, HEIGHT), PayloadFormat((3, 2, 4), points, FLAT_TABLES), tasks, latent_space)
     manifest = {
-        "name": name,
-        "tasks": [
-            {"name": "detection", "kind": "detection", "labels": ["thing"]},
-            {"name": "colour", "kind": "classification", "labels": COLOURS},
-        ],
-        "input": {"width": WIDTH, "height": HEIGHT},
-        "split_point": "pool",
-        "bottleneck": {"channels": 3, "height": 2, "width": 4},
-        "operating_points": [{"name": "coarse", "steps": [8.0] * 3}, {"name": "fine", "steps": [2.0] * 3}],
+        "name": "tiny",
+        "contract": format_contract(contract),
         "default_operating_point": "fine",
-        "entropy_tables": format_entropy_tables(FLAT_TABLES),
+        "cut": "pool",
     }
     return write_manifest(folder, manifest)
 
 
+def _steps(step: float) -> Floats:
+    return np.full(3, step, np.float32)
+
+
 def _prefix() -> ModelProto:
     nodes = [
-        helper.make_node("Cast", ["image"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["images"], ["numbers"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["numbers"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("AveragePool", ["planes"], ["latents"], kernel_shape=[16, 16], strides=[16, 16]),
     ]
-    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, HEIGHT, WIDTH, 3])
+    image = helper.make_tensor_value_info("images", TensorProto.UINT8, [1, HEIGHT, WIDTH, 3])
     return _model("prefix", nodes, [image], {"latents": [1, 3, 2, 4]}, {})
 
 

@@ -28,7 +28,7 @@ class Capture:
     """Notes every IP packet that arrives at the server's end."""
 
     def __init__(self, within: list[str], log: Path, fingerprint: str) -> None:
-        """Begin, looking for bottlenecks of a bundle."""
+        """Begin, looking for bottlenecks with the fingerprint of a contract."""
         self._log = log
         command = [*within, sys.executable, "-m", "tests.wire", str(log), fingerprint]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)

@@ -117,7 +117,7 @@ def bottlenecks(bundle: Bundle, vehicles: int) -> dict[str, list[Bottleneck]]:
     return {
         f"car{number}": [
             Bottleneck(
-                bundle=bundle.fingerprint,
+                contract=bundle.contract.fingerprint,
                 image_width=SIZE[0],
                 image_height=SIZE[1],
                 payload=array("B", edge.encode(picture).payload),

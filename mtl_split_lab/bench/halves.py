@@ -17,7 +17,7 @@ import onnxruntime
 import torch
 
 from mtl_split_camera.street import Street
-from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle
 from mtl_split_core.engine import ENGINES, Array, NotInstalledError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
@@ -72,13 +72,13 @@ def measure_stages(bundle: Bundle, pictures: Sequence[Image], threads: int, call
         "edge": _measure_half(
             edge.stopwatch,
             lambda: edge.encode(next(next_picture)),
-            _bare_onnxruntime(bundle.prefix, threads, image),
+            _bare_onnxruntime(bundle.read(PREFIX), threads, image),
             calls,
         ),
         "server": _measure_half(
             server.stopwatch,
             lambda: server.decode(next(next_payload), size),
-            _bare_onnxruntime(bundle.suffix, threads, latents),
+            _bare_onnxruntime(bundle.read(SUFFIX), threads, latents),
             calls,
         ),
     }
@@ -91,9 +91,9 @@ def measure_engines(bundle: Bundle, picture: Image, threads: int, calls: int) ->
     """
     image, latents = _examples(bundle, picture)
     measured: dict[str, Times] = {}
-    for half, kind_of_half, path, example in (
-        ("edge", EdgeHalf, bundle.prefix, image),
-        ("server", ServerHalf, bundle.suffix, latents),
+    for half, kind_of_half, data, example in (
+        ("edge", EdgeHalf, bundle.read(PREFIX), image),
+        ("server", ServerHalf, bundle.read(SUFFIX), latents),
     ):
         engines: dict[str, Call] = {}
         for kind in ENGINES:
@@ -104,7 +104,7 @@ def measure_engines(bundle: Bundle, picture: Image, threads: int, calls: int) ->
                 continue
             engines[kind] = partial(engine, example)
             if kind in BARE_LIBRARIES:
-                engines[f"{kind}, bare"] = BARE_LIBRARIES[kind](path, threads, example)
+                engines[f"{kind}, bare"] = BARE_LIBRARIES[kind](data, threads, example)
         if half == "edge":
             engines[EAGER] = _eager_prefix(image, threads)
         measured[half] = measure_in_turn(engines, calls)
@@ -172,10 +172,10 @@ def _engine_table(engines: Mapping[str, Times]) -> str:
     return table("half|engine|median, ms|fastest, ms|this / bare", rows)
 
 
-def _bare_onnxruntime(path: Path, threads: int, example: Array) -> Call:
+def _bare_onnxruntime(data: bytes, threads: int, example: Array) -> Call:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=onnxruntime.get_available_providers())
+    session = onnxruntime.InferenceSession(data, options, providers=onnxruntime.get_available_providers())
     inputs = {session.get_inputs()[0].name: example}
     return lambda: session.run(None, inputs)
 
@@ -193,11 +193,11 @@ def _eager_prefix(image: Array, threads: int) -> Call:
     return call
 
 
-def _bare_openvino(path: Path, threads: int, example: Array) -> Call:
+def _bare_openvino(data: bytes, threads: int, example: Array) -> Call:
     import openvino
 
     core = openvino.Core()
-    model = core.read_model(path)
+    model = core.read_model(data)
     model.reshape(example.shape)
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(model, "CPU", settings).create_infer_request()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mtl_split_core.entropy import GRIDS, TERMS, EntropyTables, Integers, Symbols, make_grids, walk_grids
+from mtl_split_core.entropy import GRIDS, TERMS, TOTAL, EntropyTables, Integers, Symbols, make_grids, walk_grids
 
 GROUPS = 2
 TABLES = 20
@@ -13,8 +13,8 @@ LARGEST_SYMBOL = 255
 """Larger symbols than this are not sent as they are."""
 UNIT = 1 << 16
 """Weighted sums are an expected magnitude in units of 1 / UNIT."""
-TOTAL = 1 << 20
-"""Sum of a table's counts, about."""
+COUNTED = 1 << 20
+"""What is counted for a table, about: what is rarer than 1 / COUNTED is taken for as frequent as that."""
 PRIOR = 20.0
 """How many imagined symbols of a geometric distribution each table begins with."""
 ROUNDS = 40
@@ -51,7 +51,9 @@ def fit_tables(symbols: Sequence[Sequence[Symbols]]) -> EntropyTables:
     table = np.searchsorted(thresholds, sums, side="right")
     largest = max(1, int(all_magnitudes.max()))
     rows = [_count(all_magnitudes[table == index], largest) for index in range(len(thresholds) + 1)]
-    return EntropyTables(tuple(tuple(group.tolist()) for group in groups), weights, thresholds, np.array(rows))
+    return EntropyTables(
+        tuple(tuple(group.tolist()) for group in groups), weights, thresholds, normalise(np.array(rows))
+    )
 
 
 def _collect(
@@ -97,4 +99,12 @@ def _count(magnitudes: Integers, largest: int) -> Integers:
     imagined = ratio ** np.arange(largest + 1) * (1 - ratio)
     counted = np.bincount(magnitudes, minlength=largest + 1) + PRIOR * imagined
     counted[1:] /= 2
-    return np.maximum(np.rint(TOTAL * counted / (counted[0] + 2 * counted[1:].sum())), 1).astype(np.int64)
+    return np.maximum(np.rint(COUNTED * counted / (counted[0] + 2 * counted[1:].sum())), 1).astype(np.int64)
+
+
+def normalise(counts: Integers) -> Integers:
+    """Turn how often each magnitude with one of its signs is met, (tables, magnitudes), into frequencies."""
+    free = TOTAL - (2 * counts.shape[1] - 1)
+    frequencies = counts * free // (2 * counts.sum(axis=1, keepdims=True) - counts[:, :1]) + 1
+    frequencies[:, 0] += TOTAL - (2 * frequencies.sum(axis=1) - frequencies[:, 0])
+    return frequencies

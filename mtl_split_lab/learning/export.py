@@ -1,6 +1,8 @@
 """Export: a trained network becomes a bundle, its two halves as ONNX files."""
 
 import copy
+import hashlib
+import json
 import logging
 import shutil
 from collections import Counter
@@ -16,7 +18,8 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, format_entropy_tables, load_bundle, write_manifest
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle, write_manifest
+from mtl_split_core.contract import Contract, format_contract
 from mtl_split_core.engine import OnnxRuntime
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
@@ -24,9 +27,10 @@ from mtl_split_core.scene import Image
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import check_there, find_all_pictures, find_pictures
-from mtl_split_lab.learning.operating_points import calibrate
+from mtl_split_lab.learning.operating_points import DEFAULT, calibrate, median_bytes
 from mtl_split_lab.learning.quantisation import quantise
-from mtl_split_lab.learning.training import BEST, GRAPH, RECIPE, build_network, load_weights
+from mtl_split_lab.learning.training import BEGAN_WITH, BEST, GRAPH, ORIGIN, RECIPE, build_network, load_weights
+from mtl_split_lab.learning.weights import FILES, WEIGHTS, write_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.scoring.frames import Frame, keep_known
 from mtl_split_lab.scoring.measurement import measure
@@ -35,7 +39,6 @@ from mtl_split_net.network import MultiTaskNetwork, Pixels, Prefix, Suffix
 
 LARGEST_DIFFERENCE = 1e-3
 """How far an exported half's outputs may be from torch's, relative to the largest."""
-
 
 CALIBRATION_PICTURES = 256
 """So many training pictures show which numbers there are."""
@@ -85,12 +88,17 @@ def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
     return recipe, network.eval()
 
 
-def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = False) -> Bundle:
+def export(
+    run: Path, folder: Path, data: Path, processes: int, int8: bool = False, deployed: Contract | None = None
+) -> Bundle:
     """Write the bundle of the training in the folder `run`, measured on the recipe's pictures for testing.
 
     `data` is where the recipe's paths begin; `processes` draw simulated pictures. With `int8`, the prefix calculates
-    with 8-bit integers, and the manifest has the measurement before that as well. Raises InputError where there is no
-    training, it has no bottleneck, or an exported half differs from torch's.
+    with 8-bit integers, and the manifest has the measurement before that as well; the contract is the same. With
+    `deployed`, a contract of the same training, this one is kept. Otherwise the operating points and tables are
+    calibrated, which on another machine may give slightly different numbers, and so another contract. Raises InputError
+    where there is no training, it has no bottleneck, `deployed` is of another training, or an exported half differs
+    from torch's.
     """
     recipe, network = load_network(run)
     if not recipe.operating_points:
@@ -101,18 +109,18 @@ def export(run: Path, folder: Path, data: Path, processes: int, int8: bool = Fal
     }
     seen = _seen_pictures(recipe, run, data, processes)
     with TemporaryDirectory() as unfinished:
-        bundle = write_bundle(recipe, network, seen, Path(unfinished))
+        bundle = write_bundle(recipe, network, seen, Path(unfinished), deployed, run)
         added: dict[str, Any] = {"measured": _measure(bundle, sources)}
         if int8:
-            quantise(bundle.prefix, seen[::4])
-            # Of the prefix nothing like that can be said now.
+            quantise(bundle.path(PREFIX), seen[::4])
+            # The quantised prefix differs from torch by design.
             parity = {SUFFIX: bundle.manifest["difference_from_torch"][SUFFIX]}
-            bundle = write_manifest(bundle.folder, {**bundle.manifest, "difference_from_torch": parity})
+            bundle = write_manifest(bundle.folder, {**bundle.manifest, "difference_from_torch": parity}, FILES)
             added = {
                 "measured": _measure(bundle, sources),
                 "int8": {"calibration_pictures": len(seen[::4]), "measured_before": added["measured"]},
             }
-        write_manifest(bundle.folder, {**bundle.manifest, **added})
+        write_manifest(bundle.folder, {**bundle.manifest, **added}, FILES)
         folder.mkdir(parents=True, exist_ok=True)
         for file in bundle.folder.iterdir():
             shutil.copyfile(file, folder / file.name)
@@ -142,46 +150,60 @@ def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -
     return {source: measure(bundle, frames(source, pictures)) for source, pictures in sources.items()}
 
 
-def write_bundle(recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path) -> Bundle:
+def write_bundle(
+    recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path, deployed: Contract | None = None,
+    run: Path | None = None,
+) -> Bundle:  # fmt: skip
     """Write the bundle of a network, in inference mode, that was built from a recipe.
 
-    The operating points are calibrated on pictures of the input's size that were trained on.
+    The operating points are those of the contract `deployed`, or else calibrated on the pictures `seen`, which have the
+    input's size and were trained on. `run` is the folder of an imported network's training.
     """
     with torch.no_grad():
         all_latents = torch.cat([network.prefix(torch.from_numpy(picture)[None]) for picture in seen])
-    form, medians = calibrate(network.rate, all_latents, recipe.operating_points)
+    form = deployed.payload_format if deployed else calibrate(network.rate, all_latents, recipe.operating_points)
+    contract = Contract(recipe.input_size, form, recipe.tasks, name_latent_space(network.suffix))
+    if deployed and contract.fingerprint != deployed.fingerprint:
+        raise InputError(f"the contract {deployed.fingerprint} is of another training than {recipe.name}")
     width, height = recipe.input_size
     images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     answers = _Answers(network.suffix).eval()
     with torch.no_grad():
         latents = network.prefix(images).contiguous()
         expected = answers(latents)
-    _export_half(_Folded(network.prefix).eval(), images[:1], folder / PREFIX, "images", ["latents"])
-    _export_half(answers, latents, folder / SUFFIX, "latents", list(expected), ({0: torch.export.Dim("batch")},))
+    prefix, suffix = folder / FILES[PREFIX], folder / FILES[SUFFIX]
+    _export_half(_Folded(network.prefix).eval(), images[:1], prefix, "images", ["latents"])
+    _export_half(answers, latents, suffix, "latents", list(expected), ({0: torch.export.Dim("batch")},))
     differences = {
-        PREFIX: _difference(folder / PREFIX, images[:1], {"latents": latents[:1]}),
-        SUFFIX: _difference(folder / SUFFIX, latents, expected),
+        PREFIX: _difference(prefix, images[:1], {"latents": latents[:1]}),
+        SUFFIX: _difference(suffix, latents, expected),
     }
-    channels, rows, columns = network.latent_shape
+    graph = run / GRAPH if run is not None and recipe.network is not None else None
+    write_weights(network, graph, folder / FILES[WEIGHTS])
     return write_manifest(
         folder,
         {
             "name": recipe.name,
-            "tasks": [{"name": task.name, "kind": task.kind, "labels": task.labels} for task in recipe.tasks],
-            "input": {"width": width, "height": height},
-            "split_point": recipe.network.cut if recipe.network else recipe.cut,
-            "bottleneck": {"channels": channels, "height": rows, "width": columns},
-            "operating_points": [
-                {"name": point.name, "steps": point.steps.tolist(), "bytes": medians[point.name]}
-                for point in form.operating_points
-            ],
-            "default_operating_point": form.operating_points[form.default].name,
-            "entropy_tables": format_entropy_tables(form.tables),
+            "contract": format_contract(contract),
+            "default_operating_point": DEFAULT,
+            "cut": recipe.network.cut if recipe.network else recipe.cut,
+            "median_bytes": median_bytes(form, all_latents),
             "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
             "difference_from_torch": differences,
             "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),
+            **({} if graph is None else {BEGAN_WITH: json.loads((graph.parent / ORIGIN).read_text())}),
         },
+        FILES,
     )
+
+
+def name_latent_space(suffix: nn.Module) -> str:
+    """Name the latents that a suffix was trained to read: 16 hexadecimal digits of the SHA-256 of its weights."""
+    weights = hashlib.sha256()
+    for name, values in sorted(suffix.state_dict().items()):
+        weights.update(f"{name} {values.dtype} {[*values.shape]}\n".encode())
+        weights.update(values.cpu().contiguous().numpy().tobytes())
+    return weights.hexdigest()[:16]
 
 
 def _export_half(
@@ -195,7 +217,7 @@ def _export_half(
 
 
 def _difference(path: Path, inputs: Tensor, expected: dict[str, Tensor]) -> float:
-    found = OnnxRuntime(path, threads=1, at_once=1)(inputs.numpy())
+    found = OnnxRuntime(path.read_bytes(), threads=1, at_once=1)(inputs.numpy())
     difference = max(
         float(np.abs(found[name] - value.numpy()).max() / max(1.0, value.abs().max()))
         for name, value in expected.items()

@@ -18,11 +18,11 @@ DEFAULT = "default"
 """Name of the operating point that is used where none is named."""
 
 
-def calibrate(rate: RateModel, latents: Tensor, aims: Mapping[str, int]) -> tuple[PayloadFormat, dict[str, float]]:
+def calibrate(rate: RateModel, latents: Tensor, aims: Mapping[str, int]) -> PayloadFormat:
     """Make the payload format of a trained network from many pictures' latents (N, channels, height, width).
 
     The learned steps are scaled until the median payload of these pictures takes as many bytes as `aims` says for
-    the operating point of that name. Returns the format and the medians that were reached.
+    the operating point of that name.
     """
     shape = (latents.shape[1], latents.shape[2], latents.shape[3])
     with torch.no_grad():
@@ -35,9 +35,16 @@ def calibrate(rate: RateModel, latents: Tensor, aims: Mapping[str, int]) -> tupl
         steps = (learned * scales[:, None]).astype(np.float32)
         symbols = [list(np.rint(latents.numpy() / step[:, None, None]).astype(np.int32)) for step in steps]
         points = tuple(OperatingPoint(name, step) for name, step in zip(aims, steps, strict=True))
-        form = PayloadFormat(shape, points, list(aims).index(DEFAULT), fit_tables(symbols))
-        sizes = [[len(form.pack(picture, point)) for picture in latents.numpy()] for point in range(len(points))]
-        medians = np.median(sizes, axis=1)
+        form = PayloadFormat(shape, points, fit_tables(symbols))
+        medians = np.array(list(median_bytes(form, latents).values()))
         if np.allclose(medians, list(aims.values()), rtol=TOLERANCE):
             break
-    return form, dict(zip(aims, medians.tolist(), strict=True))
+    return form
+
+
+def median_bytes(form: PayloadFormat, latents: Tensor) -> dict[str, float]:
+    """Return, by operating point, the bytes of the median payload of pictures' latents (N, channels, height, width)."""
+    return {
+        point.name: float(np.median([len(form.pack(picture, index)) for picture in latents.numpy()]))
+        for index, point in enumerate(form.operating_points)
+    }

@@ -22,6 +22,8 @@ FOUND = 0.45
 """Objects with this score are taken for true."""
 DOUBTFUL = 0.2
 """Those with less than FOUND, but with this, are to be ignored."""
+OVERLAP = 0.6
+"""Of two that overlap more, the better is kept."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Teacher:
         renamed = [detector.rename.get(label, label) for label in detector.labels]
         self.labels = tuple(label for label in labels if label in renamed)
         self._size = input_size
-        self._engine = OnnxRuntime(file, threads=1, at_once=1)
+        self._engine = OnnxRuntime(file.read_bytes(), threads=1, at_once=1)
         self._head = ImportedDetection(
             find_detector(detector.detector), detector.labels, self.labels, detector.rename
         ).eval()
@@ -56,7 +58,8 @@ class Teacher:
         outputs = tuple(torch.from_numpy(output) for output in self._engine(planes).values())
         with torch.no_grad():
             candidates = self._head(RawOutputs(outputs, (self._size[1], self._size[0])))
-        found = suppress(self.labels, candidates.boxes[0].numpy(), candidates.logits[0].sigmoid().numpy(), DOUBTFUL)
+        boxes, scores = candidates.boxes[0].numpy(), candidates.logits[0].sigmoid().numpy()
+        found = suppress(self.labels, boxes, scores, DOUBTFUL, OVERLAP)
         return replace(found, boxes=letterbox.to_picture(found.boxes))
 
 

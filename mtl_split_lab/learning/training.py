@@ -1,5 +1,7 @@
 """Training: a recipe's network learns all its tasks at once; Lightning runs the loop and keeps the checkpoints."""
 
+import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
@@ -30,7 +33,7 @@ from mtl_split_lab.learning.damage import DamageReport
 from mtl_split_lab.learning.distillation import Distillation
 from mtl_split_lab.learning.teacher import Teacher, teach
 from mtl_split_lab.learning.weights import read_graph, read_weights
-from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_lab.recipe import ImportedDetector, Recipe, load_recipe
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.detectors import find_detector
 from mtl_split_net.imported import import_network
@@ -44,6 +47,10 @@ DISTILLED = "distilled"
 """The folder of the distillation, in a training's own."""
 GRAPH = "network.onnx"
 """An imported network's file, as it was."""
+ORIGIN = "origin.json"
+"""Where it comes from."""
+BEGAN_WITH = "began_with"
+"""The same in a bundle's manifest."""
 TAUGHT = "taught.json"
 """What a teacher found in the pictures."""
 LATEST = "latest.ckpt"
@@ -195,8 +202,7 @@ def train(
     lightning.seed_everything(recipe.seed, workers=True)
     run.mkdir(parents=True, exist_ok=True)
     if recipe.network is not None and not (run / LATEST).exists():
-        bundle = start if start is not None and start.is_dir() else None
-        (run / GRAPH).write_bytes(read_graph(bundle) if bundle else _read_file(data / recipe.network.onnx))
+        _take_graph(recipe.network, data, start, run)
     network = build_network(recipe, pretrained, run / GRAPH)
     if start is not None:
         start_from(network, start)
@@ -268,6 +274,22 @@ def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
         network.load_state_dict(read_weights(checkpoint))
     except RuntimeError as error:
         raise InputError(f"{checkpoint} is of another network: {str(error)[:200]}") from error
+
+
+def _take_graph(network: ImportedDetector, data: Path, start: Path | None, run: Path) -> None:
+    """Put the file of an imported network into a training's folder, and where it comes from."""
+    if start is not None and start.is_dir():
+        graph, origin = read_graph(start), load_bundle(start).manifest.get(BEGAN_WITH)
+    else:
+        graph = _read_file(data / network.onnx)
+        origin = {
+            "file": Path(network.onnx).name,
+            "sha256": hashlib.sha256(graph).hexdigest(),
+            "source": network.source,
+            "licence": network.licence,
+        }
+    (run / GRAPH).write_bytes(graph)
+    (run / ORIGIN).write_text(json.dumps(origin))
 
 
 def _read_file(path: Path) -> bytes:

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mtl_split_core.bundle import load_bundle
+from mtl_split_core.bundle import HALVES, load_bundle
 from mtl_split_core.errors import BundleError, InputError
 from mtl_split_net.checkpoints import read_checkpoint
 from mtl_split_net.network import MultiTaskNetwork
@@ -16,7 +16,8 @@ from mtl_split_net.onnx_graph import fill_in, without_weights
 
 WEIGHTS = "weights"
 """Role of a bundle's file with the weights, and of an imported network also the graph."""
-WEIGHTS_FILE = "weights.safetensors"
+FILES = {**HALVES, WEIGHTS: "weights.safetensors"}
+"""A bundle's files by role, as export names them."""
 GRAPH_KEY = "graph"
 
 

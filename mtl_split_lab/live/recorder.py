@@ -157,11 +157,12 @@ class Recorder(Node):
 
     def _hear_bottleneck(self, message: Bottleneck) -> None:
         self.recording.frames[_nanoseconds(message.header)].payload_bytes = len(message.payload)
-        if message.bundle != self._bundle.fingerprint:
+        expected = self._bundle.contract.fingerprint
+        if message.contract != expected:
             topic = self.resolve_topic_name("bottleneck")
             self._end(
-                f"{topic} is of bundle {message.bundle[:64]!r}, and the recorder's is {self._bundle.name} "
-                f"({self._bundle.fingerprint}): name the bundle to the recorder, too"
+                f"{topic} has the contract {message.contract[:64]!r}, and the recorder's bundle {self._bundle.name} "
+                f"has {expected!r}: give the recorder the same bundle"
             )
 
     def _hear_result(self, task: Task, message: Any, info: MessageInfo) -> None:

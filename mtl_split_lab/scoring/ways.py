@@ -115,11 +115,10 @@ def find_way(name: str, bundle: Bundle, max_payload_bytes: int) -> Way:
     sent), `jpeg:QUALITY` (0 to 100) or `raw`; the last two have the whole network on the server. Raises InputError for
     anything else.
     """
-    form = bundle.payload_format
-    points = {point.name: index for index, point in enumerate(form.operating_points)}
+    points = {point.name: index for index, point in enumerate(bundle.payload_format.operating_points)}
     match name.split(":"):
         case ["split"]:
-            return Split(bundle, form.default, max_payload_bytes)
+            return Split(bundle, bundle.default_point, max_payload_bytes)
         case ["split", point] if point in points:
             return Split(bundle, points[point])
         case ["split", point]:

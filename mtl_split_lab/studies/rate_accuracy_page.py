@@ -101,7 +101,7 @@ def _source(bundle: Bundle, source: str, curves: Sequence[Curve]) -> str:
     families = {curve.family: curve for curve in curves}
     split = families[SPLIT]
     best = families[UNCOMPRESSED[0]].points[UNCOMPRESSED[1]]
-    default = bundle.payload_format.operating_points[bundle.payload_format.default].name
+    default = bundle.payload_format.operating_points[bundle.default_point].name
     ours = split.points[default]
     tasks = list(best["classification"])
     points = [_point_row(name, point, best, tasks) for name, point in split.points.items()]

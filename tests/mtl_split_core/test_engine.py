@@ -1,7 +1,7 @@
 """All engines give the same answers, and `auto` takes the fastest of them."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,12 +13,23 @@ import pytest
 
 from mtl_split_camera.street import Street
 from mtl_split_core import choice, engine, stopwatch
-from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.bundle import PREFIX, Bundle, load_bundle
 from mtl_split_core.choice import AUTO, REFERENCE, choose_engine
-from mtl_split_core.engine import ENGINES, Array, Engine, Errors, NotInstalledError, load_engine
+from mtl_split_core.engine import (
+    ENGINES,
+    Array,
+    Engine,
+    Errors,
+    Interface,
+    NotInstalledError,
+    OnnxRuntime,
+    Sizes,
+    load_engine,
+)
 from mtl_split_core.errors import BundleError, InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.onnx_file import OnnxFile
 from mtl_split_core.scene import Classification, Detections, Image, Results
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +122,7 @@ def compare(kind: str, pictures: Callable[[], Iterable[Image]]) -> None:
         assert_same_outputs(other_server.choice.engine(latents), server.choice.engine(latents))
         # Latents between two symbols may be rounded differently; what was sent decodes the same on every server.
         form = street.payload_format
-        for payload in {form.pack(found[0], form.default) for found in (latents, other_latents)}:
+        for payload in {form.pack(found[0], street.default_point) for found in (latents, other_latents)}:
             assert_same(other_server.decode(payload, size), server.decode(payload, size))
 
 
@@ -138,30 +149,35 @@ def decode_in_threads(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ENGINES)
-def test_a_file_that_is_no_network_is_named(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "prefix.onnx"
-    path.write_bytes(b"no network")
-    with pytest.raises(BundleError, match=rf"{kind} cannot load .*prefix\.onnx"):
-        load_engine(kind, path, 1, np.zeros(1), {})
+@pytest.mark.parametrize("data", [b"no network", b"", b"\x08\x0a"])
+def test_a_file_that_is_no_network_is_named(kind: str, data: bytes) -> None:
+    with pytest.raises(BundleError, match=r"(cannot load prefix\.onnx|prefix\.onnx is no ONNX file): [^\n]*$"):
+        load_engine(kind, OnnxFile(Path("prefix.onnx"), data), 1, np.zeros(1), Interface("images", {}))
 
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_an_input_that_does_not_fit_is_told_in_one_line(kind: str, street: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"cannot be run on an input of shape \(1, 12, 18, 32\)[^\n]*$"):
-        load_engine(kind, street.prefix, 1, np.zeros((1, 12, 18, 32), np.float32), {})
+    file, noise = OnnxFile(Path("prefix.onnx"), street.read(PREFIX)), np.zeros((1, 12, 18, 32), np.float32)
+    with pytest.raises(BundleError, match=r"^prefix.onnx has an input images of uint8 [^\n]* \(1, 12, 18, 32\)$"):
+        load_engine(kind, file, 1, noise, Interface("images", {}))
 
 
-@pytest.mark.parametrize(("kind", "module", "package"), [("openvino",) * 3, ("torch", "torch", "torch onnx")])
+def test_onnx_runtime_uses_the_threads_that_it_may_and_does_not_spin(street: Bundle) -> None:
+    options = OnnxRuntime(street.read(PREFIX), threads=3, at_once=1)._session.get_session_options()
+    assert options.intra_op_num_threads == 3 and options.inter_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
 def test_an_engine_that_is_not_installed_is_named_with_its_package(
-    kind: str, module: str, package: str, street: Bundle, monkeypatch: pytest.MonkeyPatch
+    street: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(NotInstalledError, match=f"needs {module}, .*pip install {package}"):
-        EdgeHalf(street, engine=kind)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(NotInstalledError, match=r"needs openvino, .*pip install openvino"):
+        EdgeHalf(street, engine="openvino")
 
 
 def test_an_unknown_engine_is_told(street: Bundle) -> None:
-    with pytest.raises(InputError, match="engine is 'steam', expected one of onnxruntime, openvino, torch"):
+    with pytest.raises(InputError, match="engine is 'steam', expected one of onnxruntime, openvino"):
         ServerHalf(street, engine="steam")
 
 
@@ -180,21 +196,21 @@ def imitation(clock: Clock, seconds: float, answer: float) -> type[Engine]:
         name = f"takes {seconds} s"
         errors: ClassVar[Errors] = ()
 
-        def __init__(self, path: Path, threads: int, at_once: int) -> None:
-            pass
+        def __init__(self, data: bytes, threads: int, at_once: int) -> None:
+            self.inputs: Mapping[str, tuple[str, Sizes]] = {"images": ("float64", (None,))}
 
         def __call__(self, batch: Array) -> dict[str, Array]:
             clock.now += seconds
-            return {"latents": np.full(3, answer)}
+            return {"latents": np.full(3, answer, np.float32)}
 
     return Imitation
 
 
-def not_there(path: Path, threads: int, at_once: int) -> Engine:
+def not_there(data: bytes, threads: int, at_once: int) -> Engine:
     raise ModuleNotFoundError("No module named 'steam'", name="steam")
 
 
-def broken(path: Path, threads: int, at_once: int) -> Engine:
+def broken(data: bytes, threads: int, at_once: int) -> Engine:
     raise ImportError("libsteam.so: no such file")
 
 
@@ -212,7 +228,7 @@ def test_auto_takes_the_fastest_that_agrees(slow: float, monkeypatch: pytest.Mon
     for module in (choice, engine):
         monkeypatch.setattr(module, "ENGINES", engines)
     monkeypatch.setattr(engine, "PIP_PACKAGES", {"missing": "steam"})
-    chosen = choose_engine(AUTO, Path(), 1, np.zeros(1), {"latents": (3,)})
+    chosen = choose_engine(AUTO, OnnxFile(Path(), b""), 1, np.zeros(1), Interface("images", {"latents": (3,)}))
     assert chosen.engine.name == "takes 0.001 s"
     assert chosen.remarks == {
         REFERENCE: f"{slow * 1e3:.2f} ms",

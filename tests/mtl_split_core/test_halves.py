@@ -79,7 +79,7 @@ def test_threads_do_not_change_the_payload_by_more_than_one_symbol(edge: EdgeHal
     image = picture((640, 360))
     form = edge.bundle.payload_format
     one, two = (form.unpack(half.encode(image).payload) for half in (edge, EdgeHalf(edge.bundle, threads=2)))
-    assert (np.abs(one - two) <= form.operating_points[form.default].steps[:, None, None] * 1.01).all()
+    assert (np.abs(one - two) <= form.operating_points[edge.bundle.default_point].steps[:, None, None] * 1.01).all()
 
 
 def test_the_stages_are_measured(edge: EdgeHalf, server: ServerHalf) -> None:
@@ -146,7 +146,7 @@ def test_a_payload_too_large_goes_out_at_the_next_coarser_operating_point(edge: 
 
 def test_every_operating_point_answers(edge: EdgeHalf, server: ServerHalf) -> None:
     names = [point.name for point in edge.bundle.payload_format.operating_points]
-    assert len(names) >= 4 and names[edge.bundle.payload_format.default] == "default"
+    assert len(names) >= 4 and names[edge.bundle.default_point] == "default"
     for point in range(len(names)):
         results = server.decode(edge.encode(picture((640, 360)), point).payload, (640, 360))
         assert set(results) == {task.name for task in server.bundle.tasks}

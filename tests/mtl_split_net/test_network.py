@@ -132,7 +132,7 @@ def test_halves_chained_by_a_payload_equal_the_whole(network: MultiTaskNetwork) 
     """Training rounds as the wire does."""
     steps = torch.exp(-network.rate.log_gains.detach()).numpy()
     points = tuple(OperatingPoint(str(index), step) for index, step in enumerate(steps))
-    form = PayloadFormat(network.latent_shape, points, 0, random_tables(1, 6))
+    form = PayloadFormat(network.latent_shape, points, random_tables(1, 6))
     images = pictures(1)
     with torch.no_grad():
         for index in range(2):

@@ -37,7 +37,7 @@ def bottleneck(edge: EdgeHalf, picture: Picture, second: int, sequence: int = 0)
     return Bottleneck(
         header=header(second),
         sequence=sequence,
-        bundle=edge.bundle.fingerprint,
+        contract=edge.bundle.contract.fingerprint,
         image_width=picture.shape[1],
         image_height=picture.shape[0],
         payload=array("B", edge.encode(picture).payload),
@@ -76,11 +76,12 @@ def test_refusals_are_told_once_and_counted_and_good_ones_still_answered(
     edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
     probe.exchange(edge, bottleneck(edge_half, plain(RED), 1), colours)
     foreign = bottleneck(edge_half, plain(RED), 2)
-    foreign.bundle = "0123456789abcdef"
+    foreign.contract = "fedcba9876543210"
     for times in range(1, 4):
         edge.publish(foreign)
-        probe.value(name, "refused/OtherBundleError", str(times))
-    assert server.log.count("0123456789abcdef") == server.log.count(edge_half.bundle.fingerprint) == 1
+        probe.value(name, "refused/OtherContractError", str(times))
+    refusals = [line for line in server.log.splitlines() if "fedcba9876543210" in line]
+    assert len(refusals) == 1 and f"expected {edge_half.bundle.contract.fingerprint!r}" in refusals[0]
     mutated = bottleneck(edge_half, plain(RED), 3)
     mutated.payload[-8] ^= 1
     edge.publish(mutated)

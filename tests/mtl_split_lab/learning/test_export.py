@@ -10,15 +10,17 @@ import pytest
 import torch
 import yaml
 
-from mtl_split_core.bundle import SUFFIX, Bundle, load_bundle
-from mtl_split_core.engine import ENGINES, load_engine
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle
+from mtl_split_core.contract import format_contract, parse_contract
+from mtl_split_core.engine import ENGINES
+from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.halves import EdgeHalf
-from mtl_split_core.scene import Truth
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.scene import Classification, Truth
 from mtl_split_lab.command import RECIPE, main
 from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.sources import find_pictures
-from mtl_split_lab.learning.export import load_network
+from mtl_split_lab.learning.export import load_network, name_latent_space, write_bundle
 from mtl_split_lab.learning.training import BEST, build_network
 from mtl_split_lab.recipe import Portion, load_recipe
 
@@ -65,6 +67,47 @@ def int8(run: Path) -> Bundle:
     return load_bundle(folder)
 
 
+def test_an_8_bit_edge_and_the_deployed_server_have_one_contract(int8: Bundle, run: Path) -> None:
+    """The server half is of another export of the same training."""
+    folder = run / "float"
+    main(["export", "--run", str(run), "--bundle", str(folder), "--processes", "1"])
+    deployed = load_bundle(folder)
+    assert int8.contract.fingerprint == deployed.contract.fingerprint
+    assert int8.files[PREFIX] != deployed.files[PREFIX] and int8.fingerprint != deployed.fingerprint
+    edge, server = EdgeHalf(int8), ServerHalf(deployed, score_threshold=0.0)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    results = server.decode(edge.encode(picture).payload, (128, 64))
+    assert results.keys() == {task.name for task in deployed.tasks}
+    right = server.decode(EdgeHalf(deployed).encode(picture).payload, (128, 64))["weather"]
+    found = results["weather"]
+    assert isinstance(found, Classification) and isinstance(right, Classification)
+    np.testing.assert_allclose(found.scores, right.scores, atol=0.1)
+
+
+def test_a_deployed_contract_is_kept(int8: Bundle, run: Path, tmp_path: Path) -> None:
+    """One that was calibrated on a machine whose floating-point numbers are rounded differently, for instance."""
+    recipe, network = load_network(run)
+    plain = format_contract(int8.contract)
+    plain["operating_points"][0]["steps"][0] *= 1.001
+    deployed = parse_contract(plain)
+    seen = [np.random.default_rng(seed).integers(0, 256, (64, 128, 3), np.uint8) for seed in range(2)]
+    bundle = write_bundle(recipe, network, seen, tmp_path, deployed)
+    assert bundle.contract.fingerprint == deployed.fingerprint != int8.contract.fingerprint
+    plain["latent_space"] = "0" * 16
+    with pytest.raises(InputError, match="of another training"):
+        write_bundle(recipe, network, seen, tmp_path, parse_contract(plain))
+
+
+def test_the_latent_space_is_the_suffix_s(run: Path) -> None:
+    _, network = load_network(run)
+    name = name_latent_space(network.suffix)
+    with torch.no_grad():
+        next(network.prefix.parameters()).add_(1)
+        assert name_latent_space(network.suffix) == name
+        next(network.suffix.parameters()).view(-1)[0].add_(1)
+    assert name_latent_space(network.suffix) != name
+
+
 def test_both_precisions_are_measured_on_the_same_pictures(int8: Bundle) -> None:
     assert int8.manifest["int8"]["calibration_pictures"] == 5
     before, after = int8.manifest["int8"]["measured_before"], int8.manifest["measured"]
@@ -82,7 +125,7 @@ def test_only_what_the_tasks_were_taught_is_measured_and_a_damaged_picture_is_le
 
 
 def test_the_prefix_calculates_with_integers_and_is_near_the_network(int8: Bundle, run: Path) -> None:
-    operators = [node.op_type for node in onnx.load(int8.prefix).graph.node]
+    operators = [node.op_type for node in onnx.load(int8.path(PREFIX)).graph.node]
     assert operators.count("QuantizeLinear") > operators.count("Conv") > 10
     _, network = load_network(run)
     prefix = EdgeHalf(int8).choice.engine
@@ -96,7 +139,7 @@ def test_the_prefix_calculates_with_integers_and_is_near_the_network(int8: Bundl
 
 
 def test_the_suffix_takes_many_pictures_at_once(int8: Bundle) -> None:
-    suffix = onnxruntime.InferenceSession(int8.suffix, providers=["CPUExecutionProvider"])
+    suffix = onnxruntime.InferenceSession(int8.read(SUFFIX), providers=["CPUExecutionProvider"])
     latents = np.random.default_rng(0).standard_normal((5, *int8.payload_format.shape), np.float32)
     together = suffix.run(None, {"latents": latents})
     for index, each in enumerate(latents):
@@ -110,5 +153,5 @@ def test_every_engine_runs_the_suffix(kind: str, int8: Bundle, run: Path) -> Non
     _, network = load_network(run)
     with torch.inference_mode():
         right = network.suffix(torch.from_numpy(latents))["weather"].softmax(-1).numpy()
-    weather = load_engine(kind, int8.suffix, 1, latents, {"weather": right.shape})(latents)["weather"]
+    weather = ServerHalf(int8, engine=kind).choice.engine(latents)["weather"]
     np.testing.assert_allclose(weather.astype(np.float32), right, rtol=0, atol=1e-4)
