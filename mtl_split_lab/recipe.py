@@ -71,8 +71,8 @@ class ImportedDetector:
 
     onnx: its file, where the recipe's paths begin; cut: the tensor at which it is cut, as `mtl-split cuts` lists them;
     detector: what its outputs mean, see mtl_split_net.detectors; labels: its labels in the order of its scores, or
-    `coco`; rename: our label by its; pixels: what it expects of its input; source, licence: where it comes from, which the
-    bundle's manifest repeats.
+    `coco`; rename: our label by its; pixels: what it expects of its input; source, licence: of the file, which
+    the manifest repeats.
     """
 
     onnx: str

@@ -183,7 +183,9 @@ def test_a_new_kind_is_learned(brightness: Task) -> None:
 
 def test_a_new_kind_answers_travels_and_is_scored(brightness: Task, tmp_path: Path) -> None:
     tiny = write_tiny_bundle(tmp_path / "tiny")
-    bundle = write_manifest(tiny.folder, {**tiny.manifest, "tasks": [LIGHT]})
+    contract = tiny.manifest["contract"]
+    contract = contract | {"tasks": [*contract["tasks"], LIGHT]}
+    bundle = write_manifest(tiny.folder, {**tiny.manifest, "contract": contract})
     picture, truth = np.full((32, 64, 3), 51, np.uint8), Truth(classes={"light": "0.5"})
     results = ServerHalf(bundle).decode(EdgeHalf(bundle).encode(picture).payload, (64, 32))
     assert results_to_json(results, bundle.tasks)["light"] == pytest.approx(0.2, abs=0.01)
@@ -193,7 +195,7 @@ def test_a_new_kind_answers_travels_and_is_scored(brightness: Task, tmp_path: Pa
     assert kind.to_result(kind.to_message(results["light"], Header())) == pytest.approx(results["light"])
     assert truth_messages(truth, Header())["ground_truth/brightness"].data == 0.5
 
-    measurement = Measurement(bundle.tasks)
+    measurement = Measurement([brightness])
     measurement.add(truth, 7, results)
     assert measurement.summary()["brightness_error"] == pytest.approx(0.3, abs=0.01)
-    assert annotate(picture, results, bundle.tasks, "", (64, 32))[:32].min() == 255
+    assert annotate(picture, results, [brightness], "", (64, 32))[:32].min() == 255
