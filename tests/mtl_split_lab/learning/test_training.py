@@ -197,7 +197,7 @@ def test_another_tasks_network_is_a_start(run: Path, tmp_path: Path, caplog: pyt
     with caplog.at_level(logging.WARNING):
         start_from(network, run / BEST)
     after = network.state_dict()
-    for part in ("prefix", "suffix.decoder", "suffix.neck", f"suffix.heads.{recipe.tasks[1].name}_head", "rate"):
+    for part in ("prefix", "suffix.decoder", "suffix.body.neck", f"suffix.heads.{recipe.tasks[1].name}_head", "rate"):
         names = [name for name in before if name.startswith(part)]
         assert names and all(torch.equal(before[name], after[name]) for name in names)
     assert "no weights that fit suffix.heads.detection_head, suffix.heads.road_head:" in caplog.messages[0]

@@ -1,0 +1,174 @@
+"""A detector that others trained gets a bottleneck without labels, becomes a bundle, and is trained on from there."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from mtl_split_core.bundle import load_bundle
+from mtl_split_core.errors import InputError
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.scene import Truth
+from mtl_split_lab.command import main
+from mtl_split_lab.data.pictures import IMAGES, LABELS, read_pictures, write_labels
+from mtl_split_lab.learning.curves import read_losses
+from mtl_split_lab.learning.distillation import imitation_loss
+from mtl_split_lab.learning.teacher import FOUND, Teacher, add_objects, teach
+from mtl_split_lab.learning.training import DISTILLED, build_network
+from mtl_split_lab.learning.weights import WEIGHTS, read_weights
+from mtl_split_lab.recipe import ImportedDetector, load_recipe
+from mtl_split_net.kinds.detection import Candidates
+
+from ...tiny_detector import CUT, HEIGHT, WIDTH, write_tiny_detector
+from ...tiny_detector import LABELS as THEIRS
+
+pytestmark = pytest.mark.timeout(600)
+
+PICTURES = 24
+RECIPE = {
+    "name": "tiny",
+    "tasks": [{"name": "detection", "kind": "detection", "labels": ["car", "lorry"]}],
+    "network": {
+        "onnx": "tiny.onnx", "cut": CUT, "detector": "yolox", "labels": list(THEIRS), "rename": {"bus": "lorry"},
+        "source": "made for a test", "licence": "Apache-2.0",
+    },
+    "distil": {"pictures": [{"pictures": "labels.json"}], "epochs": 8},
+    "testing": [{"pictures": "labels.json"}],
+    "input_size": [WIDTH, HEIGHT],
+    "bottleneck_channels": 6,
+    "bottleneck_reduction": 1,
+    "operating_points": {"coarse": 60, "default": 110},
+    "batch": 4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Smooth pictures, in each of which a car is labelled."""
+    folder = tmp_path_factory.mktemp("data")
+    write_tiny_detector(folder / "tiny.onnx")
+    (folder / IMAGES).mkdir()
+    chance = np.random.default_rng(0)
+    truth = Truth(
+        np.array([[8, 4, 40, 28]], np.float32), ("car",), np.ones(1, np.float32), np.zeros(1, np.bool_),
+        labelled=frozenset({"car"}),
+    )  # fmt: skip
+    labels = []
+    for number in range(PICTURES):
+        picture = cv2.resize(chance.integers(0, 256, (4, 8, 3), np.uint8), (WIDTH, HEIGHT))
+        cv2.imwrite(str(folder / IMAGES / f"{number}.png"), picture)
+        labels.append((f"{number}.png", truth))
+    write_labels(folder / LABELS, labels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A distillation, and the bundle of it."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    arguments = ["--run", str(folder / "run"), "--data", str(data), "--processes", "1"]
+    main(["train", str(folder / "recipe.yaml"), *arguments])
+    main(["export", "--bundle", str(folder / "bundle"), *arguments])
+    yield folder / "run"
+
+
+def test_it_learns_to_imitate(run: Path) -> None:
+    losses = read_losses(run / DISTILLED)
+    assert {"train/features", "train/score", "train/box", "train/rate"} <= losses.keys()
+    assert losses["train/features"][7] < 0.7 * losses["train/features"][0]
+
+
+def test_the_part_before_the_cut_stays_as_it_was(run: Path, data: Path) -> None:
+    distilled = read_weights(run / "best.ckpt")
+    untouched = build_network(load_recipe(run / "recipe.yaml"), graph=data / "tiny.onnx").state_dict()
+    before = [name for name in untouched if name.startswith("prefix.stages.")]
+    behind = [name for name in untouched if name.startswith("suffix.body.") and name.endswith("weight")]
+    assert before and all(torch.equal(distilled[name], untouched[name]) for name in before)
+    assert behind and not any(torch.equal(distilled[name], untouched[name]) for name in behind)
+
+
+def test_the_bundle_answers_with_our_labels_and_names_where_it_began(run: Path, data: Path) -> None:
+    bundle = load_bundle(run.parent / "bundle")
+    assert bundle.manifest["began_with"] | {"sha256": ""} == {
+        "file": "tiny.onnx", "sha256": "", "source": "made for a test", "licence": "Apache-2.0"
+    }  # fmt: skip
+    image = cv2.imread(str(data / IMAGES / "0.png"))
+    assert image is not None
+    encoded = EdgeHalf(bundle).encode(image.astype(np.uint8))
+    found = ServerHalf(bundle, score_threshold=0.01).decode(encoded.payload, (WIDTH, HEIGHT))["detection"]
+    assert len(found.labels) and set(found.labels) <= {"car", "lorry"}
+
+
+def test_the_bundles_weights_are_trained_on_without_the_file(run: Path, data: Path, tmp_path: Path) -> None:
+    """Another task, labels, and no file of the network."""
+    recipe = RECIPE | {
+        "network": RECIPE["network"] | {"onnx": "not/here.onnx"},  # type: ignore[operator]
+        "training": [{"pictures": "labels.json"}],
+        "validation": [{"pictures": "labels.json"}],
+        "epochs": 1,
+        "learning_rate": 0.0001,
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    arguments = ["--run", str(tmp_path / "run"), "--data", str(data), "--processes", "1"]
+    main(["train", str(tmp_path / "recipe.yaml"), "--start", str(run.parent / "bundle"), *arguments])
+    started, trained = read_weights(run.parent / "bundle"), read_weights(tmp_path / "run" / "best.ckpt")
+    assert started.keys() == trained.keys()
+    before = [name for name in started if name.startswith("prefix.stages.") and name.endswith("weight")]
+    for name in before:
+        assert not torch.equal(started[name], trained[name])
+        torch.testing.assert_close(started[name], trained[name], atol=0.01, rtol=0)
+    main(["export", "--bundle", str(tmp_path / "bundle"), *arguments])
+    origins = [
+        json.loads((folder / "manifest.json").read_text())["began_with"]
+        for folder in (run.parent / "bundle", tmp_path / "bundle")
+    ]
+    assert origins[0] == origins[1]
+
+
+def test_a_bundle_without_weights_is_no_start(run: Path, tmp_path: Path) -> None:
+    folder = run.parent / "bundle"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"][WEIGHTS]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="has no weights, only prefix, suffix"):
+        read_weights(tmp_path)
+
+
+def test_a_perfect_copy_has_nothing_to_learn() -> None:
+    boxes = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [5.0, 5.0, 9.0, 25.0]]])
+    right = Candidates(boxes, torch.tensor([[[2.0, -3.0], [-1.0, 0.5]]]), torch.zeros(2, 2), torch.ones(2))
+    losses = imitation_loss(right, right)
+    assert losses["score"] == 0 and float(losses["box"]) == pytest.approx(0, abs=1e-5)
+    worse = Candidates(boxes + 2, right.logits - 1, right.centres, right.strides)
+    assert all(value > 0 for value in imitation_loss(worse, right).values())
+
+
+def test_a_teacher_adds_what_the_source_does_not_label(data: Path, tmp_path: Path) -> None:
+    detector = ImportedDetector(onnx="tiny.onnx", detector="yolox", labels=THEIRS, rename={"bus": "lorry"})
+    teacher = Teacher(detector, data / "tiny.onnx", ["car", "lorry", "sign"], (WIDTH, HEIGHT))
+    assert teacher.labels == ("car", "lorry")
+    pictures = read_pictures(data / LABELS)[:2]
+    taught = teach(pictures, teacher, tmp_path / "taught.json")
+    for before, after in zip(pictures, taught, strict=True):
+        assert after.truth.labelled == {"car", "lorry"}
+        assert set(after.truth.labels[len(before.truth.labels) :]) <= {"lorry"}
+        assert np.array_equal(after.read(), before.read())
+    written = (tmp_path / "taught.json").read_text()
+    again = teach(pictures, teacher, tmp_path / "taught.json")
+    assert [p.truth.labels for p in again] == [p.truth.labels for p in taught]
+    assert (tmp_path / "taught.json").read_text() == written
+
+
+def test_doubtful_objects_are_to_be_ignored_and_labelled_ones_stay() -> None:
+    truth = add_objects(
+        Truth(labelled=frozenset({"car"})), [[0, 0, 9, 9]] * 3, ["lorry", "lorry", "car"],
+        [FOUND + 0.1, FOUND - 0.1, 0.9], {"lorry"},
+    )  # fmt: skip
+    assert truth.labels == ("lorry", "lorry") and truth.ignore.tolist() == [False, True]
+    assert truth.boxes.shape == (2, 4) and truth.labelled == {"car", "lorry"}
