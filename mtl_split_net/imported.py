@@ -85,14 +85,19 @@ def deepest(graph: fx.GraphModule) -> fx.Node:
     return max(reversed(maps), key=lambda node: cast(Shape, _map_shape(node))[0])
 
 
-def scale_ends(graph: fx.GraphModule) -> list[fx.Node]:
-    """The maps from which others of another resolution are made: what a copy of the network should get right."""
-    return [
-        node
-        for node in graph.graph.nodes
-        if (shape := _map_shape(node)) is not None
-        and any((other := _map_shape(user)) is not None and other[1:] != shape[1:] for user in node.users)
-    ]
+def last_of_scales(graph: fx.GraphModule) -> list[fx.Node]:
+    """Of each resolution, the last map from which one of another resolution is made.
+
+    In a network with a neck these are what its heads begin with. What comes before has more in it than they need.
+    Where the resolution never changes, what the graph begins with.
+    """
+    last: dict[tuple[int, int], fx.Node] = {}
+    for node in graph.graph.nodes:
+        shape = _map_shape(node)
+        users = [_map_shape(user) for user in node.users]
+        if shape is not None and any(other is not None and other[1:] != shape[1:] for other in users):
+            last[shape[1:]] = node
+    return list(last.values()) or [node for node in graph.graph.nodes if node.op == "placeholder"]
 
 
 def outputs_of(graph: fx.GraphModule) -> list[fx.Node]:

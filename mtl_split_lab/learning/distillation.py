@@ -25,14 +25,14 @@ from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
 from mtl_split_lab.learning.charging import ANY_DENSITY, draw_points, share_of_bits
 from mtl_split_lab.recipe import Recipe
 from mtl_split_net.detectors import ImportedDetection, RawOutputs
-from mtl_split_net.imported import outputs_of, returning, scale_ends
+from mtl_split_net.imported import last_of_scales, outputs_of, returning
 from mtl_split_net.kinds.detection import Candidates
 from mtl_split_net.network import ImportedBody, MultiTaskNetwork
 from mtl_split_net.vision import ops
 
 SCORE_WEIGHT, BOX_WEIGHT = 4.0, 2.0
 """Weights of the answers' losses beside that of the features."""
-TRAINED_SHARE = 0.25
+TRAINED_SHARE = 0.1
 """Learning rate of the weights that others trained, as a part of that of the new ones."""
 FOCUS = 1.0
 """Exponent of the difference between two scores that weights their loss (generalised focal loss, Li et al. 2020)."""
@@ -57,14 +57,18 @@ class Distillation(lightning.LightningModule):
         body = cast(ImportedBody, network.suffix.body).graph
         (head,) = (head for head in network.suffix.heads.values() if isinstance(head, ImportedDetection))
         outputs = [node.name for node in outputs_of(body)[:-1]]
-        self._ends = len(ends := [node.name for node in scale_ends(body)])
+        self._ends = len(ends := [node.name for node in last_of_scales(body)])
+        self._learning = network.prefix.encoder, network.suffix.decoder, network.rate, network.suffix.body, head
         # In tuples: they are either in the network already, or stay as they are and out of the checkpoint.
         self._student = returning(body, [*ends, *outputs]), head
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._teacher = copy.deepcopy(self._student)
-        for module in self._teacher:
-            module.requires_grad_(False)
-        network.prefix.stages.requires_grad_(False).eval()
+        for copied in self._teacher:
+            copied.requires_grad_(False)
+        network.requires_grad_(False)
+        for module in self._learning:
+            module.requires_grad_(True)
+        network.prefix.stages.eval()
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Windows of the pictures; their labels are not looked at."""
@@ -89,9 +93,9 @@ class Distillation(lightning.LightningModule):
         restored, bits = network.rate(network.prefix.encoder(features), points)
         restored = network.suffix.decoder(restored)
         ends, answer = self._run(self._student, restored, size)
-        pairs = [(restored, features), *zip(ends, true_ends, strict=True)]
+        pairs = zip(ends, true_ends, strict=True)
         losses = {
-            "features": torch.stack([functional.mse_loss(ours, true) / true.var() for ours, true in pairs]).mean(),
+            "features": torch.stack([functional.mse_loss(ours, true) / true.var() for ours, true in pairs]).sum(),
             **imitation_loss(answer, right),
             "rate": network.rate.charge(bits, points, share_of_bits(self.recipe, images, ANY_DENSITY)),
         }
@@ -110,9 +114,8 @@ class Distillation(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW under a one-cycle schedule; the weights that others trained learn more slowly."""
-        network, highest = self.network, self._settings.learning_rate
-        new = [network.prefix.encoder, network.suffix.decoder, network.rate]
-        trained = [network.suffix.body, network.suffix.heads]
+        highest = self._settings.learning_rate
+        new, trained = self._learning[:3], self._learning[3:]
         rates = [highest, TRAINED_SHARE * highest]
         groups = [
             {"params": [weight for module in modules for weight in module.parameters()], "lr": rate}

@@ -15,7 +15,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.kinds.detection import suppress
 from mtl_split_net.detectors import COCO_LABELS, find_detector
-from mtl_split_net.imported import deepest, import_network, outputs_of, returning, scale_ends
+from mtl_split_net.imported import deepest, import_network, last_of_scales, outputs_of, returning
 from mtl_split_net.onnx_graph import OnnxGraph, fill_in, without_weights
 
 from ..tiny_detector import CUT, HEIGHT, WIDTH, write_tiny_detector
@@ -78,7 +78,7 @@ def test_all_of_it_can_be_trained(tiny: OnnxGraph) -> None:
 
 def test_the_ends_of_scales_are_found_and_can_be_returned(tiny: OnnxGraph) -> None:
     network = import_network(tiny, CUT, (WIDTH, HEIGHT))
-    ends = scale_ends(network.after)
+    ends = last_of_scales(network.after)
     assert [tuple(node.meta["tensor_meta"].shape[1:]) for node in ends] == [(8, 4, 8), (8, 2, 4)]
     assert deepest(network.after).meta["tensor_meta"].shape[1] == 8
     tapped = returning(
