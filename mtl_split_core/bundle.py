@@ -135,7 +135,7 @@ def _parse(folder: Path, written: bytes) -> Bundle:
         raise ValueError(f"is no JSON: {error}") from error
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema != SCHEMA:
-        raise ValueError(f"schema is {str(schema)[:20]}, expected {SCHEMA}: export the training again")
+        raise ValueError(f"schema is {repr(schema)[:20]}, expected {SCHEMA}: export the training again")
     contract = read_entry(manifest, "contract", parse_contract)
     points = [point.name for point in contract.payload_format.operating_points]
 
@@ -157,13 +157,14 @@ def _parse(folder: Path, written: bytes) -> Bundle:
 def _parse_files(folder: Path, value: Any) -> dict[str, File]:
     if not isinstance(value, dict):
         refuse(value, "an object with a file by role")
-    return {role: read_entry(value, role, lambda entry: _parse_file(folder, entry)) for role in value}
+    return {_ROLE(role): read_entry(value, role, lambda entry: _parse_file(folder, entry)) for role in value}
 
 
 def _parse_file(folder: Path, value: Any) -> File:
     return File(folder / read_entry(value, "file", _FILE_NAME), read_entry(value, "sha256", _SHA256))
 
 
+_ROLE = pattern("[a-z][a-z0-9_-]{0,39}", "a role of lower-case letters, digits, '_' and '-'")
 _FILE_NAME = pattern("[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", "the name of a file in the bundle's folder")
 _SHA256 = pattern("[0-9a-f]{64}", "64 hexadecimal digits")
 

@@ -58,9 +58,13 @@ def parse_contract(value: Any) -> Contract:
     shape = read_entry(value, "latents", _parse_shape)
     points = read_entry(value, "operating_points", _parse_operating_points)
     tables = read_entry(value, "entropy_tables", parse_entropy_tables)
+    form = PayloadFormat(shape, points, tables)
+    coarseness = [float(np.log(point.steps.astype(np.float64)).mean()) for point in points]
+    if coarseness != sorted(coarseness, reverse=True):
+        raise ValueError(f"operating_points: expected the coarsest first, got {', '.join(p.name for p in points)[:80]}")
     return Contract(
         input_size=read_entry(value, "input", _parse_input),
-        payload_format=PayloadFormat(shape, points, tables),
+        payload_format=form,
         tasks=read_entry(value, "tasks", parse_tasks),
         latent_space=read_entry(value, "latent_space", pattern("[0-9a-f]{16}", "16 hexadecimal digits")),
     )

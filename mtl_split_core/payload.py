@@ -43,7 +43,7 @@ class PayloadFormat:
     """What a contract's payloads look like; whatever it would not have packed itself is refused."""
 
     def __init__(self, shape: Shape, operating_points: tuple[OperatingPoint, ...], tables: EntropyTables) -> None:
-        """Pack latents of one shape at one of the operating points, the coarsest first.
+        """Pack latents of one shape at one of the operating points.
 
         Raises ValueError where a part is out of range, or the parts do not fit together.
         """
@@ -61,9 +61,6 @@ class PayloadFormat:
             )
         if not all(np.isfinite(point.steps).all() and (point.steps > 0).all() for point in operating_points):
             raise ValueError("an operating point has steps that are not positive and finite")
-        coarseness = [float(np.log(point.steps.astype(np.float64)).mean()) for point in operating_points]
-        if coarseness != sorted(coarseness, reverse=True):
-            raise ValueError(f"operating points are {str(names)[:80]}, expected the coarsest first")
         self.shape = shape
         self.operating_points = operating_points
         self.tables = tables

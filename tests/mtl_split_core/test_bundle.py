@@ -119,10 +119,10 @@ def test_an_unknown_kind_of_task_is_named_with_the_known_ones() -> None:
         parse_tasks([{"name": "a", "kind": "guess", "labels": ["b"]}])
 
 
-@pytest.mark.parametrize("schema", [None, 1, 2, 4, "3", [3], 2**70])
+@pytest.mark.parametrize("schema", [None, 1, 2, 4, "3", "3\n", [3], 2**70])
 def test_another_schema_is_refused_with_the_cure(tmp_path: Path, schema: object) -> None:
     said = refusal(tmp_path, {**json.loads(TEXT), "schema": schema})
-    assert said == f"schema is {str(schema)[:20]}, expected 3: export the training again"
+    assert said == f"schema is {repr(schema)[:20]}, expected 3: export the training again"
     assert "export the training again" in refusal(tmp_path, [])
 
 
@@ -171,6 +171,8 @@ ENTRIES: list[tuple[str, object]] = [
     ("contract.entropy_tables.thresholds", {}),
     ("contract.entropy_tables.frequencies", [[2**63, 1]]),
     ("files", "prefix.onnx"),
+    ("files", {"two\nlines": {"file": "prefix.onnx", "sha256": "0" * 64}}),
+    ("files", {"two\nlines": {}}),
     ("files.prefix", {"file": "prefix.onnx"}),
     ("files.prefix", {"sha256": "0" * 64}),
     ("files.prefix.file", "../prefix.onnx"),

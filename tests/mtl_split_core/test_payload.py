@@ -181,7 +181,6 @@ def test_the_documentation_is_enough_to_decode_what_the_shipped_bundle_encodes()
         ((4, 3, 2**40), (COARSE, FINE), "expected 1 to 4096 on each axis"),
         ((4, 4096, 4096), (COARSE, FINE), "4194304 in all"),
         ((4, 0, 5), (COARSE, FINE), "expected 1 to 4096 on each axis"),
-        (SHAPE, (FINE, COARSE), "coarsest first"),
         (SHAPE, (COARSE, COARSE), "each name once"),
         (SHAPE, (), "at least one"),
         (SHAPE, (COARSE,), "operating points have"),
