@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FIRST_PRICE = 0.5
+FIRST_PRICE = 0.05
 """Of all bits of an operating point at its aim, in the unit of the tasks' losses."""
 HIGHEST_PRICE = 4.0
 """However far from its aim, the rate does not drown what the tasks have to say."""
