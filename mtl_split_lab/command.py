@@ -14,6 +14,7 @@ from mtl_split_core.errors import InputError
 
 EXPERIMENTS = ("street", "shapes-8", "shapes-71")
 PICTURES = ("sim:100000:200", "carla_towns/val.json", "road_mix/val.json")
+DRIVES = ("sim:100000:16:60", "carla_towns/val.json")
 RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
 
 
@@ -93,6 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--pictures", nargs="+", default=PICTURES, metavar="SOURCE",
         help=f"as a recipe names them, never trained on (default: {' '.join(PICTURES)})",
+    )  # fmt: skip
+    command.add_argument(
+        "--drives", nargs="+", default=DRIVES, metavar="SOURCE",
+        help="frames in their order in time, for video: sim:SEED:DRIVES:FRAMES, or a file of labels "
+        f"(default: {' '.join(DRIVES)})",
     )  # fmt: skip
     command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
     command.add_argument(
@@ -234,7 +240,7 @@ def _compare_rates(options: argparse.Namespace) -> None:
     from mtl_split_ros.share import bundle_folder
 
     bundle = load_bundle(bundle_folder(options.bundle))
-    compare_rates(bundle, options.pictures, options.data, options.run, options.out, options.processes)
+    compare_rates(bundle, options.pictures, options.drives, options.data, options.run, options.out, options.processes)
 
 
 def _replay(options: argparse.Namespace) -> None:
