@@ -57,8 +57,8 @@ def test_video_answers_every_frame_at_once_and_refers_to_earlier_ones(
     assert answered(sent) == list(range(len(drive)))
     for image, (_, latents) in zip(drive, sent, strict=True):
         assert latents is not None and np.abs(latents - edge.latents(image)).mean() < 4
-    again = send(edge, Video(codec, Link(), None, crf=codec.crfs[-1]), [drive[0]] * 4)
-    assert max(size for size, _ in again[1:]) < 0.1 * again[0][0]
+    again = send(edge, Video(codec, Link(), None, crf=codec.crfs[1]), [drive[0]] * 4)
+    assert max(size for size, _ in again[1:]) < 0.2 * again[0][0]
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.encoder)
