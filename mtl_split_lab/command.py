@@ -68,6 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     command.set_defaults(function=_list_backbones)
 
+    command = commands.add_parser("cuts", help="list where an ONNX network can be cut, and what each cut costs")
+    command.add_argument("network", type=Path, help="ONNX file")
+    command.add_argument("--cut", metavar="NAME", help="only the cut at this tensor (default: all)")
+    command.add_argument("--plot", type=Path, metavar="FILE.png", help="draw bytes and milliseconds over the cuts")
+    command.set_defaults(function=_list_cuts)
+
     command = commands.add_parser("compare-mtl", help="compare networks for one task each with one for all tasks")
     command.add_argument(
         "--backbones", nargs="+", default=["mobilenet_v3_small"], metavar="NAME", help="default: mobilenet_v3_small"
@@ -223,6 +229,19 @@ def _list_backbones(options: argparse.Namespace) -> None:
 
     for backbone in options.backbone or BACKBONES:
         print(format_split_points(backbone, tuple(options.input)), end="\n\n")
+
+
+def _list_cuts(options: argparse.Namespace) -> None:
+    from mtl_split_lab.studies.cuts import format_cuts, measure_cuts, plot_cuts
+    from mtl_split_net.onnx_graph import OnnxGraph
+
+    graph = OnnxGraph(options.network)
+    cuts = measure_cuts(graph, [options.cut] if options.cut else graph.cuts)
+    if not cuts:
+        raise InputError(f"{options.network} has no cut: no tensor lies on all paths from {graph.inputs}")
+    print(format_cuts(graph, cuts))
+    if options.plot:
+        plot_cuts(cuts, options.plot)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -215,13 +215,17 @@ class Video(Stream):
         return encoder
 
 
-def all_streams(bundle: Bundle, link: Link) -> list[Stream]:
-    """Every way to send a drive over a link, in families from few bytes to many; each is fresh."""
-    points = range(len(bundle.payload_format.operating_points))
-    found: list[Stream] = [Stills(Split(bundle, point), link) for point in points]
+def all_streams(bundle: Bundle, link: Link) -> Iterator[Stream]:
+    """Every way to send a drive over a link, in families from few bytes to many.
+
+    Each is made when it is asked for: all encoders at once would take gigabytes.
+    """
+    for point in range(len(bundle.payload_format.operating_points)):
+        yield Stills(Split(bundle, point), link)
     for size in (None, bundle.input_size):
         for codec in CODECS:
             crfs, rates = (codec.crfs[1:-1], BYTES_PER_FRAME[1:]) if size is None else (codec.crfs, BYTES_PER_FRAME)
-            found += [Video(codec, link, size, crf=crf) for crf in crfs]
-            found += [Video(codec, link, size, rate=rate) for rate in rates]
-    return found
+            for crf in crfs:
+                yield Video(codec, link, size, crf=crf)
+            for rate in rates:
+                yield Video(codec, link, size, rate=rate)
