@@ -102,9 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=f"as a recipe names them, never trained on (default: {' '.join(PICTURES)})",
     )  # fmt: skip
     command.add_argument(
-        "--drives", nargs="+", default=DRIVES, metavar="SOURCE",
+        "--drives", nargs="+", metavar="SOURCE",
         help="frames in their order in time, for video: sim:SEED:DRIVES:FRAMES, or a file of labels "
-        f"(default: {' '.join(DRIVES)})",
+        f"(default: {DRIVES[0]}, and {DRIVES[1]} if that is among the pictures)",
     )  # fmt: skip
     command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
     command.add_argument(
@@ -259,7 +259,8 @@ def _compare_rates(options: argparse.Namespace) -> None:
     from mtl_split_ros.share import bundle_folder
 
     bundle = load_bundle(bundle_folder(options.bundle))
-    compare_rates(bundle, options.pictures, options.drives, options.data, options.run, options.out, options.processes)
+    drives = options.drives or [DRIVES[0], *(name for name in DRIVES[1:] if name in options.pictures)]
+    compare_rates(bundle, options.pictures, drives, options.data, options.run, options.out, options.processes)
 
 
 def _replay(options: argparse.Namespace) -> None:

@@ -142,7 +142,7 @@ FRAMES_BUFFERED = 4
 class Video(Stream):
     """Frames as a video stream; the whole network runs on the server.
 
-    The first frame is a key frame, all others refer to the one before. A frame of which a packet is lost cannot be
+    The first frame is a key frame, all others refer to earlier ones. A frame of which a packet is lost cannot be
     decoded, nor can those behind it, until the key frame that the server asks for: no periodic key frames or intra
     refresh have to be paid for while nothing is lost.
     """
