@@ -130,20 +130,21 @@ _SECTION = """## Against video
 A vehicle that sends its pictures would send video, whose frames need fewer bytes because they refer to earlier ones.
 Here whole drives are sent in order, as our payloads, each alone, and as low-delay video, at full size and scaled to
 the network's input of {size}; of video, the whole network runs on the server. One frame in, one packet out: the first
-frame of a drive is a key frame, every other one a P frame that refers to earlier ones; no B frames, no lookahead, one
-thread, presets that keep up with a camera on a vehicle's computer. *Constant quality* is the encoder's constant rate
-factor (crf), *constant rate* a bit rate with a buffer of {buffered} frames.
+frame of a drive is a key frame, every other one refers to earlier ones alone; no B frames, no lookahead, one thread,
+and presets of which a frame of 1280x720 takes about 1/15 s or less on a server's core. *Constant quality* is the
+encoder's constant rate factor (crf), *constant rate* a bit rate with a buffer of {buffered} frames.
 
 {settings}
 
 Bytes are the mean of all frames but the first of each drive, a key frame that a drive of hours has once. Headers of
 the transport are counted for nobody.
 
-*Lost* packets are packets of {packet} bytes that are not sent again; every frame has the same luck in all streams. Of
-ours, a frame that loses a packet has no result. Of video, neither have the frames after it until the next key frame.
-Of the ways to end that, the one best for video is taken: the server asks for a key frame, which is the second frame
-after the lost one, as over a link with a round trip shorter than the time between two frames. Key frames or intra
-refresh at fixed times would cost bytes while nothing is lost, and longer gaps after a loss.
+*Lost* packets are packets of {packet} bytes that are not sent again; one and the same draw per frame decides for all
+streams, and a frame of more packets is lost more easily. Of ours, a frame that loses a packet has no result. Of video,
+neither have the frames after it until the next key frame. For that, the server asks: the key frame is the second frame
+after the lost one, as over a link with a round trip shorter than the time between two frames. Key frames at fixed
+times instead, every 15 or 30 frames, left more frames without a result for as many bytes where they were tried. Not
+tried: intra refresh, results of damaged pictures, and sending lost packets again.
 
 A file of pictures has only some frames of its drives: the farther apart they are, the less has video to refer to. In
 carla_towns they are at least 20 frames apart, mostly over 60, which is far harder for video than a camera's own rate.
