@@ -14,6 +14,7 @@ from mtl_split_core.errors import InputError
 
 EXPERIMENTS = ("street", "shapes-8", "shapes-71")
 PICTURES = ("sim:100000:200", "carla_towns/val.json", "road_mix/val.json")
+DRIVES = ("sim:100000:16:60", "carla_towns/val.json")
 RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
 
 
@@ -73,6 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     command.set_defaults(function=_list_backbones)
 
+    command = commands.add_parser("cuts", help="list where an ONNX network can be cut, and what each cut costs")
+    command.add_argument("network", type=Path, help="ONNX file")
+    command.add_argument("--cut", metavar="NAME", help="only the cut at this tensor (default: all)")
+    command.add_argument("--plot", type=Path, metavar="FILE.png", help="draw bytes and milliseconds over the cuts")
+    command.set_defaults(function=_list_cuts)
+
     command = commands.add_parser("compare-mtl", help="compare networks for one task each with one for all tasks")
     command.add_argument(
         "--backbones", nargs="+", default=["mobilenet_v3_small"], metavar="NAME", help="default: mobilenet_v3_small"
@@ -99,6 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--pictures", nargs="+", default=PICTURES, metavar="SOURCE",
         help=f"as a recipe names them, never trained on (default: {' '.join(PICTURES)})",
+    )  # fmt: skip
+    command.add_argument(
+        "--drives", nargs="+", metavar="SOURCE",
+        help="frames in their order in time, for video: sim:SEED:DRIVES:FRAMES, or a file of labels "
+        f"(default: {DRIVES[0]}, and {DRIVES[1]} if that is among the pictures)",
     )  # fmt: skip
     command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
     command.add_argument(
@@ -227,6 +239,19 @@ def _list_backbones(options: argparse.Namespace) -> None:
         print(format_cuts(backbone, tuple(options.input)), end="\n\n")
 
 
+def _list_cuts(options: argparse.Namespace) -> None:
+    from mtl_split_lab.studies.cuts import format_cuts, measure_cuts, plot_cuts
+    from mtl_split_net.onnx_graph import OnnxGraph
+
+    graph = OnnxGraph(options.network)
+    cuts = measure_cuts(graph, [options.cut] if options.cut else graph.cuts)
+    if not cuts:
+        raise InputError(f"{options.network} has no cut: no tensor lies on all paths from {graph.inputs}")
+    print(format_cuts(graph, cuts))
+    if options.plot:
+        plot_cuts(cuts, options.plot)
+
+
 def _compare(options: argparse.Namespace) -> None:
     from mtl_split_lab.studies.comparison import compare, paper_experiments
 
@@ -242,7 +267,8 @@ def _compare_rates(options: argparse.Namespace) -> None:
     from mtl_split_ros.share import bundle_folder
 
     bundle = load_bundle(bundle_folder(options.bundle))
-    compare_rates(bundle, options.pictures, options.data, options.run, options.out, options.processes)
+    drives = options.drives or [DRIVES[0], *(name for name in DRIVES[1:] if name in options.pictures)]
+    compare_rates(bundle, options.pictures, drives, options.data, options.run, options.out, options.processes)
 
 
 def _replay(options: argparse.Namespace) -> None:

@@ -124,7 +124,8 @@ class OnnxGraph:
         if tensor in self.cuts:
             return
         beside = self.crossing(tensor)
-        reason = f"{', '.join(map(repr, beside))} cross beside it" if beside else "it is an input or an output"
+        verb = "crosses" if len(beside) == 1 else "cross"
+        reason = f"{', '.join(map(repr, beside))} {verb} beside it" if beside else "it is an input or an output"
         raise InputError(f"{tensor!r} of {self.path} is no cut: {reason}; expected one of {', '.join(self.cuts)}")
 
     def _check_known(self, tensor: str) -> None:

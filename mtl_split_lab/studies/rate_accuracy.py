@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
@@ -29,6 +29,10 @@ UNCOMPRESSED = ("naive split", "float32")
 SPLIT = "split"
 
 
+BytesAndMap = tuple[float, float]
+"""Bytes per frame and mAP50, 0 to 1, of one setting."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """One family of ways to send a picture on one source of pictures: by setting, what Measurement.summary says."""
@@ -36,6 +40,11 @@ class Curve:
     source: str
     family: str
     points: dict[str, dict[str, Any]]
+
+    @property
+    def bytes_and_map(self) -> dict[str, BytesAndMap]:
+        """Median of the bytes, and mAP50, by setting."""
+        return {setting: (point["bytes"]["median"], point["map50"]) for setting, point in self.points.items()}
 
 
 def measure_ways(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]], processes: int) -> list[Curve]:
@@ -95,12 +104,12 @@ def time_edge(bundle: Bundle, images: Sequence[Image], engine: str) -> tuple[str
     return edge.choice.words, {stage: float(np.median(values)) for stage, values in times.items()}
 
 
-def bytes_at(curve: Curve, map50: float) -> float | None:
-    """How many bytes a family needs at the median for this mAP50; None where it never gets there.
+def bytes_at(curve: Iterable[BytesAndMap], map50: float) -> float | None:
+    """How many bytes a family needs for this mAP50; None where it never gets there.
 
     Between two settings, the logarithm of the bytes is interpolated.
     """
-    points = sorted((point["bytes"]["median"], point["map50"]) for point in curve.points.values())
+    points = sorted(curve)
     if points[0][1] >= map50:
         return points[0][0]
     for (low_bytes, low), (high_bytes, high) in pairwise(points):
@@ -108,3 +117,12 @@ def bytes_at(curve: Curve, map50: float) -> float | None:
             share = (map50 - low) / (high - low)
             return float(np.exp(np.log(low_bytes) + share * (np.log(high_bytes) - np.log(low_bytes))))
     return None
+
+
+def beaten(points: Mapping[str, BytesAndMap]) -> set[str]:
+    """Return the settings to which another one is preferable: no more bytes, no lower mAP50, and not both the same."""
+    return {
+        setting
+        for setting, (size, map50) in points.items()
+        if any(other != (size, map50) and other[0] <= size and other[1] >= map50 for other in points.values())
+    }

@@ -1,6 +1,5 @@
 """Cuts of an ONNX graph are where nothing passes beside, and both parts in series are the whole."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +13,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from mtl_split_core.errors import InputError
 from mtl_split_net.onnx_graph import Cost, OnnxGraph
 
+from ..onnx_graphs import CHAIN, SKIP, WEIGHT, build, convolution, node
+
 PRETRAINED = Path(__file__).parents[3] / "shared" / "pretrained"
-WEIGHT = np.random.default_rng(0).standard_normal((4, 4, 3, 3)).astype(np.float32)
-
-
-def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> NodeProto:
-    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
-
-
-def convolution(source: str, target: str) -> NodeProto:
-    return node("Conv", f"{source} weight", target, pads=[1, 1, 1, 1])
-
-
-def build(
-    nodes: Sequence[NodeProto],
-    outputs: str,
-    inputs: str = "image",
-    shape: Sequence[int | str] = ("n", 4, 6, 8),
-    output_sizes: int = 4,
-) -> ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs.split()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * output_sizes) for name in outputs.split()],
-        [
-            numpy_helper.from_array(WEIGHT, "weight"),
-            numpy_helper.from_array(np.ones(1, np.float32), "one"),
-            numpy_helper.from_array(np.array([0, -1], np.int64), "flat"),
-        ],
-    )
-    return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
 
 
 @pytest.fixture
@@ -65,16 +36,6 @@ def run(model: ModelProto | Path, *inputs: npt.NDArray[np.float32]) -> list[npt.
     return found
 
 
-CHAIN = [convolution("image", "a"), node("Relu", "a", "b"), convolution("b", "c"), node("Relu", "c", "out")]
-SKIP = [
-    convolution("image", "a"),
-    node("Relu", "a", "b"),
-    convolution("b", "c"),
-    node("Add", "c a", "d"),
-    node("Relu", "d", "out"),
-]
-
-
 def test_every_tensor_inside_a_chain_is_a_cut(path: Path) -> None:
     graph = load(path, CHAIN, "out")
     assert graph.inputs == ["image"] and graph.outputs == ["out"] and graph.cuts == ["a", "b", "c"]
@@ -86,7 +47,7 @@ def test_a_skip_connection_crosses_beside_what_it_skips(path: Path) -> None:
     graph = load(path, SKIP, "out")
     assert graph.cuts == ["a", "d"]
     assert graph.crossing("b") == graph.crossing("c") == ["a"]
-    with pytest.raises(InputError, match=r"'b' of .* is no cut: 'a' cross beside it; expected one of a, d"):
+    with pytest.raises(InputError, match=r"'b' of .* is no cut: 'a' crosses beside it; expected one of a, d"):
         graph.split("b")
 
 
