@@ -106,6 +106,11 @@ class OnnxGraph:
         before, behind = self._sides(cut)
         return self._cost(before), self._cost(behind)
 
+    @property
+    def whole(self) -> Cost:
+        """The cost of everything between the inputs and the outputs. Raises InputError as `costs` does."""
+        return self._cost(self._on_path)
+
     def split(self, cut: str) -> tuple[ModelProto, ModelProto]:
         """Return the two parts as models: inputs to cut, and cut to outputs. Raises InputError where it is no cut."""
         self.check_cut(cut)

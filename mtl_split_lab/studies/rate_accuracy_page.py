@@ -7,12 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pydantic import TypeAdapter
 
-from mtl_split_core.bundle import Bundle
+from mtl_split_core.bundle import PREFIX, Bundle
 from mtl_split_core.choice import AUTO
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image
@@ -21,11 +19,9 @@ from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import check_there, find_pictures
 from mtl_split_lab.kinds import object_labels
-from mtl_split_lab.learning.training import build_network
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_lab.recipe import Portion, Recipe
-from mtl_split_lab.studies.backbone_cuts import count_multiply_adds
+from mtl_split_lab.recipe import Portion
 from mtl_split_lab.studies.drives import StreamCurve, measure_streams
 from mtl_split_lab.studies.drives_page import DRIVES_DATA, DRIVES_PLOT, format_drives, mark, plot_drives
 from mtl_split_lab.studies.rate_accuracy import (
@@ -37,6 +33,7 @@ from mtl_split_lab.studies.rate_accuracy import (
     measure_ways,
     time_edge,
 )
+from mtl_split_net.onnx_graph import OnnxGraph
 
 TIMED_PICTURES = 100
 PAGE = "rate_accuracy.md"
@@ -84,13 +81,10 @@ def _read_sound(pictures: Iterable[LabelledPicture]) -> list[Image]:
 
 def _costs(bundle: Bundle, images: Sequence[Image]) -> dict[str, str]:
     """What the edge's half takes of a vehicle's computer."""
-    prefix = build_network(TypeAdapter(Recipe).validate_python(bundle.manifest["recipe"])).prefix.eval()
-    width, height = bundle.input_size
-    example = torch.zeros((1, height, width, 3), dtype=torch.uint8)
     engine, times = time_edge(bundle, images, AUTO)
     rows = {
         "parameters": f"{bundle.manifest['parameters']['prefix']:,}",
-        "multiply-adds per frame": f"{count_multiply_adds(prefix, example) / 1e6:.0f} M",
+        "multiply-adds per frame": f"{OnnxGraph(bundle.path(PREFIX)).whole.multiply_adds / 1e6:.0f} M",
         "engine, the fastest of those installed": engine,
     }
     size = "x".join(map(str, images[0].shape[1::-1]))
