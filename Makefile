@@ -39,7 +39,7 @@ VISION_MSGS := $(wildcard $(addsuffix /share/vision_msgs/package.xml,$(subst :, 
     ros2_ws/src/vision_msgs ros2_ws/src/*/vision_msgs)
 BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 
-.PHONY: help setup demo test fuzz bench
+.PHONY: help setup demo train test fuzz bench
 
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
@@ -48,6 +48,7 @@ help:
 	@echo '             FRAMES=300 (0: all there are)   RATE=0 (frames per second; 0: own rate of a video, else 15)'
 	@echo '             RECORD=BAG (a folder that is not there yet: everything into a rosbag, too)'
 	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
+	@echo 'make train   install what training and export need, for `ros2_ws/run mtl-split train`'
 	@echo 'make test    ruff, mypy and all tests'
 	@echo 'make fuzz    a million damaged payloads, which takes minutes'
 	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
@@ -60,6 +61,8 @@ setup: ros2_ws/build/.done
 demo: setup
 	$(RUN) python -m mtl_split_lab.live.demo --source '$(SOURCE)' --frames '$(FRAMES)' --rate '$(RATE)' \
 	    --bundle '$(BUNDLE)' --out '$(OUT)' $(if $(RECORD),--record '$(RECORD)')
+
+train: setup .venv/.train
 
 test: setup .venv/.test
 	$(RUN) python -m ruff check
@@ -92,7 +95,11 @@ $(CREATED):
 	PYTHONWARNINGS=ignore $(PIP_INSTALL) --build-constraint $(CONSTRAINTS) --no-deps --editable .
 	touch $@
 
-.venv/.test: .venv/.run
+.venv/.train: .venv/.run
+	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS) train)
+	touch $@
+
+.venv/.test: .venv/.train
 	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS) engines train test)
 	touch $@
 

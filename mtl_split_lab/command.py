@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     begin = command.add_mutually_exclusive_group()
     begin.add_argument("--pretrained", type=Path, help="torchvision's checkpoint of the backbone to begin with")
-    begin.add_argument("--start", type=Path, help="another training's checkpoint to begin with")
+    begin.add_argument("--start", type=Path, help="another training's checkpoint or a bundle's folder to begin with")
     command.add_argument(
         "--processes", type=_positive, default=os.cpu_count(), help="processes that draw and read pictures"
     )
@@ -203,6 +203,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _train(options: argparse.Namespace) -> None:
+    # Threads that wait by spinning slow each other down many times on a busy processor. torch reads this once.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from mtl_split_lab.learning.training import train
 
     train(

@@ -1,4 +1,4 @@
-"""The page on own tasks and data, followed as it is written."""
+"""The pages on own tasks and data, and on own networks, followed as they are written."""
 
 import json
 import re
@@ -15,12 +15,23 @@ from mtl_split_lab.command import main
 from mtl_split_lab.data.pictures import IMAGES, read_pictures
 from mtl_split_lab.data.simulated import draw_pictures
 
-PAGE = Path(__file__).parents[1] / "docs" / "own-tasks-and-data.md"
+from .tiny_detector import CUT, HEIGHT, WIDTH, write_tiny_detector
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "own-tasks-and-data.md"
 
 
-def code(language: str) -> list[str]:
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+def code(language: str, page: Path = PAGE) -> list[str]:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     return [text for name, text in blocks if name == language]
+
+
+def follow(page: Path) -> None:
+    """Run the page's own commands, but for the demonstration, which is tested elsewhere."""
+    for line in "".join(code("", page)).splitlines():
+        if line.startswith("ros2_ws/run mtl-split"):
+            processes = [] if line.split()[2] == "cuts" else ["--processes", "1"]
+            main([*line.split()[2:], *processes])
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +58,33 @@ def test_the_page_leads_to_a_bundle_that_runs(folder: Path, monkeypatch: pytest.
     monkeypatch.chdir(folder.parent)
     [recipe] = code("yaml")
     (folder / "recipe.yaml").write_text(recipe.replace("epochs: 20", "epochs: 1"))
-    for line in "".join(code("")).splitlines():
-        if line.startswith("ros2_ws/run mtl-split"):
-            main([*line.split()[2:], "--processes", "1"])
+    follow(PAGE)
     bundle = load_bundle(folder / "bundle")
     assert [task.name for task in bundle.tasks] == [task["name"] for task in yaml.safe_load(recipe)["tasks"]]
     assert bundle.manifest["measured"]["test.json"]["frames"] == 10
     picture = read_pictures(folder / "test.json")[0].read()
     results = ServerHalf(bundle, score_threshold=0.0).decode(EdgeHalf(bundle).encode(picture).payload, (640, 360))
     assert isinstance(results["detection"], Detections) and isinstance(results["weather"], Classification)
+
+
+@pytest.mark.timeout(600)
+def test_the_page_leads_from_an_onnx_file_to_a_bundle_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's recipe is for the detector of these tests."""
+    monkeypatch.chdir(tmp_path)
+    page, data = DOCS / "own-network.md", tmp_path / "my_data"
+    drawn = draw_pictures(tmp_path / "drawn", 10, 7, (WIDTH, HEIGHT), processes=1)
+    shutil.copytree(drawn.parent, data)
+    write_tiny_detector(data / "detector.onnx")
+    [recipe] = code("yaml", page)
+    (data / "recipe.yaml").write_text(recipe.replace("epochs: 20", "epochs: 4"))
+    more = {"training": [{"pictures": "labels.json"}], "validation": [{"pictures": "labels.json"}], "epochs": 1}
+    (data / "more.yaml").write_text(yaml.safe_dump(yaml.safe_load(recipe) | more))
+    follow(page)
+    assert CUT in capsys.readouterr().out
+    bundle = load_bundle(data / "bundle")
+    assert bundle.manifest["measured"]["labels.json"]["frames"] == 10 and bundle.cut == CUT
+    picture = read_pictures(data / "labels.json")[0].read()
+    results = ServerHalf(bundle, score_threshold=0.0).decode(EdgeHalf(bundle).encode(picture).payload, (WIDTH, HEIGHT))
+    assert set(results["detection"].labels) <= {"car", "lorry"} and len(results["detection"].labels)

@@ -26,10 +26,11 @@ from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
-from mtl_split_lab.data.sources import check_there, find_all_pictures, find_pictures
+from mtl_split_lab.data.sources import check_there, find_pictures
 from mtl_split_lab.learning.operating_points import DEFAULT, calibrate, median_bytes
 from mtl_split_lab.learning.quantisation import quantise
 from mtl_split_lab.learning.training import BEGAN_WITH, BEST, GRAPH, ORIGIN, RECIPE, build_network, load_weights
+from mtl_split_lab.learning.unlabelled import find_unlabelled
 from mtl_split_lab.learning.weights import FILES, WEIGHTS, write_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.scoring.frames import Frame, keep_known
@@ -103,7 +104,7 @@ def export(
     recipe, network = load_network(run)
     if not recipe.operating_points:
         raise InputError(f"{run / RECIPE} has no operating_points, which a bundle needs")
-    check_there([*recipe.training, *(recipe.distil.pictures if recipe.distil else ()), *recipe.testing], data)
+    check_there([*recipe.training, *recipe.testing], data)
     sources = {
         portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
     }
@@ -130,8 +131,8 @@ def export(
 def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> list[Image]:
     """Take some of the pictures that a training has seen, from all of its portions, letterboxed to the input."""
     unlabelled = recipe.distil.pictures if recipe.distil else ()
-    once = (replace(portion, repeat=1) for portion in recipe.training or unlabelled)
-    pictures = find_all_pictures(once, data, run, recipe.input_size, processes)
+    once = [replace(portion, repeat=1) for portion in recipe.training or unlabelled]
+    pictures = find_unlabelled(once, data, run, recipe.input_size, processes)
     chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), CALIBRATION_PICTURES)).astype(int)
     images = []
     for index in chosen:

@@ -32,6 +32,7 @@ from mtl_split_lab.learning.curves import LOSSES, LossCurves
 from mtl_split_lab.learning.damage import DamageReport
 from mtl_split_lab.learning.distillation import Distillation
 from mtl_split_lab.learning.teacher import Teacher, teach
+from mtl_split_lab.learning.unlabelled import find_unlabelled, is_unlabelled
 from mtl_split_lab.learning.weights import read_graph, read_weights
 from mtl_split_lab.recipe import ImportedDetector, Recipe, load_recipe
 from mtl_split_net.backbones import Backbone
@@ -207,10 +208,12 @@ def train(
     if start is not None:
         start_from(network, start)
     unlabelled = recipe.distil.pictures if recipe.distil else ()
-    check_there([*unlabelled, *recipe.training, *recipe.validation], data)
-    seen, pictures, held_out = (
+    labelled = [*recipe.training, *recipe.validation]
+    check_there([*(portion for portion in unlabelled if not is_unlabelled(portion)), *labelled], data)
+    seen = find_unlabelled(unlabelled, data, run, recipe.input_size, processes)
+    pictures, held_out = (
         find_all_pictures(portions, data, run, recipe.input_size, processes)
-        for portions in (unlabelled, recipe.training, recipe.validation)
+        for portions in (recipe.training, recipe.validation)
     )
     if recipe.training:
         check_tasks(pictures, recipe.tasks)
