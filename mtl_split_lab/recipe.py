@@ -69,20 +69,27 @@ class PixelStatistics:
 class ImportedDetector:
     """A detector that others trained.
 
-    onnx: its file, where the recipe's paths begin; cut: the tensor at which it is cut, as `mtl-split cuts` lists them;
-    detector: what its outputs mean, see mtl_split_net.detectors; labels: its labels in the order of its scores, or
-    `coco`; rename: our label by its; pixels: what it expects of its input; source, licence: of the file, which
-    the manifest repeats.
+    onnx: its file, where the recipe's paths begin; or module: `package.module:function`, which returns it as a torch
+    module, with the weights of the file `checkpoint`; cut: the tensor at which it is cut, as `mtl-split cuts` lists
+    them, or of a torch module the submodule after which (a teacher is not cut); detector: what its outputs mean, see
+    mtl_split_net.detectors; labels: its labels in the order of its scores, or `coco`; rename: our label by its; pixels:
+    what it expects of its input; source, licence: of the file, which the manifest repeats.
     """
 
-    onnx: str
     detector: str
     labels: Annotated[tuple[str, ...], BeforeValidator(_parse_labels), Len(1)]
+    onnx: str = ""
+    module: str = ""
+    checkpoint: str = ""
     cut: str = ""
     rename: dict[str, str] = field(default_factory=dict)
     pixels: PixelStatistics = field(default_factory=PixelStatistics)
     source: str = ""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.onnx) == bool(self.module):
+            raise ValueError("expected either onnx, a file, or module, a function")
 
 
 @dataclass(frozen=True, config=_NO_OTHER_KEYS)

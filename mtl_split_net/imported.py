@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+# onnx2torch imports torchvision, which mtl_split_net.vision has to make importable first.
+import mtl_split_net.vision  # noqa: F401
+
+# isort: split
 import numpy as np
 import onnxruntime
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper, version_converter
 from onnx2torch import convert
 from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
@@ -20,6 +24,8 @@ from mtl_split_net.sizes import use_integers
 
 LARGEST_DIFFERENCE = 1e-3
 """How far outputs in torch may be from ONNX Runtime's, relative to the largest."""
+NEWEST_OPSET = 17
+"""What onnx2torch knows; files of newer ones are converted first."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +127,24 @@ def returning(graph: fx.GraphModule, names: Sequence[str]) -> fx.GraphModule:
 
 def _to_torch(part: ModelProto) -> fx.GraphModule:
     try:
+        if next(opset.version for opset in part.opset_import if not opset.domain) > NEWEST_OPSET:
+            part = version_converter.convert_version(part, NEWEST_OPSET)
+        _forget_zeros(part)
         return use_integers(convert(part))
-    except NotImplementedError as error:
-        raise InputError(f"the network has an operator that cannot be trained: {error}") from error
+    except (NotImplementedError, RuntimeError, version_converter.ConvertError) as error:
+        raise InputError(f"the network has an operator that cannot be trained: {str(error)[:300]}") from error
+
+
+def _forget_zeros(part: ModelProto) -> None:
+    """Unset Reshape's allowzero, which torch's exporter sets and onnx2torch refuses, where no size is 0 anyway."""
+    constants = {constant.name: constant for constant in part.graph.initializer}
+    for node in part.graph.node:
+        if node.op_type == "Reshape" and (
+            node.input[1] not in constants or numpy_helper.to_array(constants[node.input[1]]).all()
+        ):
+            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
 
 
 def _map_shape(node: fx.Node) -> Shape | None:

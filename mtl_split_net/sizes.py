@@ -7,6 +7,10 @@ symbols that torch's exporter puts in their place.
 from collections.abc import Callable
 from typing import Any
 
+# onnx2torch imports torchvision, which mtl_split_net.vision has to make importable first.
+import mtl_split_net.vision  # noqa: F401
+
+# isort: split
 import numpy as np
 import numpy.typing as npt
 import torch

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
+from mtl_split_core.scene import Size
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
 from mtl_split_lab.data.sources import check_tasks, check_there, find_all_pictures
@@ -42,6 +43,7 @@ from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.losses import LossSum
 from mtl_split_net.network import MultiTaskNetwork, Pixels, cut_backbone, cut_imported
 from mtl_split_net.onnx_graph import OnnxGraph
+from mtl_split_net.torch_module import output_of, write_module
 
 RECIPE = "recipe.yaml"
 DISTILLED = "distilled"
@@ -71,10 +73,11 @@ def build_network(recipe: Recipe, pretrained: Path | None = None, graph: Path | 
         network = cut_backbone(Backbone(recipe.backbone, pretrained), recipe.cut, recipe.tasks, recipe.input_size)
     else:
         if graph is None:
-            raise InputError(f"the recipe's network is imported, expected its file {recipe.network.onnx}")
-        imported = recipe.network
+            raise InputError("the recipe's network is imported, expected its ONNX file")
+        imported, file = recipe.network, OnnxGraph(graph)
+        cut = output_of(file, imported.cut) if imported.module else imported.cut
         network = cut_imported(
-            import_network(OnnxGraph(graph), imported.cut, recipe.input_size, recipe.crop),
+            import_network(file, cut, recipe.input_size, recipe.crop),
             find_detector(imported.detector),
             imported.labels,
             imported.rename,
@@ -203,7 +206,7 @@ def train(
     lightning.seed_everything(recipe.seed, workers=True)
     run.mkdir(parents=True, exist_ok=True)
     if recipe.network is not None and not (run / LATEST).exists():
-        _take_graph(recipe.network, data, start, run)
+        _take_graph(recipe.network, recipe.input_size, data, start, run)
     network = build_network(recipe, pretrained, run / GRAPH)
     if start is not None:
         start_from(network, start)
@@ -279,19 +282,25 @@ def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
         raise InputError(f"{checkpoint} is of another network: {str(error)[:200]}") from error
 
 
-def _take_graph(network: ImportedDetector, data: Path, start: Path | None, run: Path) -> None:
+def _take_graph(network: ImportedDetector, input_size: Size, data: Path, start: Path | None, run: Path) -> None:
     """Put the file of an imported network into a training's folder, and where it comes from."""
+    file = run / GRAPH
     if start is not None and start.is_dir():
-        graph, origin = read_graph(start), load_bundle(start).manifest.get(BEGAN_WITH)
+        file.write_bytes(read_graph(start))
+        origin = load_bundle(start).manifest.get(BEGAN_WITH)
     else:
-        graph = _read_file(data / network.onnx)
+        if network.module:
+            began = data / network.checkpoint if network.checkpoint else None
+            write_module(network.module, began, input_size, file)
+        else:
+            began = data / network.onnx
+            file.write_bytes(_read_file(began))
         origin = {
-            "file": Path(network.onnx).name,
-            "sha256": hashlib.sha256(graph).hexdigest(),
+            "file": began.name if began else network.module,
+            "sha256": hashlib.sha256(_read_file(began or file)).hexdigest(),
             "source": network.source,
             "licence": network.licence,
         }
-    (run / GRAPH).write_bytes(graph)
     (run / ORIGIN).write_text(json.dumps(origin))
 
 
