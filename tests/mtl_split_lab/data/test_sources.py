@@ -12,9 +12,10 @@ import pytest
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Task
+from mtl_split_lab.command import RECIPE
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.sources import check_tasks, check_there, find_pictures
-from mtl_split_lab.recipe import Portion
+from mtl_split_lab.recipe import ATTRIBUTES, Portion, load_recipe
 
 DATA = Path(__file__).parents[3] / "../shared/data"
 
@@ -54,6 +55,39 @@ def test_bdd100k_with_the_pictures_elsewhere(tmp_path: Path) -> None:
     write_picture(tmp_path / "100k" / "train" / "a.png")
     (picture,) = find(tmp_path, "labels/train.json", images="100k/train")
     assert picture.read().shape == (20, 20, 3)
+
+
+def test_attributes_of_pictures_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They add to the source's own; what is undefined teaches nothing, and a name that is not there is told."""
+    write_picture(tmp_path / "images" / "a.png")
+    box = {"category": "car", "box2d": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}}
+    entry = {"name": "a.png", "attributes": {"scene": "highway", "weather": "rainy"}, "labels": [box]}
+    (tmp_path / "train.json").write_text(json.dumps([entry]))
+    more = {"a.png": {"weather": "clear", "timeofday": "undefined"}, "b.png": {"weather": "foggy"}}
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "eyes.json").write_text(json.dumps(more))
+    with caplog.at_level(logging.WARNING):
+        (picture,) = find(tmp_path, "train.json", attributes="more/eyes.json")
+    assert picture.truth.classes == {"scene": "highway", "weather": "clear"} and picture.truth.labels == ("car",)
+    assert "names 1 pictures that are not there: b.png" in caplog.text
+    for written in ("", "[1]", '{"a.png": {"weather": 1}}'):
+        (tmp_path / "more" / "eyes.json").write_text(written)
+        with pytest.raises(InputError, match=r"eyes.json has no attributes of pictures by their names"):
+            find(tmp_path, "train.json", attributes="more/eyes.json")
+    with pytest.raises(InputError, match=r"eyes2.json has no attributes"):
+        find(tmp_path, "train.json", attributes="eyes2")
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_the_attributes_that_come_with_the_package(part: str) -> None:
+    """Every picture has all three, in the shipped recipe's words."""
+    tasks = {
+        task.name: {*task.labels, "undefined"} for task in load_recipe(RECIPE).tasks if task.kind == "classification"
+    }
+    attributes = json.loads((ATTRIBUTES / f"road_mix_{part}.json").read_text())
+    assert len(attributes) >= 150
+    for labels in attributes.values():
+        assert labels.keys() == tasks.keys() and all(label in tasks[task] for task, label in labels.items())
 
 
 def test_labels_in_our_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -23,7 +23,11 @@ from mtl_split_net.tasks import LearnedTask
 
 
 def write_recipe(path: Path, **changes: object) -> Path:
-    path.write_text(yaml.safe_dump(yaml.safe_load(RECIPE.read_text()) | changes))
+    """Write the shipped recipe, but for a network of our own, with changes."""
+    shipped = yaml.safe_load(RECIPE.read_text())
+    for key in ("network", "distil", "teacher"):
+        del shipped[key]
+    path.write_text(yaml.safe_dump(shipped | changes))
     return path
 
 
@@ -31,6 +35,7 @@ def test_the_shipped_recipe_is_complete() -> None:
     recipe = load_recipe(RECIPE)
     assert [task.kind for task in recipe.tasks] == ["detection", *["classification"] * 3]
     assert 0 < recipe.crop_epochs < recipe.epochs
+    assert recipe.network is not None and recipe.network.licence and recipe.distil is not None
 
 
 @pytest.mark.parametrize(
@@ -43,6 +48,12 @@ def test_the_shipped_recipe_is_complete() -> None:
             {"validation": [{"pictures": "a.json", "repeat": 0}]},
             "validation.0.repeat: Input should be greater than 0, got 0",
         ),
+        (
+            {"network": {"detector": "yolox", "labels": ["car"], "cut": "a"}},
+            "either onnx, a file, or module, a function",
+        ),
+        ({"network": {"onnx": "a.onnx", "detector": "yolox", "labels": "coco"}}, "network needs a cut"),
+        ({"distil": {"pictures": [{"pictures": "a.json"}]}}, "distil needs a network that others trained"),
         ({"operating_points": {"fine": 2000}}, "operating points need a default"),
         ({"operating_points": {"default": 800, "fine": 800}}, "different numbers of bytes"),
         ({"crop": [320, 240]}, "crop needs multiples of 32 pixels"),
