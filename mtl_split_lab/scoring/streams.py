@@ -196,6 +196,8 @@ class Video(Stream):
         frame.pts = self._count
         frame.pict_type = PictureType.I if key else PictureType.NONE
         [packet] = self._encoder.encode(frame)
+        if self._count == 0:
+            _leave_real_time()
         return packet
 
     def _open(self, width: int, height: int) -> "av.VideoCodecContext":
@@ -213,6 +215,12 @@ class Video(Stream):
         else:
             encoder.options |= {"crf": str(self._crf)}
         return encoder
+
+
+def _leave_real_time() -> None:
+    """Undo what SVT-AV1 does where it may, as root: give the whole process real-time priority, before all others."""
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
 
 
 def all_streams(bundle: Bundle, link: Link) -> Iterator[Stream]:

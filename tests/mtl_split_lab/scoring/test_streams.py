@@ -1,5 +1,6 @@
 """Streams are low delay, as fine as their setting says, and lose what a lost packet takes with it."""
 
+import os
 from itertools import islice
 
 import numpy as np
@@ -130,3 +131,12 @@ def test_every_stream_has_a_name_of_its_own(bundle: Bundle) -> None:
     assert len(set(names)) == len(names) and names[0] == ("split", "coarse")
     assert ("AV1, constant quality, scaled to 64x32", "crf 63") in names
     assert ("H.265, constant rate", "1,200 bytes per frame") in names
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.encoder)
+def test_no_encoder_leaves_the_process_with_real_time_priority(
+    edge: EdgeHalf, drive: list[Image], codec: VideoCodec
+) -> None:
+    send(edge, Video(codec, Link(), None, crf=40), drive[:2], wanted=False)
+    threads = [int(thread) for thread in os.listdir("/proc/self/task")]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}
