@@ -5,7 +5,6 @@ ros2_ws/run python -m mtl_split_lab.bench.halves --out docs/results
 
 import argparse
 import itertools
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import cv2
 import onnxruntime
-import torch
 
 from mtl_split_camera.street import Street
 from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle
@@ -23,10 +21,8 @@ from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Size
 from mtl_split_core.stopwatch import Stopwatch, measure_in_turn
-from mtl_split_lab.learning.training import build_network
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_lab.recipe import RECIPES, load_recipe
 from mtl_split_ros.share import bundle_folder
 
 SIZE: Size = (1280, 720)
@@ -38,8 +34,6 @@ Times = Mapping[str, Sequence[float]]
 """Milliseconds of every call by name."""
 
 BARE = "the engine alone"
-EAGER = "PyTorch before export"
-"""The network as it is trained, operator by operator."""
 WHOLE = "all"
 
 
@@ -87,7 +81,7 @@ def measure_stages(bundle: Bundle, pictures: Sequence[Image], threads: int, call
 def measure_engines(bundle: Bundle, picture: Image, threads: int, calls: int) -> dict[str, Times]:
     """Return, by half, the milliseconds of every engine that is installed, and where there is one of its bare library.
 
-    The bare library's name is the engine's with ", bare". Of the prefix also those of EAGER.
+    The bare library's name is the engine's with ", bare".
     """
     image, latents = _examples(bundle, picture)
     measured: dict[str, Times] = {}
@@ -105,8 +99,6 @@ def measure_engines(bundle: Bundle, picture: Image, threads: int, calls: int) ->
             engines[kind] = partial(engine, example)
             if kind in BARE_LIBRARIES:
                 engines[f"{kind}, bare"] = BARE_LIBRARIES[kind](data, threads, example)
-        if half == "edge":
-            engines[EAGER] = _eager_prefix(image, threads)
         measured[half] = measure_in_turn(engines, calls)
     return measured
 
@@ -124,8 +116,6 @@ def write_page(
             threads=threads,
             stages=_stage_table(stages),
             engines=_engine_table(engines),
-            eager=EAGER,
-            faster=min(engines["edge"][EAGER]) / min(min(engines["edge"].get(kind, [math.inf])) for kind in ENGINES),
             machine=machine_in_words(),
             **{half: f"{1e3 / statistics.median(times[WHOLE]):.0f}" for half, times in stages.items()},
         )
@@ -180,19 +170,6 @@ def _bare_onnxruntime(data: bytes, threads: int, example: Array) -> Call:
     return lambda: session.run(None, inputs)
 
 
-def _eager_prefix(image: Array, threads: int) -> Call:
-    """The shipped bundle's prefix as the recipe builds it; its weights do not matter for its time."""
-    torch.set_num_threads(threads)
-    prefix = build_network(load_recipe(RECIPES / "street.yaml")).prefix.eval()
-    batch = torch.from_numpy(image)
-
-    @torch.inference_mode()
-    def call() -> None:
-        prefix(batch)
-
-    return call
-
-
 def _bare_openvino(data: bytes, threads: int, example: Array) -> Call:
     import openvino
 
@@ -223,8 +200,6 @@ pictures; the ratios are of the fastest calls, which other processes have not di
 Every engine that is installed here, against its own library without anything around it.
 
 {engines}
-
-*{eager}* is the network as it is trained: the fastest engine runs the prefix {faster:.1f} times as fast.
 
 `make bench` makes this page. Measured on: {machine}.
 """
