@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from mtl_split_core.errors import InputError
 from mtl_split_net.detectors import COCO_LABELS
+from mtl_split_net.network import Pixels
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
 
 CROP_UNIT = 32
@@ -90,6 +91,11 @@ class ImportedDetector:
     def __post_init__(self) -> None:
         if bool(self.onnx) == bool(self.module):
             raise ValueError("expected either onnx, a file, or module, a function")
+
+    @property
+    def expected_pixels(self) -> Pixels:
+        """What it expects of its input, for the network in torch."""
+        return Pixels(**asdict(self.pixels))
 
 
 @dataclass(frozen=True, config=_NO_OTHER_KEYS)

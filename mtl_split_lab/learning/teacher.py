@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from mtl_split_core.engine import OnnxRuntime
@@ -17,6 +18,8 @@ from mtl_split_core.scene import Detections, Image, Size, Truth
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile
 from mtl_split_lab.recipe import ImportedDetector
 from mtl_split_net.detectors import ImportedDetection, RawOutputs, find_detector
+from mtl_split_net.network import Prefix
+from mtl_split_net.onnx_graph import OnnxGraph
 
 FOUND = 0.45
 """Objects with this score are taken for true."""
@@ -42,11 +45,15 @@ class Teacher:
     """A detector that finds objects of those labels that it knows."""
 
     def __init__(self, detector: ImportedDetector, file: Path, labels: Sequence[str], input_size: Size) -> None:
-        """Load the detector's ONNX file; `labels` are those that are wanted."""
+        """Load the detector's ONNX file; `labels` are those that are wanted.
+
+        Raises InputError for a file that is missing or no ONNX model.
+        """
         renamed = [detector.rename.get(label, label) for label in detector.labels]
         self.labels = tuple(label for label in labels if label in renamed)
         self._size = input_size
-        self._engine = OnnxRuntime(file.read_bytes(), threads=1, at_once=1)
+        self._engine = OnnxRuntime(OnnxGraph(file).model.SerializeToString(), threads=1, at_once=1)
+        self._planes = Prefix(nn.Identity(), nn.Identity(), detector.expected_pixels)
         self._head = ImportedDetection(
             find_detector(detector.detector), detector.labels, self.labels, detector.rename
         ).eval()
@@ -54,8 +61,8 @@ class Teacher:
     def find(self, image: Image) -> Detections:
         """Find objects in a picture, uint8 (height, width, 3) blue-green-red; boxes are in its pixels."""
         letterbox = Letterbox((image.shape[1], image.shape[0]), self._size)
-        planes = letterbox.apply(image).transpose(2, 0, 1)[None].astype(np.float32)
-        outputs = tuple(torch.from_numpy(output) for output in self._engine(planes).values())
+        planes = self._planes(torch.from_numpy(letterbox.apply(image))[None])
+        outputs = tuple(torch.from_numpy(output) for output in self._engine(planes.numpy()).values())
         with torch.no_grad():
             candidates = self._head(RawOutputs(outputs, (self._size[1], self._size[0])))
         boxes, scores = candidates.boxes[0].numpy(), candidates.logits[0].sigmoid().numpy()

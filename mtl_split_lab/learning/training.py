@@ -41,7 +41,7 @@ from mtl_split_net.detectors import find_detector
 from mtl_split_net.imported import import_network
 from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.losses import LossSum
-from mtl_split_net.network import MultiTaskNetwork, Pixels, cut_backbone, cut_imported
+from mtl_split_net.network import MultiTaskNetwork, cut_backbone, cut_imported
 from mtl_split_net.onnx_graph import OnnxGraph
 from mtl_split_net.torch_module import output_of, write_module
 
@@ -82,7 +82,7 @@ def build_network(recipe: Recipe, pretrained: Path | None = None, graph: Path | 
             imported.labels,
             imported.rename,
             recipe.tasks,
-            Pixels(imported.pixels.mean, imported.pixels.deviation, imported.pixels.red_first),
+            imported.expected_pixels,
         )
     return MultiTaskNetwork(
         network,
@@ -196,9 +196,9 @@ def train(
 
     `data` is where the recipe's paths begin. A new training begins with random weights, with those of torchvision's
     checkpoint `pretrained` in the backbone, or with those of `start`, another training's checkpoint or a bundle.
-    `processes` draw the simulated pictures and read them; `hardware`: see fit. Leaves the recipe, the checkpoints, the
-    losses and their curves in the folder. Raises InputError for a recipe that is wrong, or a folder with a training of
-    another one.
+    `processes` draw the simulated pictures and read them; `hardware`: see run_trainer. Leaves the recipe, the
+    checkpoints, the losses and their curves in the folder. Raises InputError for a recipe that is wrong, or a folder
+    with a training of another one.
     """
     recipe = load_recipe(recipe_path)
     if (run / LATEST).exists() and load_recipe(run / RECIPE) != recipe:

@@ -3,17 +3,20 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
+from onnx import helper, numpy_helper
 
 from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.scene import Truth
+from mtl_split_core.scene import Detections, Truth
 from mtl_split_lab.command import main
 from mtl_split_lab.data.pictures import IMAGES, LABELS, read_pictures, write_labels
 from mtl_split_lab.learning.curves import read_losses
@@ -21,7 +24,7 @@ from mtl_split_lab.learning.distillation import imitation_loss
 from mtl_split_lab.learning.teacher import FOUND, Teacher, add_objects, teach
 from mtl_split_lab.learning.training import DISTILLED, build_network
 from mtl_split_lab.learning.weights import WEIGHTS, read_weights
-from mtl_split_lab.recipe import ImportedDetector, load_recipe
+from mtl_split_lab.recipe import ImportedDetector, PixelStatistics, load_recipe
 from mtl_split_net.kinds.detection import Candidates
 
 from ...tiny_detector import CUT, HEIGHT, WIDTH, write_tiny_detector
@@ -163,6 +166,38 @@ def test_a_teacher_adds_what_the_source_does_not_label(data: Path, tmp_path: Pat
     again = teach(pictures, teacher, tmp_path / "taught.json")
     assert [p.truth.labels for p in again] == [p.truth.labels for p in taught]
     assert (tmp_path / "taught.json").read_text() == written
+
+
+def test_a_teacher_gets_its_pixels_as_it_expects_them(data: Path, tmp_path: Path) -> None:
+    """Normalised pixels of a network that undoes it again change nothing; red first does."""
+    image = read_pictures(data / LABELS)[0].read()
+    path = tmp_path / "normalised.onnx"
+    model = onnx.load(data / "tiny.onnx")
+    first = model.graph.node[0]
+    first.input[0] = "pixels"
+    undo = (
+        helper.make_node("Mul", ["images", "deviation"], ["scaled_up"]),
+        helper.make_node("Add", ["scaled_up", "mean"], ["pixels"]),
+    )
+    for node in reversed(undo):
+        model.graph.node.insert(0, node)
+    values = {"deviation": np.array([2.0], np.float32), "mean": np.array([100.0], np.float32)}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+    onnx.save(model, path)
+
+    def find(file: Path, **pixels: Any) -> Detections:
+        detector = ImportedDetector(
+            onnx="x", detector="yolox", labels=THEIRS, rename={"bus": "lorry"}, pixels=PixelStatistics(**pixels)
+        )
+        return Teacher(detector, file, ["car", "lorry"], (WIDTH, HEIGHT)).find(image)
+
+    plain = find(data / "tiny.onnx")
+    same = find(path, mean=(100.0,) * 3, deviation=(2.0,) * 3)
+    assert len(plain.scores)
+    np.testing.assert_allclose(same.scores, plain.scores, atol=1e-4)
+    assert not np.array_equal(find(data / "tiny.onnx", red_first=True).scores, plain.scores)
+    with pytest.raises(InputError, match="is no readable ONNX file"):
+        find(tmp_path / "none.onnx")
 
 
 def test_doubtful_objects_are_to_be_ignored_and_labelled_ones_stay() -> None:
