@@ -17,6 +17,7 @@ SCHEMA = 3
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 1 << 23
 
+UNSUPPRESSED = "unsuppressed"
 PREFIX = "prefix"
 """Role of the edge's half of the network."""
 SUFFIX = "suffix"
@@ -39,7 +40,8 @@ class Bundle:
 
     fingerprint: 16 hexadecimal digits of the manifest's SHA-256, which name this bundle in reports; the contract's is
     what halves are compared by. default_point: index of the operating point that is used where none is asked for; cut:
-    where the backbone is cut; files: by role; manifest: everything in `manifest.json`, as it was written.
+    where the network is cut; unsuppressed: names of the tasks whose detections need no non-maximum suppression, because
+    the network proposes no object twice; files: by role; manifest: everything in `manifest.json`, as it was written.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class Bundle:
     contract: Contract
     default_point: int
     cut: str
+    unsuppressed: frozenset[str]
     files: Mapping[str, File]
     manifest: Mapping[str, Any]
 
@@ -142,6 +145,13 @@ def _parse(folder: Path, written: bytes) -> Bundle:
     def parse_default(value: Any) -> int:
         return points.index(value) if value in points else refuse(value, f"one of {', '.join(points)}")
 
+    tasks = [task.name for task in contract.tasks]
+
+    def parse_unsuppressed(value: Any) -> frozenset[str]:
+        if not isinstance(value, list):
+            refuse(value, "a list of tasks")
+        return frozenset(name if name in tasks else refuse(name, f"one of {', '.join(tasks)}") for name in value)
+
     return Bundle(
         folder=folder,
         name=read_entry(manifest, "name", text),
@@ -149,6 +159,9 @@ def _parse(folder: Path, written: bytes) -> Bundle:
         contract=contract,
         default_point=read_entry(manifest, "default_operating_point", parse_default),
         cut=read_entry(manifest, "cut", text),
+        unsuppressed=read_entry(manifest, UNSUPPRESSED, parse_unsuppressed)
+        if UNSUPPRESSED in manifest
+        else frozenset(),
         files=read_entry(manifest, "files", lambda value: _parse_files(folder, value)),
         manifest=manifest,
     )

@@ -139,7 +139,8 @@ class ServerHalf:
 
     def _result(self, task: Task, outputs: dict[str, Array], letterbox: Letterbox) -> Any:
         kind = KINDS[task.kind]
-        found = kind.result(task, outputs, self._score_threshold, self._overlap_threshold)
+        overlap_threshold = 1.0 if task.name in self.bundle.unsuppressed else self._overlap_threshold
+        found = kind.result(task, outputs, self._score_threshold, overlap_threshold)
         return kind.to_picture(found, letterbox)
 
 

@@ -107,6 +107,10 @@ DETECTORS: Mapping[str, Decode] = {
 }
 
 
+UNSUPPRESSED = ("detr",)
+"""Those that propose no object twice."""
+
+
 def find_detector(name: str) -> Decode:
     """Return one of DETECTORS, or a function `package.module:function` of the user's. Raises InputError for neither."""
     if name in DETECTORS:

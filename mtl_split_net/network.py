@@ -109,17 +109,19 @@ class Suffix(nn.Module):
     """The server's half: latents to every task's outputs."""
 
     def __init__(
-        self, decoder: nn.Module, body: nn.Module, tasks: Sequence[LearnedTask], heads: Sequence[Head], stride: int
-    ) -> None:
+        self, decoder: nn.Module, body: nn.Module, tasks: Sequence[LearnedTask], heads: Sequence[Head],
+        input_size: Size, latent_shape: Shape,
+    ) -> None:  # fmt: skip
         """Chain the bottleneck's decoder, what is behind the cut, and a head per task.
 
-        `stride` is how many input pixels a place of the latents is wide.
+        Whole pictures of `input_size` have latents of `latent_shape`.
         """
         super().__init__()
         self.decoder = decoder
         self.body = body
         self.tasks = tuple(tasks)
-        self.stride = stride
+        self._size = input_size[1], input_size[0]
+        self._places = latent_shape[1:]
         self._takes = [head.takes for head in heads]
         # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
         named = {f"{task.name}_head": head.module for task, head in zip(tasks, heads, strict=True)}
@@ -127,8 +129,10 @@ class Suffix(nn.Module):
 
     def forward(self, latents: Tensor) -> Outputs:
         """Latents (N, channels, height', width') in, every task's raw outputs out."""
-        size = latents.shape[2] * self.stride, latents.shape[3] * self.stride
-        features = self.body(self.decoder(latents), size)
+        sides = zip(latents.shape[2:], self._size, self._places, strict=True)
+        # Of a window, whose latents are fewer, in proportion.
+        height, width = (here * whole // places for here, whole, places in sides)
+        features = self.body(self.decoder(latents), (height, width))
         return {
             task.name: head(getattr(features, takes))
             for task, head, takes in zip(self.tasks, self.heads.values(), self._takes, strict=True)
@@ -171,7 +175,7 @@ class MultiTaskNetwork(nn.Module):
         decoder = nn.Identity() if channels is None else Decoder(channels, features, reduction)
         self.prefix = Prefix(network.before, encoder, network.pixels)
         latents, rows, columns = self.latent_shape
-        self.suffix = Suffix(decoder, network.body, tasks, network.heads, input_size[1] // rows)
+        self.suffix = Suffix(decoder, network.body, tasks, network.heads, input_size, self.latent_shape)
         self.rate = RateModel(latents, rows * columns, sizes)
 
     def forward(self, images: Tensor) -> Outputs:

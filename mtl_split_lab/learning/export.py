@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle, write_manifest
+from mtl_split_core.bundle import PREFIX, SUFFIX, UNSUPPRESSED, Bundle, load_bundle, write_manifest
 from mtl_split_core.contract import Contract, format_contract
 from mtl_split_core.engine import OnnxRuntime
 from mtl_split_core.errors import InputError
@@ -35,6 +35,7 @@ from mtl_split_lab.learning.weights import FILES, WEIGHTS, write_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.scoring.frames import Frame, keep_known
 from mtl_split_lab.scoring.measurement import measure
+from mtl_split_net import detectors
 from mtl_split_net.kinds import all_answers
 from mtl_split_net.network import MultiTaskNetwork, Pixels, Prefix, Suffix
 
@@ -192,10 +193,17 @@ def write_bundle(
             "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
             "difference_from_torch": differences,
             "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),
+            **_unsuppressed(recipe),
             **({} if graph is None else {BEGAN_WITH: json.loads((graph.parent / ORIGIN).read_text())}),
         },
         FILES,
     )
+
+
+def _unsuppressed(recipe: Recipe) -> dict[str, list[str]]:
+    if recipe.network is None or recipe.network.detector not in detectors.UNSUPPRESSED:
+        return {}
+    return {UNSUPPRESSED: [task.name for task in recipe.tasks if task.kind == detectors.KIND]}
 
 
 def name_latent_space(suffix: nn.Module) -> str:

@@ -5,12 +5,15 @@ import resource
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from mtl_split_core.bundle import load_bundle
+from mtl_split_core.bundle import SUFFIX, load_bundle, write_manifest
 from mtl_split_core.errors import ImageError, PayloadError, TooLargeError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections, Image, Size
+
+from ..tiny_bundle import write_tiny_bundle
 
 
 def damage(chance: random.Random, payload: bytes) -> bytes:
@@ -182,3 +185,27 @@ def test_no_picture_exceeds_the_cap(edge: EdgeHalf, server: ServerHalf, cap: int
         server.decode(payload, (1280, 720))
         sent += 1
     assert sent >= 2
+
+
+def test_a_task_without_suppression_keeps_what_overlaps(tmp_path: Path) -> None:
+    """A suffix that proposes the same box twice."""
+    tiny = write_tiny_bundle(tmp_path / "tiny")
+    suffix = onnx.load(tiny.path(SUFFIX))
+    for constant in suffix.graph.initializer:
+        if constant.name == "box":
+            constant.CopyFrom(
+                onnx.numpy_helper.from_array(np.repeat(onnx.numpy_helper.to_array(constant), 2, 1), "box")
+            )
+    for node in suffix.graph.node:
+        if "detection.scores" in node.output:
+            node.output[0] = "once"
+    suffix.graph.node.append(onnx.helper.make_node("Concat", ["once", "once"], ["detection.scores"], axis=1))
+    for output in suffix.graph.output:
+        if output.name.startswith("detection."):
+            output.type.tensor_type.shape.dim[1].dim_value = 2
+    onnx.save(suffix, tiny.path(SUFFIX))
+    picture = np.full((32, 64, 3), 200, np.uint8)
+    for unsuppressed, boxes in (([], 1), (["detection"], 2)):
+        bundle = write_manifest(tiny.folder, {**tiny.manifest, "unsuppressed": unsuppressed})
+        results = ServerHalf(bundle).decode(EdgeHalf(bundle).encode(picture).payload, (64, 32))
+        assert len(results["detection"].labels) == boxes
