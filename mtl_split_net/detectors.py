@@ -135,11 +135,20 @@ class ImportedDetection(nn.Module):
     known: Tensor
 
     def __init__(self, decode: Decode, theirs: Sequence[str], ours: Sequence[str], rename: Mapping[str, str]) -> None:
-        """Decode a detector with the labels `theirs` for a task with the labels `ours`; `rename` is ours by theirs."""
+        """Decode a detector with the labels `theirs` for a task with the labels `ours`; `rename` is ours by theirs.
+
+        Raises InputError where a renamed label is not theirs, and where none of ours is.
+        """
         super().__init__()
+        if unknown := sorted(rename.keys() - set(theirs)):
+            raise InputError(f"rename has {unknown}, expected labels of the detector: {', '.join(theirs)}")
         self.decode = decode
         sources = [[at for at, label in enumerate(theirs) if rename.get(label, label) == our] for our in ours]
-        most = max(1, *map(len, sources))
+        if not any(sources):
+            raise InputError(
+                f"the detector has none of the labels {', '.join(ours)}: rename its own, {', '.join(theirs)}"
+            )
+        most = max(map(len, sources))
         # Where there are fewer, one is there several times, which does not change the highest.
         padded = [(found or [0]) + (found or [0])[:1] * (most - max(1, len(found))) for found in sources]
         self.register_buffer("sources", torch.tensor(padded), persistent=False)
@@ -147,6 +156,22 @@ class ImportedDetection(nn.Module):
         self.correction = nn.Linear(len(theirs), len(ours))
         nn.init.zeros_(self.correction.weight)
         self.correction.bias = nn.Parameter(UNLIKELY * (1 - self.known))
+
+    def check(self, raw: RawOutputs) -> None:
+        """Raise InputError where outputs are not what is decoded here: in number, in shape, or in their labels."""
+        shapes = ", ".join(str(tuple(output.shape)) for output in raw.outputs)
+        try:
+            theirs = self.decode(raw.outputs, raw.size)
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"the network's outputs of the shapes {shapes} are not those of such a detector: {str(error)[:200]}"
+            ) from error
+        pictures, points, labels = theirs.logits.shape
+        if labels != self.correction.in_features or theirs.boxes.shape != (pictures, points, 4):
+            raise InputError(
+                f"the network's outputs of the shapes {shapes} are {points} points with {labels} labels, "
+                f"the recipe's network names {self.correction.in_features} labels"
+            )
 
     def forward(self, raw: RawOutputs) -> Candidates:
         """The detector's outputs in, candidates out."""

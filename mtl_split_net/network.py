@@ -249,13 +249,16 @@ def cut_imported(
     labels: Sequence[str],
     rename: Mapping[str, str],
     tasks: Sequence[LearnedTask],
+    input_size: Size,
     pixels: Pixels = Pixels(),
 ) -> CutNetwork:
     """Keep a detector that others trained, and add heads for further tasks with random weights.
 
     `decode` says what its outputs mean, `labels` are its own, and `rename` says which of the task's they are. Raises
-    InputError where not exactly one task is of the kind that the detector answers.
+    InputError where not exactly one task is of the kind that the detector answers, and where its outputs or labels do
+    not fit.
     """
+    body = ImportedBody(network.after)
     shape = deepest(network.after).meta["tensor_meta"].shape
     heads = [
         Head("raw", ImportedDetection(decode, labels, task.labels, rename))
@@ -265,7 +268,12 @@ def cut_imported(
     ]
     if (found := sum(head.takes == "raw" for head in heads)) != 1:
         raise InputError(f"there are {found} tasks of kind {KIND}, expected the one that the imported network answers")
-    return CutNetwork(pixels, network.before, network.features, ImportedBody(network.after), heads)
+    with torch.no_grad():
+        features = body(torch.zeros(1, *network.features), (input_size[1], input_size[0]))
+        for head in heads:
+            if isinstance(head.module, ImportedDetection):
+                head.module.check(features.raw)
+    return CutNetwork(pixels, network.before, network.features, body, heads)
 
 
 def _scales(shapes: Sequence[Shape], input_size: Size) -> list[int]:

@@ -82,6 +82,7 @@ def build_network(recipe: Recipe, pretrained: Path | None = None, graph: Path | 
             imported.labels,
             imported.rename,
             recipe.tasks,
+            recipe.input_size,
             imported.expected_pixels,
         )
     return MultiTaskNetwork(

@@ -82,6 +82,22 @@ def test_labels_are_renamed_the_highest_wins_and_new_ones_begin_unlikely() -> No
     assert head.correction.weight.grad is not None and (head.correction.weight.grad != 0).all()
 
 
+def test_labels_and_outputs_that_do_not_fit_are_named() -> None:
+    decode = find_detector("yolox")
+    with pytest.raises(InputError, match=r"rename has \['buss'\], expected labels of the detector: car, bus"):
+        ImportedDetection(decode, ("car", "bus"), ("lorry",), {"buss": "lorry"})
+    with pytest.raises(InputError, match="it has none of the labels lorry: rename its own, car, bus"):
+        ImportedDetection(decode, ("car", "bus"), ("lorry",), {})
+    head = ImportedDetection(decode, ("car", "bus"), ("car",), {})
+    points = sum(cell[0] < 64 for cell in CELLS)
+    head.check(RawOutputs([random_rows(points, 7)], SIZE))
+    with pytest.raises(InputError, match="126 points with 3 labels, the recipe's network names 2 labels"):
+        head.check(RawOutputs([random_rows(points, 8)], SIZE))
+    for outputs in ([random_rows(points + 1, 7)], [random_rows(points, 7)] * 2, [torch.zeros(2)]):
+        with pytest.raises(InputError, match="are not those of such a detector"):
+            head.check(RawOutputs(outputs, SIZE))
+
+
 def test_a_detector_of_ones_own_is_found_and_others_are_refused() -> None:
     assert find_detector("mtl_split_net.detectors:decode_detr") is find_detector("detr")
     for name in ("ssd", "no_module:decode", "mtl_split_net.detectors:decode_ssd"):
