@@ -146,7 +146,7 @@ class ImportedDetection(nn.Module):
         sources = [[at for at, label in enumerate(theirs) if rename.get(label, label) == our] for our in ours]
         if not any(sources):
             raise InputError(
-                f"the detector has none of the labels {', '.join(ours)}: rename its own, {', '.join(theirs)}"
+                f"it has none of the labels {', '.join(ours)}: rename its own, {', '.join(theirs)}"
             )
         most = max(map(len, sources))
         # Where there are fewer, one is there several times, which does not change the highest.
