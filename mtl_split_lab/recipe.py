@@ -185,6 +185,10 @@ class Recipe:
             raise ValueError(f"crop needs multiples of {CROP_UNIT} pixels")
         if self.network is not None and not self.network.cut:
             raise ValueError("network needs a cut: `mtl-split cuts` lists those there are")
+        if self.teacher is not None and not self.teacher.onnx:
+            raise ValueError("a teacher needs onnx, a file")
+        if self.distil is not None and not self.operating_points:
+            raise ValueError("distil needs operating_points")
         if self.distil is not None and self.network is None:
             raise ValueError("distil needs a network that others trained, expected the key network")
         if not (self.training or self.distil):
@@ -198,10 +202,15 @@ def load_recipe(path: Path) -> Recipe:
     if not path.is_file():
         raise InputError(f"no recipe at {path}")
     try:
-        recipe: Recipe = TypeAdapter(Recipe).validate_python(yaml.safe_load(path.read_text()))
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the latter: not UTF-8, or a date that is none
         raise InputError(f"{path} is no YAML: {error}") from error
+    try:
+        recipe: Recipe = TypeAdapter(Recipe).validate_python(content)
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors())
+        faults = (
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.80}" if e["loc"] else e["msg"]
+            for e in error.errors()
+        )
         raise InputError(f"{path}: {'; '.join(faults)}") from error
     return recipe

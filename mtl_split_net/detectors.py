@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ def decode_yolox(outputs: Sequence[Tensor], size: tuple[int, int]) -> Candidates
     scores = raw[..., 4:5] * raw[..., 5:]
     return Candidates(
         torch.cat([centre - half, centre + half], -1),
-        torch.logit(scores, LEAST_PROBABILITY),
+        _logit(scores),
         (corners + 0.5) * strides[:, None],
         strides,
     )
@@ -86,7 +86,8 @@ def decode_boxes(outputs: Sequence[Tensor], size: tuple[int, int]) -> Candidates
     else:
         columns = outputs[0].transpose(1, 2)
         boxes, scores = _corners(columns[..., :4]), columns[..., 4:]
-    return _free(boxes, torch.logit(scores, LEAST_PROBABILITY))
+    # What is no probability becomes NaN, which `check` refuses.
+    return _free(boxes, torch.where((scores < -0.01) | (scores > 1.01), torch.nan, _logit(scores)))
 
 
 def decode_detr(outputs: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
@@ -115,13 +116,22 @@ def find_detector(name: str) -> Decode:
     """Return one of DETECTORS, or a function `package.module:function` of the user's. Raises InputError for neither."""
     if name in DETECTORS:
         return DETECTORS[name]
+    try:
+        return cast(Decode, find_function(name))
+    except InputError as error:
+        raise InputError(f"detector is {name!r}, expected one of {', '.join(DETECTORS)}, or {error}") from error
+
+
+def find_function(name: str) -> Callable[..., Any]:
+    """Return a user's function by its name, `package.module:function`. Raises InputError where there is none."""
     module, _, function = name.partition(":")
     try:
-        return cast(Decode, getattr(importlib.import_module(module), function))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"detector is {name!r}, expected one of {', '.join(DETECTORS)}, or package.module:function ({error})"
-        ) from error
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"package.module:function ({error})") from error
+    if not callable(found):
+        raise InputError(f"package.module:function ({name} is no function)")
+    return cast(Callable[..., Any], found)
 
 
 class ImportedDetection(nn.Module):
@@ -145,9 +155,7 @@ class ImportedDetection(nn.Module):
         self.decode = decode
         sources = [[at for at, label in enumerate(theirs) if rename.get(label, label) == our] for our in ours]
         if not any(sources):
-            raise InputError(
-                f"it has none of the labels {', '.join(ours)}: rename its own, {', '.join(theirs)}"
-            )
+            raise InputError(f"it has none of the labels {', '.join(ours)}: rename its own, {', '.join(theirs)}")
         most = max(map(len, sources))
         # Where there are fewer, one is there several times, which does not change the highest.
         padded = [(found or [0]) + (found or [0])[:1] * (most - max(1, len(found))) for found in sources]
@@ -162,15 +170,20 @@ class ImportedDetection(nn.Module):
         shapes = ", ".join(str(tuple(output.shape)) for output in raw.outputs)
         try:
             theirs = self.decode(raw.outputs, raw.size)
-        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            pictures, points, labels = theirs.logits.shape
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"the network's outputs of the shapes {shapes} are not those of such a detector: {str(error)[:200]}"
             ) from error
-        pictures, points, labels = theirs.logits.shape
         if labels != self.correction.in_features or theirs.boxes.shape != (pictures, points, 4):
             raise InputError(
                 f"the network's outputs of the shapes {shapes} are {points} points with {labels} labels, "
                 f"the recipe's network names {self.correction.in_features} labels"
+            )
+        if not (theirs.boxes.isfinite().all() and theirs.logits.isfinite().all()):
+            raise InputError(
+                f"the network's outputs of the shapes {shapes} give infinite boxes or scores: "
+                "they are of another kind of detector, or the file decodes them itself"
             )
 
     def forward(self, raw: RawOutputs) -> Candidates:
@@ -189,6 +202,11 @@ def _cells(size: tuple[int, int], strides: Sequence[int], like: Tensor) -> tuple
         corners.append(torch.stack([x, y], -1).reshape(-1, 2))
         all_strides.append(torch.full((len(corners[-1]),), stride))
     return torch.cat(corners).to(like), torch.cat(all_strides).to(like)
+
+
+def _logit(scores: Tensor) -> Tensor:
+    """Finite logits of probabilities, 0 to 1; NaN for what is more, which `ImportedDetection.check` refuses."""
+    return scores.clamp(min=LEAST_PROBABILITY).log() - torch.log1p(-scores * (1 - LEAST_PROBABILITY))
 
 
 def _corners(boxes: Tensor) -> Tensor:

@@ -26,19 +26,21 @@ LARGEST_DIFFERENCE = 1e-3
 """How far outputs in torch may be from ONNX Runtime's, relative to the largest."""
 NEWEST_OPSET = 17
 """What onnx2torch knows; files of newer ones are converted first."""
+_ERRORS = (ArithmeticError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What onnx2torch's modules raise for a network that they cannot calculate."""
 
 
 @dataclass(frozen=True)
 class ImportedNetwork:
     """A network in two parts, both trainable.
 
-    before: pictures, float32 (N, 3, H, W), to the features at the cut; after: those to its outputs; features: the shape
-    at the cut for whole inputs.
+    before: pictures, float32 (N, 3, H, W), to the features at the cut; after: those to its outputs; features: of one
+    random picture of the input's size, (channels, height, width).
     """
 
     before: fx.GraphModule
     after: fx.GraphModule
-    features: Shape
+    features: Tensor
 
 
 def import_network(graph: OnnxGraph, cut: str, input_size: Size, crop: Size | None = None) -> ImportedNetwork:
@@ -52,43 +54,67 @@ def import_network(graph: OnnxGraph, cut: str, input_size: Size, crop: Size | No
         raise InputError(
             f"{graph.path} has the inputs {shapes}, expected one of (n, 3, {input_size[1]}, {input_size[0]})"
         )
+    if graph.dtype(graph.inputs[0]) != np.float32:
+        raise InputError(
+            f"{graph.path} takes {graph.dtype(graph.inputs[0])}, expected float32: export it without half precision"
+        )
     before, after = (_to_torch(part) for part in graph.split(cut))
-    picture = torch.rand(1, 3, input_size[1], input_size[0], generator=torch.Generator().manual_seed(0)) * 255
-    with torch.no_grad():
-        features = cast(Tensor, before(picture))
-        found = after(features)
+    pictures = torch.rand(2, 3, input_size[1], input_size[0], generator=torch.Generator().manual_seed(0)) * 255
+    try:
+        features, both = _run(before, after, pictures)
+        alone = [_run(before, after, picture[None])[1] for picture in pictures]
+    except InputError:
+        raise
+    except _ERRORS as error:
+        raise InputError(f"{graph.path} cannot be trained: {_in_one_line(error)}") from error
     if features.ndim != 4:
         raise InputError(f"the tensor {cut!r} has the shape {tuple(features.shape)}, expected (N, channels, H, W)")
-    _compare(graph, picture, found if isinstance(found, list | tuple) else [found])
+    session = onnxruntime.InferenceSession(graph.model.SerializeToString(), providers=["CPUExecutionProvider"])
+    right = session.run(None, {graph.inputs[0]: pictures[:1].numpy()})
+    for number, name in enumerate(graph.outputs):
+        _compare(
+            f"{graph.path} cannot be trained: its output {name!r}", alone[0][number], torch.from_numpy(right[number])
+        )
+        _compare(
+            f"{graph.path} takes one picture at a time, export it with an open batch size: its output {name!r} for two",
+            both[number], torch.cat([one[number] for one in alone]),
+        )  # fmt: skip
     if crop is not None:
         try:
-            with torch.no_grad():
-                after(before(torch.zeros(1, 3, crop[1], crop[0])))
-        except RuntimeError as error:
+            _run(before, after, pictures[..., : crop[1], : crop[0]])
+        except _ERRORS as error:
             raise InputError(
                 f"{graph.path} takes pictures of {input_size[0]}x{input_size[1]} alone, "
-                f"not windows of {crop[0]}x{crop[1]}: leave out crop ({str(error)[:80]})"
+                f"not windows of {crop[0]}x{crop[1]}: leave out crop ({_in_one_line(error)})"
             ) from error
     ShapeProp(after).propagate(features)
-    return ImportedNetwork(before, after, (features.shape[1], features.shape[2], features.shape[3]))
+    if not _maps(after):
+        raise InputError(f"behind the cut {cut!r} is no map (N, channels, H, W): use an earlier one")
+    return ImportedNetwork(before, after, features[0])
 
 
-def _compare(graph: OnnxGraph, picture: Tensor, found: Sequence[Tensor]) -> None:
-    session = onnxruntime.InferenceSession(graph.model.SerializeToString(), providers=["CPUExecutionProvider"])
-    right = session.run(None, {graph.inputs[0]: picture.numpy()})
-    for name, ours, theirs in zip(graph.outputs, found, right, strict=True):
-        difference = float(np.abs(ours.numpy() - theirs).max() / max(1.0, np.abs(theirs).max()))
-        if not difference <= LARGEST_DIFFERENCE:
-            raise InputError(
-                f"{graph.path} cannot be trained: its output {name!r} differs by {difference:.1e} in torch, "
-                f"expected at most {LARGEST_DIFFERENCE:.0e}"
-            )
+def _run(before: fx.GraphModule, after: fx.GraphModule, pictures: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    with torch.no_grad():
+        features = cast(Tensor, before(pictures))
+        found = after(features)
+    return features, found if isinstance(found, list | tuple) else [found]
+
+
+def _compare(what: str, ours: Tensor, right: Tensor) -> None:
+    if ours.shape != right.shape or not ours.numel():
+        raise InputError(f"{what} has the shape {tuple(ours.shape)} in torch, expected {tuple(right.shape)}, not empty")
+    difference = float((ours - right).abs().max() / right.abs().max().clamp(min=1.0))
+    if not difference <= LARGEST_DIFFERENCE:
+        raise InputError(f"{what} differs by {difference:.1e} in torch, expected at most {LARGEST_DIFFERENCE:.0e}")
 
 
 def deepest(graph: fx.GraphModule) -> fx.Node:
     """The last of the maps with the most channels: what a head for the whole picture begins with."""
-    maps = [node for node in graph.graph.nodes if _map_shape(node) is not None and node.op != "placeholder"]
-    return max(reversed(maps), key=lambda node: cast(Shape, _map_shape(node))[0])
+    return max(reversed(_maps(graph)), key=lambda node: cast(Shape, _map_shape(node))[0])
+
+
+def _maps(graph: fx.GraphModule) -> list[fx.Node]:
+    return [node for node in graph.graph.nodes if _map_shape(node) is not None and node.op != "placeholder"]
 
 
 def last_of_scales(graph: fx.GraphModule) -> list[fx.Node]:
@@ -127,24 +153,40 @@ def returning(graph: fx.GraphModule, names: Sequence[str]) -> fx.GraphModule:
 
 def _to_torch(part: ModelProto) -> fx.GraphModule:
     try:
-        if next(opset.version for opset in part.opset_import if not opset.domain) > NEWEST_OPSET:
+        if next(opset.version for opset in part.opset_import if opset.domain in ("", "ai.onnx")) > NEWEST_OPSET:
             part = version_converter.convert_version(part, NEWEST_OPSET)
-        _forget_zeros(part)
-        return use_integers(convert(part))
-    except (NotImplementedError, RuntimeError, version_converter.ConvertError) as error:
-        raise InputError(f"the network has an operator that cannot be trained: {str(error)[:300]}") from error
+        _prepare_reshapes(part)
+        return use_integers(convert(part)).eval()
+    except (NotImplementedError, *_ERRORS) as error:
+        raise InputError(f"the network has an operator that cannot be trained: {_in_one_line(error)}") from error
 
 
-def _forget_zeros(part: ModelProto) -> None:
-    """Unset Reshape's allowzero, which torch's exporter sets and onnx2torch refuses, where no size is 0 anyway."""
+def _prepare_reshapes(part: ModelProto) -> None:
+    """Let Reshape keep the batch size where the file fixes it to 1, and unset allowzero, which onnx2torch refuses.
+
+    torch's exporter sets allowzero although no size is 0.
+    """
     constants = {constant.name: constant for constant in part.graph.initializer}
-    for node in part.graph.node:
-        if node.op_type == "Reshape" and (
-            node.input[1] not in constants or numpy_helper.to_array(constants[node.input[1]]).all()
-        ):
-            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
+    constants |= {
+        n.output[0]: a.t for n in part.graph.node if n.op_type == "Constant" for a in n.attribute if a.HasField("t")
+    }
+    one_at_a_time = part.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+    for index, node in enumerate(part.graph.node):
+        if node.op_type != "Reshape":
+            continue
+        shape = numpy_helper.to_array(constants[node.input[1]]) if node.input[1] in constants else None
+        if shape is not None and not shape.all():
+            continue
+        kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        if shape is not None and one_at_a_time and shape[0] == 1:
+            node.input[1] = f"open_batch_{index}"
+            part.graph.initializer.append(numpy_helper.from_array(np.array([0, *shape[1:]]), node.input[1]))
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _map_shape(node: fx.Node) -> Shape | None:

@@ -76,6 +76,12 @@ class CutNetwork:
     heads: Sequence[Head]
 
 
+def to_planes(images: Tensor) -> Tensor:
+    """Pictures, uint8 (N, height, width, 3), as float32 (N, 3, height, width)."""
+    # Torch exports pooling of values in another order than their shape's in a roundabout way.
+    return images.permute(0, 3, 1, 2).contiguous().float()
+
+
 class Prefix(nn.Module):
     """The edge's half: pictures to latents."""
 
@@ -93,10 +99,11 @@ class Prefix(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Pictures, uint8 (N, height, width, 3) blue-green-red, in; features at the cut (N, C, height', width') out."""
-        planes = images.permute(0, 3, 1, 2)
         # Reordering bytes before they become floats takes half of the time.
-        planes = (planes.flip(1) if self.pixels.red_first else planes).float()
-        features: Tensor = self.stages((planes - self.mean) * self.scale)
+        planes = to_planes(images.flip(3) if self.pixels.red_first else images)
+        if self.pixels != Pixels(red_first=self.pixels.red_first):
+            planes = (planes - self.mean) * self.scale
+        features: Tensor = self.stages(planes)
         return features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -266,14 +273,18 @@ def cut_imported(
         else Head("deepest", _head(task, (shape[1], shape[2], shape[3]), 0))
         for task in tasks
     ]
+    for task in tasks:
+        if task.kind == KIND and (lost := sorted(set(rename.values()) - set(task.labels))):
+            raise InputError(f"rename gives {lost}, expected labels of the task {task.name}: {', '.join(task.labels)}")
     if (found := sum(head.takes == "raw" for head in heads)) != 1:
         raise InputError(f"there are {found} tasks of kind {KIND}, expected the one that the imported network answers")
     with torch.no_grad():
-        features = body(torch.zeros(1, *network.features), (input_size[1], input_size[0]))
+        features = body(network.features[None], (input_size[1], input_size[0]))
         for head in heads:
             if isinstance(head.module, ImportedDetection):
                 head.module.check(features.raw)
-    return CutNetwork(pixels, network.before, network.features, body, heads)
+    channels, height, width = network.features.shape
+    return CutNetwork(pixels, network.before, (channels, height, width), body, heads)
 
 
 def _scales(shapes: Sequence[Shape], input_size: Size) -> list[int]:

@@ -334,10 +334,10 @@ def fill_in(data: bytes) -> bytes:
         model = onnx.load_from_string(data)
     except DecodeError as error:
         raise InputError(f"{len(data)} bytes are no ONNX file: {_in_one_line(error)}") from error
+    if (values := sum(math.prod(weight.dims) for weight in _weights(model))) > _MOST_WEIGHTS:
+        raise InputError(f"the weights are {values} numbers, expected at most {_MOST_WEIGHTS}")
     for weight in _weights(model):
-        if (values := math.prod(weight.dims)) > _MOST_WEIGHTS:
-            raise InputError(f"a weight has {values} values, expected at most {_MOST_WEIGHTS}")
-        weight.raw_data = bytes(values * 4)
+        weight.raw_data = bytes(math.prod(weight.dims) * 4)
     return model.SerializeToString()
 
 

@@ -25,6 +25,7 @@ from onnx2torch.node_converters.resize import OnnxResize
 from onnx2torch.node_converters.shape import OnnxShape
 from onnx2torch.node_converters.slice import OnnxSlice
 from onnx2torch.node_converters.squeeze import OnnxSqueezeStaticAxes
+from onnx2torch.node_converters.topk import OnnxTopK
 from onnx2torch.node_converters.unsqueeze import OnnxUnsqueezeStaticAxes
 from torch import Tensor, fx, nn
 
@@ -81,8 +82,9 @@ class _Either(nn.Module):
         if kind is OnnxShape or all(isinstance(value, np.ndarray) for value in given):
             if kind not in _ON_SIZES:
                 raise InputError(f"the network's {kind.__name__} calculates with shapes, which cannot be trained")
+            result = _ON_SIZES[kind](self.module, *inputs, **named)
             # Of arrays without dimensions numpy makes plain numbers.
-            return np.asarray(_ON_SIZES[kind](self.module, *inputs, **named), object)
+            return result if isinstance(result, Tensor) else np.asarray(result, object)
         if kind in _ON_MAPS:
             return _ON_MAPS[kind](self.module, *inputs, **named)
         tensors = {name: _as_tensor(value) for name, value in named.items()}
@@ -164,20 +166,21 @@ def _resize(
     )
 
 
-_ON_SIZES: dict[type[nn.Module], Callable[..., Sizes]] = {
+_ON_SIZES: dict[type[nn.Module], Callable[..., Sizes | Tensor]] = {
     OnnxShape: lambda module, maps: np.array(maps.shape[module._start : module._end], object),
     OnnxGather: lambda module, sizes, indices: np.take(sizes, indices.astype(int)),
     OnnxUnsqueezeStaticAxes: lambda module, sizes: np.expand_dims(sizes, tuple(module._axes)),
     OnnxSqueezeStaticAxes: lambda module, sizes: np.squeeze(sizes),
     OnnxConcat: lambda module, *sizes: np.concatenate(sizes),
-    OnnxCast: lambda module, sizes: sizes,
+    OnnxCast: lambda module, sizes: module(_as_tensor(sizes)) if module.torch_dtype.is_floating_point else sizes,
     OnnxReshape: lambda module, sizes, shape: sizes.reshape(shape.astype(int)),
     OnnxSlice: _slice_sizes,
     OnnxBinaryMathOperation: _binary,
 }
-_ON_MAPS: dict[type[nn.Module], Callable[..., Tensor]] = {
+_ON_MAPS: dict[type[nn.Module], Callable[..., Any]] = {
     OnnxReshape: _reshape,
     OnnxSlice: _slice_map,
     OnnxExpand: _expand,
+    OnnxTopK: lambda module, values, k: module(values, int(k.item())),
     OnnxResize: _resize,
 }

@@ -1,7 +1,6 @@
 """A torch module as the ONNX file that imported networks are cut in, where its submodules are still known by name."""
 
 import ast
-import importlib
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
 from mtl_split_net.checkpoints import read_checkpoint
+from mtl_split_net.detectors import find_function
 from mtl_split_net.onnx_graph import OnnxGraph
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -22,11 +22,10 @@ def write_module(name: str, checkpoint: Path | None, input_size: Size, file: Pat
     It takes pictures (N, 3, height, width) of `input_size` (width, height). Raises InputError where there is no such
     function, it returns no module, the checkpoint is not its state, or torch cannot export it.
     """
-    package, _, function = name.partition(":")
     try:
-        module = getattr(importlib.import_module(package), function)()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"module is {name!r}, expected package.module:function ({error})") from error
+        module = find_function(name)()
+    except (InputError, TypeError) as error:
+        raise InputError(f"module is {name!r}, expected {error}") from error
     if not isinstance(module, nn.Module):
         raise InputError(f"{name} returns {type(module).__name__}, expected a torch module")
     if checkpoint is not None:
@@ -51,10 +50,17 @@ def output_of(graph: OnnxGraph, submodule: str) -> str:
     for node in graph.model.graph.node:
         for entry in node.metadata_props:
             if entry.key == _SCOPES:
-                scopes = ast.literal_eval(entry.value)
+                scopes = _read_scopes(entry.value)
                 known |= dict.fromkeys(scopes[1:-1])
                 if submodule in scopes:
                     found = node.output[0]
     if not found:
         raise InputError(f"the module has no submodule {submodule!r}, expected one of {', '.join(known)}")
     return found
+
+
+def _read_scopes(text: str) -> list[str]:
+    try:
+        return [str(scope) for scope in ast.literal_eval(text)]
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise InputError(f"the graph's metadata {_SCOPES} is {text[:60]!r}, expected a list of names") from error

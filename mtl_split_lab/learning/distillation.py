@@ -64,7 +64,7 @@ class Distillation(lightning.LightningModule):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._teacher = copy.deepcopy(self._student)
         for copied in self._teacher:
-            copied.requires_grad_(False)
+            copied.requires_grad_(False).eval()
         network.requires_grad_(False)
         for module in self._learning:
             module.requires_grad_(True)

@@ -37,7 +37,7 @@ from mtl_split_lab.scoring.frames import Frame, keep_known
 from mtl_split_lab.scoring.measurement import measure
 from mtl_split_net import detectors
 from mtl_split_net.kinds import all_answers
-from mtl_split_net.network import MultiTaskNetwork, Pixels, Prefix, Suffix
+from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix, to_planes
 
 LARGEST_DIFFERENCE = 1e-3
 """How far an exported half's outputs may be from torch's, relative to the largest."""
@@ -47,7 +47,7 @@ CALIBRATION_PICTURES = 256
 
 
 class _Folded(nn.Module):
-    """The prefix with the pictures' normalisation in the weights of its first convolution, where it takes no time."""
+    """A backbone's prefix, with the normalisation of pictures in its first convolution, where it takes no time."""
 
     mean: Tensor
 
@@ -56,16 +56,12 @@ class _Folded(nn.Module):
         self.stages = copy.deepcopy(prefix.stages)
         self.encoder = prefix.encoder
         order = [2, 1, 0] if prefix.pixels.red_first else [0, 1, 2]
-        self._centred = any(prefix.pixels.mean)
+        first = next(module for module in self.stages.modules() if isinstance(module, nn.Conv2d))
+        first.weight.data = (first.weight.data * prefix.scale)[:, order]
         self.register_buffer("mean", prefix.mean[order])
-        if prefix.pixels != Pixels():
-            first = next(module for module in self.stages.modules() if isinstance(module, nn.Conv2d))
-            first.weight.data = (first.weight.data * prefix.scale)[:, order]
 
     def forward(self, images: Tensor) -> Tensor:
-        # Torch exports pooling of values in another order than their shape's in a roundabout way.
-        planes = images.permute(0, 3, 1, 2).contiguous().float()
-        latents: Tensor = self.encoder(self.stages(planes - self.mean if self._centred else planes))
+        latents: Tensor = self.encoder(self.stages(to_planes(images) - self.mean))
         return latents
 
 
@@ -174,7 +170,9 @@ def write_bundle(
         latents = network.prefix(images).contiguous()
         expected = answers(latents)
     prefix, suffix = folder / FILES[PREFIX], folder / FILES[SUFFIX]
-    _export_half(_Folded(network.prefix).eval(), images[:1], prefix, "images", ["latents"])
+    # An imported network need not begin with a convolution.
+    half = network.prefix if recipe.network else _Folded(network.prefix)
+    _export_half(half.eval(), images[:1], prefix, "images", ["latents"])
     _export_half(answers, latents, suffix, "latents", list(expected), ({0: torch.export.Dim("batch")},))
     differences = {
         PREFIX: _difference(prefix, images[:1], {"latents": latents[:1]}),

@@ -14,7 +14,7 @@ from mtl_split_core.engine import OnnxRuntime
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.kinds.detection import suppress
-from mtl_split_core.scene import Detections, Image, Size, Truth
+from mtl_split_core.scene import Detections, Floats, Image, Size, Truth
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile
 from mtl_split_lab.recipe import ImportedDetector
 from mtl_split_net.detectors import ImportedDetection, RawOutputs, find_detector
@@ -51,20 +51,32 @@ class Teacher:
         """
         renamed = [detector.rename.get(label, label) for label in detector.labels]
         self.labels = tuple(label for label in labels if label in renamed)
+        if not self.labels:
+            raise InputError(f"the teacher has none of the labels {', '.join(labels)}: rename its own")
         self._size = input_size
-        self._engine = OnnxRuntime(OnnxGraph(file).model.SerializeToString(), threads=1, at_once=1)
+        graph = OnnxGraph(file)
+        expected = (1, 3, input_size[1], input_size[0])
+        if [graph.shape(name) for name in graph.inputs] != [expected]:
+            raise InputError(f"the teacher {file} has the inputs {graph.inputs}, expected one of shape {expected}")
+        self._engine = OnnxRuntime(graph.model.SerializeToString(), threads=1, at_once=1)
         self._planes = Prefix(nn.Identity(), nn.Identity(), detector.expected_pixels)
         self._head = ImportedDetection(
             find_detector(detector.detector), detector.labels, self.labels, detector.rename
         ).eval()
 
+        blank = np.zeros(expected, np.float32)
+        self._head.check(self._outputs(blank))
+
+    def _outputs(self, planes: Floats) -> RawOutputs:
+        outputs = tuple(torch.from_numpy(output) for output in self._engine(planes).values())
+        return RawOutputs(outputs, (self._size[1], self._size[0]))
+
     def find(self, image: Image) -> Detections:
         """Find objects in a picture, uint8 (height, width, 3) blue-green-red; boxes are in its pixels."""
         letterbox = Letterbox((image.shape[1], image.shape[0]), self._size)
         planes = self._planes(torch.from_numpy(letterbox.apply(image))[None])
-        outputs = tuple(torch.from_numpy(output) for output in self._engine(planes.numpy()).values())
         with torch.no_grad():
-            candidates = self._head(RawOutputs(outputs, (self._size[1], self._size[0])))
+            candidates = self._head(self._outputs(planes.numpy()))
         boxes, scores = candidates.boxes[0].numpy(), candidates.logits[0].sigmoid().numpy()
         found = suppress(self.labels, boxes, scores, DOUBTFUL, OVERLAP)
         return replace(found, boxes=letterbox.to_picture(found.boxes))
@@ -79,7 +91,8 @@ def teach(pictures: Sequence[LabelledPicture], teacher: Teacher, cache: Path) ->
     found = json.loads(cache.read_text()) if cache.is_file() else {}
     taught: list[LabelledPicture] = []
     for picture in tqdm(pictures, "asking the teacher"):
-        wanted = set(teacher.labels) - (picture.truth.labelled or set(teacher.labels))
+        labelled = picture.truth.labelled
+        wanted = set() if labelled is None else set(teacher.labels) - labelled
         if not wanted or not isinstance(picture, PictureFile):
             taught.append(picture)
             continue
@@ -92,7 +105,9 @@ def teach(pictures: Sequence[LabelledPicture], teacher: Teacher, cache: Path) ->
             found[key] = [answer.boxes.tolist(), answer.labels, answer.scores.tolist()]
         boxes, labels, scores = found[key]
         taught.append(TaughtPicture(picture, add_objects(picture.truth, boxes, labels, scores, wanted)))
-    cache.write_text(json.dumps(found))
+    unfinished = cache.with_suffix(".part")
+    unfinished.write_text(json.dumps(found))
+    unfinished.replace(cache)
     return taught
 
 

@@ -202,11 +202,14 @@ def train(
     with a training of another one.
     """
     recipe = load_recipe(recipe_path)
-    if (run / LATEST).exists() and load_recipe(run / RECIPE) != recipe:
+    begun = any((run / place / LATEST).exists() for place in ("", DISTILLED))
+    if begun and load_recipe(run / RECIPE) != recipe:
         raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
+    if start is not None and not recipe.training:
+        raise InputError("--start goes on with labelled pictures: the recipe needs training and validation")
     lightning.seed_everything(recipe.seed, workers=True)
     run.mkdir(parents=True, exist_ok=True)
-    if recipe.network is not None and not (run / LATEST).exists():
+    if recipe.network is not None and not begun:
         _take_graph(recipe.network, recipe.input_size, data, start, run)
     network = build_network(recipe, pretrained, run / GRAPH)
     if start is not None:
@@ -225,7 +228,8 @@ def train(
         labels = object_labels(recipe.tasks)
         teacher = Teacher(recipe.teacher, data / recipe.teacher.onnx, labels, recipe.input_size)
         pictures, held_out = (teach(some, teacher, run / TAUGHT) for some in (pictures, held_out))
-    shutil.copyfile(recipe_path, run / RECIPE)
+    if recipe_path.resolve() != (run / RECIPE).resolve():
+        shutil.copyfile(recipe_path, run / RECIPE)
     # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
     readers = processes if torch.cuda.is_available() else 0
     if recipe.distil is not None and start is None and not (run / LATEST).exists():
@@ -287,6 +291,10 @@ def _take_graph(network: ImportedDetector, input_size: Size, data: Path, start: 
     """Put the file of an imported network into a training's folder, and where it comes from."""
     file = run / GRAPH
     if start is not None and start.is_dir():
+        if (cut := load_bundle(start).cut) != network.cut:
+            raise InputError(
+                f"the bundle at {start} is cut at {cut!r}, the recipe's network at {network.cut!r}: use one cut"
+            )
         file.write_bytes(read_graph(start))
         origin = load_bundle(start).manifest.get(BEGAN_WITH)
     else:
@@ -324,8 +332,9 @@ def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
         if name in own and own[name].shape == value.shape
     }
     left_out = own.keys() - weights
-    if any(name.startswith("prefix.stages.") for name in left_out):
-        raise InputError(f"{checkpoint} is of another network: its weights do not fit the stages of this prefix")
+    fixed = "prefix.stages.", "suffix.body.graph."
+    if any(name.startswith(fixed) for name in left_out):
+        raise InputError(f"{checkpoint} is of another network or cut: its weights do not fit the stages of this one")
     network.load_state_dict(weights, strict=False)
     if left_out:
         modules = sorted({".".join(name.split(".")[:3]) for name in left_out})

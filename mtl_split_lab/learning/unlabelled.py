@@ -1,5 +1,6 @@
 """Pictures without labels, for distillation: from folders, videos and rosbags as well as from labelled sources."""
 
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -37,7 +38,8 @@ def find_unlabelled(
     for portion in portions:
         kind, _, path = portion.pictures.partition(":")
         if kind in _KINDS:
-            name = f"{kind}-{path.strip('/').replace('/', '-')}-{size[0]}x{size[1]}"
+            place = hashlib.sha256(path.encode()).hexdigest()[:8]
+            name = f"{kind}-{Path(path).name}-{place}-{size[0]}x{size[1]}"
             unpacked = _unpack(kind, data / path, drawn / name, size)
             found += [picture for picture in unpacked for _ in range(portion.repeat)]
         else:

@@ -51,7 +51,7 @@ def read_graph(bundle: Path) -> bytes:
     Raises InputError where the bundle has none.
     """
     weights = _read_bundle(bundle)
-    if GRAPH_KEY not in weights:
+    if GRAPH_KEY not in weights or weights[GRAPH_KEY].dtype != torch.uint8:
         raise InputError(f"the network of the bundle at {bundle} is not imported: the recipe needs a backbone")
     return fill_in(weights[GRAPH_KEY].numpy().tobytes())
 

@@ -98,9 +98,22 @@ def test_labels_and_outputs_that_do_not_fit_are_named() -> None:
             head.check(RawOutputs(outputs, SIZE))
 
 
+def test_boxes_that_the_file_has_decoded_and_scores_that_are_none_are_refused() -> None:
+    head = ImportedDetection(find_detector("yolox"), ("car", "bus"), ("car",), {})
+    decoded = random_rows(sum(cell[0] < 64 for cell in CELLS), 7)
+    decoded[..., 2:4] *= 200
+    with pytest.raises(InputError, match="infinite boxes or scores"):
+        head.check(RawOutputs([decoded], SIZE))
+    head = ImportedDetection(find_detector("boxes"), ("car", "bus"), ("car",), {})
+    boxes = torch.rand(1, 5, 4)
+    head.check(RawOutputs([boxes, torch.tensor([0.0, 1.0]).expand(1, 5, 2)], SIZE))
+    with pytest.raises(InputError, match="infinite boxes or scores"):
+        head.check(RawOutputs([boxes, torch.full((1, 5, 2), 3.0)], SIZE))
+
+
 def test_a_detector_of_ones_own_is_found_and_others_are_refused() -> None:
     assert find_detector("mtl_split_net.detectors:decode_detr") is find_detector("detr")
-    for name in ("ssd", "no_module:decode", "mtl_split_net.detectors:decode_ssd"):
+    for name in ("ssd", "no_module:decode", "mtl_split_net.detectors:decode_ssd", "math:pi", ".x:y"):
         with pytest.raises(InputError, match=f"detector is '{name}', expected one of yolox, nanodet-plus, boxes, detr"):
             find_detector(name)
 

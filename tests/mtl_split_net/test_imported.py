@@ -101,13 +101,63 @@ def test_what_is_no_cut_is_refused_with_what_crosses_beside_it(tiny: OnnxGraph) 
         import_network(tiny, "box8", (WIDTH, HEIGHT))
 
 
-def write(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], rank: int = 4) -> OnnxGraph:
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, 8, 16])
+def write(
+    path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], rank: int = 4, batch: int | str = "n"
+) -> OnnxGraph:
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, 3, 8, 16])
     output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [None] * rank)
     weights = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "graph", [images], [output], weights)
     onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)]), path)
     return OnnxGraph(path)
+
+
+def test_a_file_for_one_picture_at_a_time_is_opened_for_more(tmp_path: Path) -> None:
+    """Its Reshape names a batch of 1, as many exporters write it."""
+    nodes = [
+        helper.make_node("Relu", ["images"], ["cut"]),
+        helper.make_node("Abs", ["cut"], ["map"]),
+        helper.make_node("Reshape", ["map", "flat"], ["output"]),
+    ]
+    graph = write(tmp_path / "flat.onnx", nodes, {"flat": np.array([1, 3, -1], np.int64)}, 3, batch=1)
+    network = import_network(graph, "cut", (16, 8))
+    pictures = torch.rand(2, 3, 8, 16)
+    assert torch.equal(network.after(network.before(pictures)), pictures.reshape(2, 3, 128))
+
+
+def test_what_mixes_the_pictures_of_a_batch_is_refused(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["images"], ["cut"]),
+        helper.make_node("Abs", ["cut"], ["map"]),
+        helper.make_node("Reshape", ["map", "flat"], ["output"]),
+    ]
+    graph = write(tmp_path / "flat.onnx", nodes, {"flat": np.array([3, -1], np.int64)}, 2, batch=1)
+    with pytest.raises(InputError, match="takes one picture at a time, export it with an open batch"):
+        import_network(graph, "cut", (16, 8))
+
+
+def test_batch_norms_are_in_inference_mode(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["images"], ["cut"]),
+        helper.make_node("BatchNormalization", ["cut", "scale", "bias", "mean", "variance"], ["output"]),
+    ]
+    values = {name: np.array([1.0, 2.0, 3.0], np.float32) for name in ("scale", "bias", "mean", "variance")}
+    import_network(write(tmp_path / "norm.onnx", nodes, values), "cut", (16, 8))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "complaint"),
+    [
+        ([("Flatten", "cut", "output")], "behind the cut 'cut' is no map"),
+        ([("Shape", "cut", "sizes"), ("ReduceProd", "sizes", "output")], "cannot be trained"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(tmp_path: Path, nodes: list[tuple[str, str, str]], complaint: str) -> None:
+    first = helper.make_node("Relu", ["images"], ["cut"])
+    more = [helper.make_node(operator, [source], [target]) for operator, source, target in nodes]
+    graph = write(tmp_path / "network.onnx", [first, *more], {}, 2 if more[-1].op_type == "Flatten" else 1)
+    with pytest.raises(InputError, match=complaint):
+        import_network(graph, "cut", (16, 8))
 
 
 def test_what_torch_calculates_differently_is_refused(tmp_path: Path) -> None:
@@ -134,9 +184,13 @@ def test_an_operator_that_torch_does_not_have_is_named(tmp_path: Path) -> None:
 
 
 def test_a_network_for_one_size_alone_takes_no_windows(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Relu", ["images"], ["cut"]), helper.make_node("Reshape", ["cut", "flat"], ["output"])]
+    nodes = [
+        helper.make_node("Relu", ["images"], ["cut"]),
+        helper.make_node("Abs", ["cut"], ["map"]),
+        helper.make_node("Reshape", ["map", "flat"], ["output"]),
+    ]
     graph = write(tmp_path / "flat.onnx", nodes, {"flat": np.array([0, 3, 128], np.int64)}, 3)
-    import_network(graph, "cut", (16, 8))
+    import_network(graph, "cut", (16, 8), (16, 8))
     with pytest.raises(InputError, match="takes pictures of 16x8 alone, not windows of 8x8: leave out crop"):
         import_network(graph, "cut", (16, 8), (8, 8))
 

@@ -55,7 +55,7 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
 def test_split_equals_whole_at_every_cut(backbone: Backbone) -> None:
     """The reference is torchvision's network, never cut."""
     images = pictures(1, (32, 32))
-    planes = images.flip(3).permute(0, 3, 1, 2).float()
+    planes = images.flip(3).permute(0, 3, 1, 2).contiguous().float()
     mean, scale = torch.tensor(IMAGENET.mean).view(3, 1, 1), 1 / torch.tensor(IMAGENET.deviation).view(3, 1, 1)
     with torch.no_grad():
         features = backbone.eval().stages((planes - mean) * scale)

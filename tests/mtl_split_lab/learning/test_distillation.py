@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,38 @@ def test_the_bundles_weights_are_trained_on_without_the_file(run: Path, data: Pa
     assert origins[0] == origins[1]
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"network": RECIPE["network"] | {"cut": "eighth"}}, "is cut at 'shuffled', the recipe's network at 'eighth'"),  # type: ignore[operator]
+        ({"training": [], "validation": []}, "the recipe needs training and validation"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(
+    run: Path,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    complaint: str,
+) -> None:
+    labelled = {"training": [{"pictures": "labels.json"}], "validation": [{"pictures": "labels.json"}]}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | labelled | changes))
+    arguments = ["--run", str(tmp_path / "run"), "--data", str(data), "--start", str(run.parent / "bundle")]
+    with pytest.raises(SystemExit, match="1"):
+        main(["train", str(tmp_path / "recipe.yaml"), *arguments])
+    assert complaint in capsys.readouterr().err
+
+
+def test_another_recipe_does_not_go_on_in_the_folder_of_a_distillation(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | {"seed": 2}))
+    with pytest.raises(SystemExit, match="1"):
+        main(["train", str(tmp_path / "recipe.yaml"), "--run", str(run), "--data", str(data)])
+    assert "holds a training of another recipe" in capsys.readouterr().err
+
+
 def test_a_bundle_without_weights_is_no_start(run: Path, tmp_path: Path) -> None:
     folder = run.parent / "bundle"
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -162,6 +195,9 @@ def test_a_teacher_adds_what_the_source_does_not_label(data: Path, tmp_path: Pat
         assert after.truth.labelled == {"car", "lorry"}
         assert set(after.truth.labels[len(before.truth.labels) :]) <= {"lorry"}
         assert np.array_equal(after.read(), before.read())
+    assert any("lorry" in picture.truth.labels for picture in taught)
+    nothing = [replace(picture, truth=Truth(labelled=frozenset())) for picture in pictures]
+    assert all(p.truth.labelled == {"car", "lorry"} for p in teach(nothing, teacher, tmp_path / "taught.json"))
     written = (tmp_path / "taught.json").read_text()
     again = teach(pictures, teacher, tmp_path / "taught.json")
     assert [p.truth.labels for p in again] == [p.truth.labels for p in taught]
