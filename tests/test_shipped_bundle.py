@@ -13,33 +13,33 @@ from mtl_split_lab.learning.training import BEGAN_WITH
 from mtl_split_lab.learning.weights import read_weights
 
 ROOT = Path(__file__).parents[1]
-STREET = ROOT / "models" / "street"
+ROADS = ROOT / "models" / "roads"
 PRETRAINED = ROOT.parent / "shared" / "pretrained"
 MOST_BYTES = 16_000_000
 
 
 @pytest.fixture(scope="module")
-def street() -> Bundle:
-    return load_bundle(STREET)
+def roads() -> Bundle:
+    return load_bundle(ROADS)
 
 
-def test_it_is_small(street: Bundle) -> None:
-    assert sum(file.stat().st_size for file in STREET.iterdir()) <= MOST_BYTES
+def test_it_is_small(roads: Bundle) -> None:
+    assert sum(file.stat().st_size for file in ROADS.iterdir()) <= MOST_BYTES
 
 
-def test_it_and_the_notice_say_what_it_began_with(street: Bundle) -> None:
-    began = street.manifest[BEGAN_WITH]
+def test_it_and_the_notice_say_what_it_began_with(roads: Bundle) -> None:
+    began = roads.manifest[BEGAN_WITH]
     assert began["licence"] == "Apache-2.0" and "RangiLyu/nanodet" in began["source"] and len(began["sha256"]) == 64
     assert "NanoDet-Plus-m (RangiLyu/nanodet, Apache License" in " ".join((ROOT / "NOTICE").read_text().split())
 
 
-def test_no_weight_of_the_network_that_it_began_with_is_left(street: Bundle) -> None:
+def test_no_weight_of_the_network_that_it_began_with_is_left(roads: Bundle) -> None:
     """Every array of that network against every array of ours of the same shape."""
-    file = PRETRAINED / street.manifest[BEGAN_WITH]["file"]
+    file = PRETRAINED / roads.manifest[BEGAN_WITH]["file"]
     if not file.is_file():
         pytest.skip(f"{file.name} is not here: it is no part of this project")
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == street.manifest[BEGAN_WITH]["sha256"]
-    ours = [weights.numpy() for weights in read_weights(STREET).values()]
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == roads.manifest[BEGAN_WITH]["sha256"]
+    ours = [weights.numpy() for weights in read_weights(ROADS).values()]
     theirs = [numpy_helper.to_array(constant) for constant in onnx.load(file).graph.initializer]
     compared = 0
     for weights in theirs:

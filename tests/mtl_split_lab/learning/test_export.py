@@ -46,8 +46,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a training leaves it, of a small network that has learned nothing."""
     folder = tmp_path_factory.mktemp("run")
     recipe = yaml.safe_load(RECIPE.read_text())
-    for key in ("network", "distil", "teacher"):
-        del recipe[key]
     # A network of few operators is soon exported.
     recipe |= {"backbone": "resnet18", "cut": "layer2", "bottleneck_reduction": 1}
     recipe |= {"input_size": [128, 64], "training": [{"pictures": PICTURES, "repeat": 3}]}
