@@ -1,5 +1,6 @@
 """A larger detector that others trained finds in training pictures what their source does not label."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +43,10 @@ class TaughtPicture:
 
 
 class Teacher:
-    """A detector that finds objects of those labels that it knows."""
+    """A detector that finds objects of those labels that it knows.
+
+    fingerprint: 8 hexadecimal digits that tell its answers from those of others.
+    """
 
     def __init__(self, detector: ImportedDetector, file: Path, labels: Sequence[str], input_size: Size) -> None:
         """Load the detector's ONNX file; `labels` are those that are wanted.
@@ -55,6 +59,8 @@ class Teacher:
             raise InputError(f"the teacher has none of the labels {', '.join(labels)}: rename its own")
         self._size = input_size
         graph = OnnxGraph(file)
+        asked = repr((detector.detector, self.labels, sorted(detector.rename.items()))).encode()
+        self.fingerprint = hashlib.sha256(file.read_bytes() + asked).hexdigest()[:8]
         expected = (1, 3, input_size[1], input_size[0])
         if [graph.shape(name) for name in graph.inputs] != [expected]:
             raise InputError(f"the teacher {file} has the inputs {graph.inputs}, expected one of shape {expected}")

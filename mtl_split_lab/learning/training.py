@@ -54,8 +54,6 @@ ORIGIN = "origin.json"
 """Where it comes from."""
 BEGAN_WITH = "began_with"
 """The same in a bundle's manifest."""
-TAUGHT = "taught.json"
-"""What a teacher found in the pictures."""
 LATEST = "latest.ckpt"
 BEST = "best.ckpt"
 """The checkpoint of the epoch with the lowest loss on the validation pictures."""
@@ -227,7 +225,8 @@ def train(
     if recipe.teacher is not None:
         labels = object_labels(recipe.tasks)
         teacher = Teacher(recipe.teacher, data / recipe.teacher.onnx, labels, recipe.input_size)
-        pictures, held_out = (teach(some, teacher, run / TAUGHT) for some in (pictures, held_out))
+        taught = run / f"taught-{teacher.fingerprint}.json"
+        pictures, held_out = (teach(some, teacher, taught) for some in (pictures, held_out))
     if recipe_path.resolve() != (run / RECIPE).resolve():
         shutil.copyfile(recipe_path, run / RECIPE)
     # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.

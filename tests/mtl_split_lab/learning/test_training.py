@@ -210,5 +210,5 @@ def test_another_tasks_network_is_a_start(run: Path, tmp_path: Path, caplog: pyt
         names = [name for name in before if name.startswith(part)]
         assert names and all(torch.equal(before[name], after[name]) for name in names)
     assert "no weights that fit suffix.heads.detection_head, suffix.heads.road_head:" in caplog.messages[0]
-    with pytest.raises(InputError, match="do not fit the stages of this prefix"):
+    with pytest.raises(InputError, match="do not fit the stages of this one"):
         start_from(build_network(replace(recipe, backbone="vgg16", cut="features.9")), run / BEST)
