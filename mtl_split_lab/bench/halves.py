@@ -38,13 +38,16 @@ WHOLE = "all"
 
 
 def main() -> None:
-    """Measure both halves of the shipped bundle and write halves.md."""
+    """Measure both halves of a bundle and write halves.md."""
     parser = argparse.ArgumentParser(prog="halves", description=main.__doc__)
+    parser.add_argument(
+        "--bundle", default="street", help="name of a shipped bundle, or a folder (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of one call (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=300, help="calls of each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of the page")
     options = parser.parse_args()
-    bundle = load_bundle(bundle_folder("street"))
+    bundle = load_bundle(bundle_folder(options.bundle))
     pictures = [picture for picture, _ in itertools.islice(Street(0, SIZE), PICTURES)]
     stages = measure_stages(bundle, pictures, options.threads, options.calls)
     engines = measure_engines(bundle, pictures[0], options.threads, options.calls)
