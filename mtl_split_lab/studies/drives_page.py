@@ -97,7 +97,7 @@ def plot_drives(curves: Sequence[StreamCurve]) -> Figure:
     for panel in panels[-1]:
         panel.set(xlabel="bytes per frame, mean")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize="small", ncols=4, loc="outside lower center")
+    figure.legend(handles, labels, fontsize="small", ncols=2 * len(sources), loc="outside lower center")
     return figure
 
 
