@@ -1,7 +1,7 @@
 """An ONNX file as a graph of tensors: where it can be cut in two, what lies on either side, and the two parts."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -314,6 +314,21 @@ def _fold_shapes(model: ModelProto, found: Mapping[str, tuple[int, tuple[int, ..
 
 def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def forget_metadata(path: Path, kept: Collection[str] = ()) -> None:
+    """Remove the notes that torch's exporter leaves in a file, where each operator stands in whose source for example.
+
+    Those with the keys `kept` stay.
+    """
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        notes = [note for note in part.metadata_props if note.key in kept]
+        del part.metadata_props[:]
+        part.metadata_props.extend(notes)
+        part.doc_string = ""
+    onnx.save(model, path)
 
 
 def without_weights(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
 from mtl_split_net.checkpoints import read_checkpoint
 from mtl_split_net.detectors import find_function
-from mtl_split_net.onnx_graph import OnnxGraph
+from mtl_split_net.onnx_graph import OnnxGraph, forget_metadata
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch's exporter notes the submodules that a node is in."""
@@ -42,6 +42,7 @@ def write_module(name: str, checkpoint: Path | None, input_size: Size, file: Pat
         )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
         raise InputError(f"torch cannot export {name}: {str(error)[:300]}") from error
+    forget_metadata(file, kept=[_SCOPES])
 
 
 def output_of(graph: OnnxGraph, submodule: str) -> str:

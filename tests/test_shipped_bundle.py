@@ -27,6 +27,13 @@ def test_it_is_small(roads: Bundle) -> None:
     assert sum(file.stat().st_size for file in ROADS.iterdir()) <= MOST_BYTES
 
 
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "models").glob("*/*.onnx")), ids=lambda file: f"{file.parent.name}-{file.name}"
+)
+def test_no_file_tells_where_it_was_made(file: Path) -> None:
+    assert b"stack_trace" not in file.read_bytes() and str(Path.home()).encode() not in file.read_bytes()
+
+
 def test_it_and_the_notice_say_what_it_began_with(roads: Bundle) -> None:
     began = roads.manifest[BEGAN_WITH]
     assert began["licence"] == "Apache-2.0" and "RangiLyu/nanodet" in began["source"] and len(began["sha256"]) == 64

@@ -38,6 +38,7 @@ from mtl_split_lab.scoring.measurement import measure
 from mtl_split_net import detectors
 from mtl_split_net.kinds import all_answers
 from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix, to_planes
+from mtl_split_net.onnx_graph import forget_metadata
 
 LARGEST_DIFFERENCE = 1e-3
 """How far an exported half's outputs may be from torch's, relative to the largest."""
@@ -221,6 +222,7 @@ def _export_half(
     torch.onnx.export(
         program, (), path, input_names=[name], output_names=outputs, dynamo=True, external_data=False, verbose=False
     )
+    forget_metadata(path)
 
 
 def _difference(path: Path, inputs: Tensor, expected: dict[str, Tensor]) -> float:
