@@ -1,6 +1,5 @@
 """The server node as its neighbours see it: results per task and vehicle, labels, what it refuses, restarts."""
 
-import itertools
 import signal
 from array import array
 from itertools import pairwise
@@ -131,10 +130,8 @@ def test_gaps_in_the_sequence_are_counted_and_a_new_edge_is_no_gap(
     edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
     colours = probe.listen(Classification, "/classification/colour", RESULT)
     probe.exchange(edge, bottleneck(edge_half, plain(RED), 1, 7), colours)
-    received = itertools.count(2)
-    for sequence, lost in [(8, "0"), (11, "2"), (0, "2"), (1, "2"), (3, "3")]:
-        edge.publish(bottleneck(edge_half, plain(RED), 1, sequence))
-        probe.value("/server: /bottleneck", "received", str(next(received)))
+    for second, (sequence, lost) in enumerate([(8, "0"), (11, "2"), (0, "2"), (1, "2"), (3, "3")], 2):
+        probe.exchange(edge, bottleneck(edge_half, plain(RED), second, sequence), colours)
         probe.value("/server: /bottleneck", "lost", lost)
     assert server.end(signal.SIGTERM) == 0
 
