@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
-from mtl_split_core.errors import BundleError, InputError
+from mtl_split_core.errors import BundleError, InputError, in_one_line
 from mtl_split_core.onnx_file import OnnxFile
 
 Array = npt.NDArray[np.generic]
@@ -159,15 +159,15 @@ def load_engine(
             f"the engine {kind} needs {error.name}, which is not installed: pip install {PIP_PACKAGES[kind]}"
         ) from error
     except (ImportError, OSError) as error:
-        raise NotInstalledError(f"the engine {kind} is installed but cannot be used: {_in_one_line(error)}") from error
+        raise NotInstalledError(f"the engine {kind} is installed but cannot be used: {in_one_line(error)}") from error
     except ENGINES[kind].errors as error:
-        raise BundleError(f"{kind} cannot load {file.path}: {_in_one_line(error)}") from error
+        raise BundleError(f"{kind} cannot load {file.path}: {in_one_line(error)}") from error
     _check_input(engine, file, example, interface)
     try:
         outputs = engine(example)
     except engine.errors as error:
         raise BundleError(
-            f"{file.path} cannot be run on an input of shape {example.shape}: {_in_one_line(error)}"
+            f"{file.path} cannot be run on an input of shape {example.shape}: {in_one_line(error)}"
         ) from error
     _check_outputs(outputs, file, interface)
     return engine
@@ -202,7 +202,3 @@ def _check_outputs(outputs: Mapping[str, Array], file: OnnxFile, interface: Inte
 
 def _fit(shape: tuple[int, ...], sizes: Sizes) -> bool:
     return len(shape) == len(sizes) and all(size in (None, side) for side, size in zip(shape, sizes, strict=True))
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

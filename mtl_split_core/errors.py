@@ -19,3 +19,8 @@ class PayloadError(InputError):
 
 class BundleError(InputError):
     """A bundle that is missing, incomplete or damaged, or whose files do not do what its manifest says."""
+
+
+def in_one_line(error: Exception) -> str:
+    """Return the words of a library's error without its line breaks."""
+    return " ".join(str(error).split())

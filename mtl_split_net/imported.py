@@ -16,7 +16,7 @@ from onnx2torch import convert
 from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
 
-from mtl_split_core.errors import InputError
+from mtl_split_core.errors import InputError, in_one_line
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
 from mtl_split_net.onnx_graph import OnnxGraph
@@ -66,7 +66,7 @@ def import_network(graph: OnnxGraph, cut: str, input_size: Size, crop: Size | No
     except InputError:
         raise
     except _ERRORS as error:
-        raise InputError(f"{graph.path} cannot be trained: {_in_one_line(error)}") from error
+        raise InputError(f"{graph.path} cannot be trained: {in_one_line(error):.200}") from error
     if features.ndim != 4:
         raise InputError(f"the tensor {cut!r} has the shape {tuple(features.shape)}, expected (N, channels, H, W)")
     session = onnxruntime.InferenceSession(graph.model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -85,7 +85,7 @@ def import_network(graph: OnnxGraph, cut: str, input_size: Size, crop: Size | No
         except _ERRORS as error:
             raise InputError(
                 f"{graph.path} takes pictures of {input_size[0]}x{input_size[1]} alone, "
-                f"not windows of {crop[0]}x{crop[1]}: leave out crop ({_in_one_line(error)})"
+                f"not windows of {crop[0]}x{crop[1]}: leave out crop ({in_one_line(error):.200})"
             ) from error
     ShapeProp(after).propagate(features)
     if not _maps(after):
@@ -157,8 +157,8 @@ def _to_torch(part: ModelProto) -> fx.GraphModule:
             part = version_converter.convert_version(part, NEWEST_OPSET)
         _prepare_reshapes(part)
         return use_integers(convert(part)).eval()
-    except (NotImplementedError, *_ERRORS) as error:
-        raise InputError(f"the network has an operator that cannot be trained: {_in_one_line(error)}") from error
+    except _ERRORS as error:
+        raise InputError(f"the network has an operator that cannot be trained: {in_one_line(error):.200}") from error
 
 
 def _prepare_reshapes(part: ModelProto) -> None:
@@ -183,10 +183,6 @@ def _prepare_reshapes(part: ModelProto) -> None:
         if shape is not None and one_at_a_time and shape[0] == 1:
             node.input[1] = f"open_batch_{index}"
             part.graph.initializer.append(numpy_helper.from_array(np.array([0, *shape[1:]]), node.input[1]))
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _map_shape(node: fx.Node) -> Shape | None:

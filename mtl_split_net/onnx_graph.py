@@ -14,7 +14,7 @@ from onnx.external_data_helper import uses_external_data
 from onnx.reference import ReferenceEvaluator
 from onnx.utils import Extractor
 
-from mtl_split_core.errors import InputError
+from mtl_split_core.errors import InputError, in_one_line
 
 _GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 _SHAPE_ARITHMETIC = {
@@ -121,7 +121,7 @@ class OnnxGraph:
             for part in parts:
                 onnx.checker.check_model(part)
         except (ValueError, onnx.checker.ValidationError) as error:
-            raise InputError(f"{self.path} cannot be cut at {cut!r}: {_in_one_line(error)}") from error
+            raise InputError(f"{self.path} cannot be cut at {cut!r}: {in_one_line(error)}") from error
         return parts
 
     def check_cut(self, tensor: str) -> None:
@@ -214,7 +214,7 @@ def _load(path: Path) -> ModelProto:
     try:
         model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError) as error:
-        raise InputError(f"{path} is no readable ONNX file: {_in_one_line(error)}") from error
+        raise InputError(f"{path} is no readable ONNX file: {in_one_line(error)}") from error
     if outside := [tensor.name for tensor in _find_tensors(model) if uses_external_data(tensor)]:
         raise InputError(
             f"{path} keeps {outside[0]!r} and {len(outside) - 1} more weights in other files: save it as one file, "
@@ -223,7 +223,7 @@ def _load(path: Path) -> ModelProto:
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, UnicodeDecodeError) as error:  # the latter: a name that is no text
-        raise InputError(f"{path} is no valid ONNX model: {_in_one_line(error)}") from error
+        raise InputError(f"{path} is no valid ONNX model: {in_one_line(error)}") from error
     for node in model.graph.node:
         if any(attribute.type in _GRAPHS for attribute in node.attribute):
             raise InputError(
@@ -266,7 +266,7 @@ def _infer_values(model: ModelProto, inputs: list[str], path: Path) -> dict[str,
             found = _inferred(single.graph)
             folded = _fold_shapes(single, found)
         except (onnx.shape_inference.InferenceError, ValueError) as error:  # the latter: fewer numbers than it says
-            raise InputError(f"{path} is no valid ONNX model: {_in_one_line(error)}") from error
+            raise InputError(f"{path} is no valid ONNX model: {in_one_line(error)}") from error
     return found
 
 
@@ -312,10 +312,6 @@ def _fold_shapes(model: ModelProto, found: Mapping[str, tuple[int, tuple[int, ..
     return folded
 
 
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
 def forget_metadata(path: Path, kept: Collection[str] = ()) -> None:
     """Remove the notes that torch's exporter leaves in a file, where each operator stands in whose source for example.
 
@@ -348,7 +344,7 @@ def fill_in(data: bytes) -> bytes:
     try:
         model = onnx.load_from_string(data)
     except DecodeError as error:
-        raise InputError(f"{len(data)} bytes are no ONNX file: {_in_one_line(error)}") from error
+        raise InputError(f"{len(data)} bytes are no ONNX file: {in_one_line(error)}") from error
     if (values := sum(math.prod(weight.dims) for weight in _weights(model))) > _MOST_WEIGHTS:
         raise InputError(f"the weights are {values} numbers, expected at most {_MOST_WEIGHTS}")
     for weight in _weights(model):

@@ -212,7 +212,8 @@ def train(
     network = build_network(recipe, pretrained, run / GRAPH)
     if start is not None:
         start_from(network, start)
-    unlabelled = recipe.distil.pictures if recipe.distil else ()
+    distils = recipe.distil is not None and start is None and not (run / LATEST).exists()
+    unlabelled = recipe.distil.pictures if recipe.distil and distils else ()
     labelled = [*recipe.training, *recipe.validation]
     check_there([*(portion for portion in unlabelled if not is_unlabelled(portion)), *labelled], data)
     seen = find_unlabelled(unlabelled, data, run, recipe.input_size, processes)
@@ -231,7 +232,7 @@ def train(
         shutil.copyfile(recipe_path, run / RECIPE)
     # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
     readers = processes if torch.cuda.is_available() else 0
-    if recipe.distil is not None and start is None and not (run / LATEST).exists():
+    if recipe.distil and distils:
         distilled = run / DISTILLED
         distillation = Distillation(recipe, network, seen, readers)
         run_trainer(distillation, distilled, hardware or {}, recipe.distil.epochs)
@@ -290,12 +291,11 @@ def _take_graph(network: ImportedDetector, input_size: Size, data: Path, start: 
     """Put the file of an imported network into a training's folder, and where it comes from."""
     file = run / GRAPH
     if start is not None and start.is_dir():
-        if (cut := load_bundle(start).cut) != network.cut:
-            raise InputError(
-                f"the bundle at {start} is cut at {cut!r}, the recipe's network at {network.cut!r}: use one cut"
-            )
+        bundle = load_bundle(start)
+        if bundle.cut != network.cut:
+            raise InputError(f"the bundle at {start} is cut at {bundle.cut!r}, the recipe's network at {network.cut!r}")
         file.write_bytes(read_graph(start))
-        origin = load_bundle(start).manifest.get(BEGAN_WITH)
+        origin = bundle.manifest.get(BEGAN_WITH)
     else:
         if network.module:
             began = data / network.checkpoint if network.checkpoint else None
