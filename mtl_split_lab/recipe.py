@@ -42,7 +42,8 @@ class Portion:
     pictures: where they come from, as find_pictures in data/sources.py takes it; repeat: how often each is served in
     one epoch; images: the folder in which a file of labels has its pictures; attributes: a JSON file of further labels
     for classification, by the pictures' names, or the name of one that comes with the package; rename: our label by the
-    file's; labelled: the labels of which every object has its box (None: those that the file says, or all).
+    file's; labelled: the labels of which every object has its box (None: those that the file says, or all);
+    imitate: whether the teacher's answers for all its labels are learned as well, score by score.
     """
 
     pictures: str
@@ -51,6 +52,7 @@ class Portion:
     attributes: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
     labelled: frozenset[str] | None = None
+    imitate: bool = False
 
 
 def _parse_labels(value: Any) -> Any:
@@ -138,7 +140,8 @@ class Recipe:
     """What is trained, on what and how.
 
     name: the bundle's name; tasks: what the network answers, as parse_learned_tasks reads it; training, validation:
-    the pictures (none: only distilled); testing: those that an export measures the bundle on; backbone, cut: see
+    the pictures (none: only distilled); testing: those that an export measures the bundle on; calibration: those, not
+    trained on, by which it corrects the scores (none: scores stay as they are); backbone, cut: see
     mtl_split_net.backbones; network: instead of these, a detector that others trained; distil: how it is trained
     without labels; teacher: another such detector, which finds in training pictures what their source does not label;
     input_size: of the network; bottleneck_channels: how many cross the link (None: the features as they are, which
@@ -157,6 +160,7 @@ class Recipe:
     training: tuple[Portion, ...] = ()
     validation: tuple[Portion, ...] = ()
     testing: tuple[Portion, ...] = ()
+    calibration: tuple[Portion, ...] = ()
     backbone: str = "mobilenet_v3_small"
     cut: str = "features.3"
     network: ImportedDetector | None = None
@@ -187,6 +191,8 @@ class Recipe:
             raise ValueError("network needs a cut: `mtl-split cuts` lists those there are")
         if self.teacher is not None and not self.teacher.onnx:
             raise ValueError("a teacher needs onnx, a file")
+        if self.teacher is None and any(portion.imitate for portion in self.training):
+            raise ValueError("imitate needs a teacher")
         if self.distil is not None and not self.operating_points:
             raise ValueError("distil needs operating_points")
         if self.distil is not None and self.network is None:

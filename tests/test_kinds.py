@@ -21,6 +21,7 @@ from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Results, Task, Truth
 from mtl_split_lab.drawing import annotate
+from mtl_split_lab.kinds.calibration import Calibration
 from mtl_split_lab.kinds.canvas import Canvas
 from mtl_split_lab.kinds.sheet import Sheet
 from mtl_split_lab.scoring.frames import results_to_json
@@ -114,6 +115,9 @@ class NetBrightness:
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return (output[:, 0].sigmoid() - target).square().mean()
 
+    def calibrated(self, output: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+        return output * scale + offset
+
     def answers(self, name: str, output: Tensor) -> dict[str, Tensor]:
         return {name: output.sigmoid()}
 
@@ -139,6 +143,9 @@ class LabBrightness:
 
     def figures(self, score: float) -> dict[str, Any]:
         return {"brightness_error": score}
+
+    def calibrate(self, task: Task, answered: Sequence[tuple[Truth, Any]]) -> Calibration:
+        return Calibration(np.ones(1, np.float32), np.zeros(1, np.float32))
 
     def columns(self, figures: Mapping[str, Any]) -> dict[str, float | None]:
         return {}

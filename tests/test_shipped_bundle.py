@@ -9,7 +9,7 @@ import pytest
 from onnx import numpy_helper
 
 from mtl_split_core.bundle import Bundle, load_bundle
-from mtl_split_lab.learning.training import BEGAN_WITH
+from mtl_split_lab.learning.beginning import BEGAN_WITH
 from mtl_split_lab.learning.weights import read_weights
 
 ROOT = Path(__file__).parents[1]

@@ -40,10 +40,14 @@ class LabelledPicture(Protocol):
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A labelled picture that is a file of its own."""
+    """A labelled picture that is a file of its own.
+
+    imitated: whether a teacher's answers are to be learned as well.
+    """
 
     path: Path
     truth: Truth
+    imitated: bool = False
 
     def read(self) -> Image:
         """Read the picture: uint8 (height, width, 3) blue-green-red. Raises InputError for a damaged file."""

@@ -23,12 +23,14 @@ from mtl_split_net.vision import transforms
 class Sample:
     """One picture fitted to the network's input, uint8 (height, width, 3), and its truth in input pixels.
 
-    damage: what is wrong with a picture that could not be read; it is plain grey, and nothing is known of it.
+    damage: what is wrong with a picture that could not be read; it is plain grey, and nothing is known of it; imitated:
+    see PictureFile.
     """
 
     image: Image
     truth: Truth
     damage: str | None = None
+    imitated: bool = False
 
 
 class Samples(Dataset[Sample]):
@@ -71,7 +73,8 @@ class Samples(Dataset[Sample]):
         sample = Sample(letterbox.apply(image), replace(picture.truth, boxes=letterbox.to_input(picture.truth.boxes)))
         if self._window is not None:
             sample = cut(sample, self._window, _random_scale() if self._augment else 1.0, self._labels)
-        return _vary(sample) if self._augment else sample
+        sample = _vary(sample) if self._augment else sample
+        return replace(sample, imitated=getattr(picture, "imitated", False))
 
 
 _light = transforms.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.3)
@@ -154,11 +157,12 @@ def _areas(boxes: Floats) -> Floats:
 class Batch:
     """N pictures, uint8 (N, height, width, 3), and by task its target, see mtl_split_net.kinds.
 
-    damage: what is wrong with the pictures that were left out.
+    imitated: bool (N,), see PictureFile; damage: what is wrong with the pictures that were left out.
     """
 
     images: Tensor
     targets: dict[str, Any]
+    imitated: Tensor
     damage: tuple[str, ...] = ()
 
 
@@ -171,4 +175,5 @@ def collate(samples: Sequence[Sample], tasks: Sequence[Task]) -> Batch:
     images = torch.from_numpy(np.stack([sample.image for sample in sound]))
     truths = [sample.truth for sample in sound]
     damage = tuple(sample.damage for sample in samples if sample.damage is not None)
-    return Batch(images, {task.name: NET_KINDS[task.kind].target(task, truths) for task in tasks}, damage)
+    targets = {task.name: NET_KINDS[task.kind].target(task, truths) for task in tasks}
+    return Batch(images, targets, torch.tensor([sample.imitated for sample in sound]), damage)

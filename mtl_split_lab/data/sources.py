@@ -46,6 +46,8 @@ def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, process
     found = _find(portion, data, drawn, size, processes)
     if portion.attributes is not None:
         found = _add_attributes(found, portion.attributes, data)
+    if portion.imitate:
+        found = [replace(picture, imitated=True) for picture in _files(found, "imitate")]
     return [picture for picture in found for _ in range(portion.repeat)]
 
 
@@ -118,14 +120,20 @@ def _add_attributes(pictures: Sequence[LabelledPicture], name: str, data: Path) 
     except (OSError, ValidationError) as error:
         raise InputError(f"{file} has no attributes of pictures by their names: {error}") from error
     added: list[LabelledPicture] = []
-    for picture in pictures:
-        if not isinstance(picture, PictureFile):
-            raise InputError(f"attributes {name!r} are for pictures that are files")
+    files = _files(pictures, "attributes")
+    for picture in files:
         known = {task: label for task, label in attributes.get(picture.path.name, {}).items() if label != UNDEFINED}
         added.append(replace(picture, truth=replace(picture.truth, classes=picture.truth.classes | known)))
-    if strange := attributes.keys() - {picture.path.name for picture in pictures if isinstance(picture, PictureFile)}:
+    if strange := attributes.keys() - {picture.path.name for picture in files}:
         _logger.warning("%s names %d pictures that are not there: %s ...", file, len(strange), min(strange))
     return added
+
+
+def _files(pictures: Sequence[LabelledPicture], key: str) -> list[PictureFile]:
+    files = [picture for picture in pictures if isinstance(picture, PictureFile)]
+    if len(files) < len(pictures):
+        raise InputError(f"{key} is for pictures that are files")
+    return files
 
 
 def _no_pictures(source: str, data: Path) -> InputError:

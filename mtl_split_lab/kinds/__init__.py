@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from mtl_split_core.scene import Results, Task, Truth
 from mtl_split_lab.kinds import classification, detection
+from mtl_split_lab.kinds.calibration import Calibration
 from mtl_split_lab.kinds.canvas import Canvas
 from mtl_split_lab.kinds.sheet import Sheet
 
@@ -36,6 +37,9 @@ class Kind(Protocol):
 
     def figures(self, score: Any) -> dict[str, Any]:
         """Return a score ready for JSON. Every kind has keys of its own; None and {} stand for what is unknown."""
+
+    def calibrate(self, task: Task, answered: Sequence[tuple[Truth, Any]]) -> Calibration:
+        """Return what makes a task's scores true, given its results in pictures, unknown to training, and the truth."""
 
     def columns(self, figures: Mapping[str, Any]) -> dict[str, float | None]:
         """Return the accuracies, 0 to 1, by which ways to send a picture are compared, by name."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,17 +41,12 @@ def score_detections(pairs: Sequence[tuple[Truth, Detections]]) -> DetectionScor
     """
     labels = sorted({label for truth, _ in pairs for label in truth.labels})
     category = {label: number for number, label in enumerate(labels, 1)}
-    objects: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    for image, (truth, answer) in enumerate(pairs, 1):
-        counted = category.keys() if truth.labelled is None else category.keys() & truth.labelled
-        for box, label, ignore in zip(truth.boxes, truth.labels, truth.ignore, strict=True):
-            if label in counted:
-                objects.append(_annotation(image, category[label], box) | {"iscrowd": int(ignore)})
-        for box, label, score in zip(answer.boxes, answer.labels, answer.scores, strict=True):
-            if label in counted:
-                found.append(_annotation(image, category[label], box) | {"iscrowd": 0, "score": float(score)})
-    precision = _precision(len(pairs), category, objects, found)
+    evaluator = _evaluate(pairs, category)
+    precision = np.full((10, 101, len(category), 1 + len(SIZES)), -1.0)
+    if evaluator is not None:
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools narrates
+            evaluator.accumulate()
+        precision = evaluator.eval["precision"][..., 0]
     present = [label for label in labels if precision[0, 0, category[label] - 1, 0] > -1]
     if not present:
         return DetectionScore(0.0, 0.0, {}, {})
@@ -65,33 +60,52 @@ def score_detections(pairs: Sequence[tuple[Truth, Detections]]) -> DetectionScor
     return DetectionScore(float(chosen[..., 0].mean()), float(chosen[0, :, :, 0].mean()), ap50, by_size)
 
 
+def match_detections(pairs: Sequence[tuple[Truth, Detections]]) -> list[tuple[str, float, bool]]:
+    """Return label and score of every detection that counts, and whether it is right at an overlap of 0.5."""
+    labels = dict(enumerate(sorted({label for _, found in pairs for label in found.labels}), 1))
+    evaluator = _evaluate(pairs, {label: number for number, label in labels.items()})
+    if evaluator is None:
+        return []
+    everything = evaluator.params.areaRng[0]
+    return [
+        (labels[image["category_id"]], score, bool(match))
+        for image in evaluator.evalImgs
+        if image is not None and image["aRng"] == everything
+        for score, match, ignored in zip(image["dtScores"], image["dtMatches"][0], image["dtIgnore"][0], strict=True)
+        if not ignored
+    ]
+
+
 def _annotation(image: int, category: int, box: Floats) -> dict[str, Any]:
     x1, y1, x2, y2 = map(float, box)
     width, height = x2 - x1, y2 - y1
     return {"image_id": image, "category_id": category, "bbox": [x1, y1, width, height], "area": width * height}
 
 
-def _precision(
-    images: int, category: dict[str, int], objects: list[dict[str, Any]], found: list[dict[str, Any]]
-) -> np.ndarray:
-    """COCO's precision, (10 overlaps, 101 recalls, labels, all sizes and each of SIZES).
-
-    It is -1 throughout for a label without an object to be found.
-    """
+def _evaluate(pairs: Sequence[tuple[Truth, Detections]], category: Mapping[str, int]) -> COCOeval | None:
+    """Match detections with objects as COCO does, of the labels in `category`. None without an object to be found."""
+    objects: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for image, (truth, answer) in enumerate(pairs, 1):
+        counted = category.keys() if truth.labelled is None else category.keys() & truth.labelled
+        for box, label, ignore in zip(truth.boxes, truth.labels, truth.ignore, strict=True):
+            if label in counted:
+                objects.append(_annotation(image, category[label], box) | {"iscrowd": int(ignore)})
+        for box, label, score in zip(answer.boxes, answer.labels, answer.scores, strict=True):
+            if label in counted:
+                found.append(_annotation(image, category[label], box) | {"iscrowd": 0, "score": float(score)})
     if not objects:
-        return np.full((10, 101, len(category), 1 + len(SIZES)), -1.0)
+        return None
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools narrates
-        evaluator = COCOeval(_index(images, category, objects), _index(images, category, found), "bbox")
+        evaluator = COCOeval(_index(len(pairs), category, objects), _index(len(pairs), category, found), "bbox")
         evaluator.params.areaRng = [[0.0, np.inf], *SIZES.values()]
         evaluator.params.areaRngLbl = ["all", *SIZES]
         evaluator.params.maxDets = [MOST_DETECTIONS]
         evaluator.evaluate()
-        evaluator.accumulate()
-    precision: np.ndarray = evaluator.eval["precision"][..., 0]
-    return precision
+    return evaluator
 
 
-def _index(images: int, category: dict[str, int], annotations: list[dict[str, Any]]) -> COCO:
+def _index(images: int, category: Mapping[str, int], annotations: list[dict[str, Any]]) -> COCO:
     index = COCO()
     dataset: Any = {
         "images": [{"id": image} for image in range(1, images + 1)],

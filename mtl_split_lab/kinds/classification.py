@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from mtl_split_core.scene import Classification, Results, Task, Truth
+from mtl_split_lab.kinds.calibration import Calibration, fit_temperature
 from mtl_split_lab.kinds.canvas import Canvas
 from mtl_split_lab.kinds.sheet import Sheet
 
@@ -73,6 +76,13 @@ def figures(score: Mapping[str, ClassificationScore]) -> dict[str, Any]:
         "classification": {task: answers.accuracy for task, answers in score.items()},
         "confusion": {task: answers.confusion for task, answers in score.items()},
     }
+
+
+def calibrate(task: Task, answered: Sequence[tuple[Truth, Classification]]) -> Calibration:
+    """All labels alike, so that the answer stays the same."""
+    known = [(found.scores, task.labels.index(t.classes[task.name])) for t, found in answered if task.name in t.classes]
+    scale = fit_temperature(np.stack([s for s, _ in known]), np.array([at for _, at in known])) if known else 1.0
+    return Calibration(np.full(len(task.labels), scale, np.float32), np.zeros(len(task.labels), np.float32))
 
 
 def columns(figures: Mapping[str, Any]) -> dict[str, float | None]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mtl_split_core.scene import Detections, Floats, Task, Truth
-from mtl_split_lab.kinds.average_precision import DetectionScore, score_detections
+from mtl_split_lab.kinds.average_precision import DetectionScore, match_detections, score_detections
+from mtl_split_lab.kinds.calibration import Calibration, fit_logistic
 from mtl_split_lab.kinds.canvas import PALE, Canvas, colour_of
 from mtl_split_lab.kinds.sheet import Sheet
 
@@ -56,6 +57,20 @@ def figures(score: DetectionScore) -> dict[str, Any]:
         "map50_by_size": score.map50_by_size,
         "ap50": score.ap50,
     }
+
+
+def calibrate(task: Task, answered: Sequence[tuple[Truth, Detections]]) -> Calibration:
+    """Label by label; those that are seldom there as all of them together."""
+    found = match_detections(answered)
+    scores, right = (np.array([entry[at] for entry in found]) for at in (1, 2))
+    together = fit_logistic(scores, right.astype(np.bool_)) or (1.0, 0.0)
+
+    def fit(label: str) -> tuple[float, float]:
+        own = np.array([entry[0] == label for entry in found], np.bool_)
+        return fit_logistic(scores[own], right[own].astype(np.bool_)) or together
+
+    scale, offset = np.array([fit(label) for label in task.labels], np.float32).T
+    return Calibration(scale, offset)
 
 
 def columns(figures: Mapping[str, Any]) -> dict[str, float | None]:

@@ -70,6 +70,11 @@ class Distillation(lightning.LightningModule):
             module.requires_grad_(True)
         network.prefix.stages.eval()
 
+    def on_fit_start(self) -> None:
+        """Bring the network as it was to where the one that learns is."""
+        for copied in self._teacher:
+            copied.to(self.device)
+
     def train_dataloader(self) -> DataLoader[Sample]:
         """Windows of the pictures; their labels are not looked at."""
         samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, self.recipe.crop)
@@ -128,10 +133,10 @@ class Distillation(lightning.LightningModule):
 
 
 def imitation_loss(answer: Candidates, right: Candidates) -> dict[str, Tensor]:
-    """How far candidates are from those of the network as it was: `score` and `box`.
+    """How far candidates are from another network's with the same points: `score` and `box`.
 
     Scores by cross-entropy, weighted by how far they are off; boxes by complete IoU loss (Zheng et al. 2020), weighted
-    by the scores that the network gave them.
+    by the scores that the other network gave them.
     """
     scores = right.logits.sigmoid()
     focus = (answer.logits.sigmoid() - scores).detach().abs() ** FOCUS

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,16 +27,20 @@ from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
-from mtl_split_lab.data.sources import check_there, find_pictures
+from mtl_split_lab.data.sources import check_there, find_all_pictures, find_pictures
+from mtl_split_lab.kinds import KINDS
+from mtl_split_lab.kinds.calibration import Calibration
+from mtl_split_lab.learning.beginning import BEGAN_WITH, GRAPH, ORIGIN, build_network, load_weights
 from mtl_split_lab.learning.operating_points import DEFAULT, calibrate, median_bytes
 from mtl_split_lab.learning.quantisation import quantise
-from mtl_split_lab.learning.training import BEGAN_WITH, BEST, GRAPH, ORIGIN, RECIPE, build_network, load_weights
+from mtl_split_lab.learning.training import BEST, RECIPE
 from mtl_split_lab.learning.unlabelled import find_unlabelled
 from mtl_split_lab.learning.weights import FILES, WEIGHTS, write_weights
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_lab.scoring.frames import Frame, keep_known
-from mtl_split_lab.scoring.measurement import measure
+from mtl_split_lab.scoring.measurement import answer, measure
 from mtl_split_net import detectors
+from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.kinds import all_answers
 from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix, to_planes
 from mtl_split_net.onnx_graph import forget_metadata
@@ -69,12 +74,20 @@ class _Folded(nn.Module):
 class _Answers(nn.Module):
     """The suffix with outputs ready for the server: boxes, scores and probabilities instead of logits."""
 
-    def __init__(self, suffix: Suffix) -> None:
+    def __init__(self, suffix: Suffix, calibrations: Mapping[str, Calibration]) -> None:
         super().__init__()
         self.suffix = suffix
+        self._calibrations = {
+            name: (torch.from_numpy(found.scale), torch.from_numpy(found.offset))
+            for name, found in calibrations.items()
+        }
 
     def forward(self, latents: Tensor) -> dict[str, Tensor]:
-        return all_answers(self.suffix.tasks, self.suffix(latents))
+        outputs = self.suffix(latents)
+        for task in self.suffix.tasks:
+            if task.name in self._calibrations:
+                outputs[task.name] = NET_KINDS[task.kind].calibrated(outputs[task.name], *self._calibrations[task.name])
+        return all_answers(self.suffix.tasks, outputs)
 
 
 def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
@@ -102,13 +115,17 @@ def export(
     recipe, network = load_network(run)
     if not recipe.operating_points:
         raise InputError(f"{run / RECIPE} has no operating_points, which a bundle needs")
-    check_there([*recipe.training, *recipe.testing], data)
+    check_there([*recipe.training, *recipe.testing, *recipe.calibration], data)
     sources = {
         portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
     }
+    known = find_all_pictures(recipe.calibration, data, run, CAMERA_SIZE, processes)
     seen = _seen_pictures(recipe, run, data, processes)
     with TemporaryDirectory() as unfinished:
         bundle = write_bundle(recipe, network, seen, Path(unfinished), deployed, run)
+        if known:
+            calibrations = _calibrate_scores(bundle, known)
+            bundle = write_bundle(recipe, network, seen, Path(unfinished), bundle.contract, run, calibrations)
         added: dict[str, Any] = {"measured": _measure(bundle, sources)}
         if int8:
             quantise(bundle.path(PREFIX), seen[::4])
@@ -141,22 +158,32 @@ def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> lis
     return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]
 
 
-def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Any]:
-    def frames(source: str, pictures: Sequence[LabelledPicture]) -> Iterator[Frame]:
-        for picture in tqdm(pictures, source):
-            yield Frame(source, keep_known(picture.truth, bundle.tasks, Counter()), picture.read)
+def _frames(bundle: Bundle, source: str, pictures: Sequence[LabelledPicture]) -> Iterator[Frame]:
+    for picture in tqdm(pictures, source):
+        yield Frame(source, keep_known(picture.truth, bundle.tasks, Counter()), picture.read)
 
-    return {source: measure(bundle, frames(source, pictures)) for source, pictures in sources.items()}
+
+def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Any]:
+    return {source: measure(bundle, _frames(bundle, source, pictures)) for source, pictures in sources.items()}
+
+
+def _calibrate_scores(bundle: Bundle, pictures: Sequence[LabelledPicture]) -> dict[str, Calibration]:
+    answered = [(truth, found) for truth, _, found in answer(bundle, _frames(bundle, "calibrating scores", pictures))]
+    return {
+        task.name: KINDS[task.kind].calibrate(task, [(truth, found[task.name]) for truth, found in answered])
+        for task in bundle.tasks
+    }
 
 
 def write_bundle(
     recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path, deployed: Contract | None = None,
-    run: Path | None = None,
+    run: Path | None = None, calibrations: Mapping[str, Calibration] = MappingProxyType({}),
 ) -> Bundle:  # fmt: skip
     """Write the bundle of a network, in inference mode, that was built from a recipe.
 
     The operating points are those of the contract `deployed`, or else calibrated on the pictures `seen`, which have the
-    input's size and were trained on. `run` is the folder of an imported network's training.
+    input's size and were trained on. `run` is the folder of an imported network's training;
+    `calibrations` correct the scores of tasks by name.
     """
     with torch.no_grad():
         all_latents = torch.cat([network.prefix(torch.from_numpy(picture)[None]) for picture in seen])
@@ -166,7 +193,7 @@ def write_bundle(
         raise InputError(f"the contract {deployed.fingerprint} is of another training than {recipe.name}")
     width, height = recipe.input_size
     images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    answers = _Answers(network.suffix).eval()
+    answers = _Answers(network.suffix, calibrations).eval()
     with torch.no_grad():
         latents = network.prefix(images).contiguous()
         expected = answers(latents)

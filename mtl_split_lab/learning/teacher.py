@@ -1,5 +1,6 @@
 """A larger detector that others trained finds in training pictures what their source does not label."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mtl_split_core.engine import OnnxRuntime
@@ -18,8 +19,10 @@ from mtl_split_core.kinds.detection import suppress
 from mtl_split_core.scene import Detections, Floats, Image, Size, Truth
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile
 from mtl_split_lab.recipe import ImportedDetector
-from mtl_split_net.detectors import ImportedDetection, RawOutputs, find_detector
-from mtl_split_net.network import Prefix
+from mtl_split_net.detectors import KIND, ImportedDetection, RawOutputs, find_detector
+from mtl_split_net.imported import import_network
+from mtl_split_net.kinds.detection import Candidates
+from mtl_split_net.network import MultiTaskNetwork, Prefix
 from mtl_split_net.onnx_graph import OnnxGraph
 
 FOUND = 0.45
@@ -34,8 +37,13 @@ OVERLAP = 0.6
 class TaughtPicture:
     """A picture with what a teacher found in it added to its truth."""
 
-    picture: LabelledPicture
+    picture: PictureFile
     truth: Truth
+
+    @property
+    def imitated(self) -> bool:
+        """Whether the teacher's answers are to be learned as well."""
+        return self.picture.imitated
 
     def read(self) -> Image:
         """Read the picture."""
@@ -86,6 +94,52 @@ class Teacher:
         boxes, scores = candidates.boxes[0].numpy(), candidates.logits[0].sigmoid().numpy()
         found = suppress(self.labels, boxes, scores, DOUBTFUL, OVERLAP)
         return replace(found, boxes=letterbox.to_picture(found.boxes))
+
+
+class TeacherNetwork(nn.Module):
+    """The same detector in torch: its answers point by point, for a network with the same points to imitate.
+
+    known: bool (labels,), which of the task's labels it has.
+    """
+
+    known: Tensor
+
+    def __init__(
+        self, detector: ImportedDetector, file: Path, labels: Sequence[str], input_size: Size, window: Size | None
+    ) -> None:
+        """Load the detector's ONNX file, for pictures of `input_size` and windows of them.
+
+        Raises InputError for a file that is missing, no ONNX model or cannot be calculated by torch.
+        """
+        super().__init__()
+        graph = OnnxGraph(file)
+        network = import_network(graph, graph.cuts[0], input_size, window)
+        self.prefix = Prefix(network.before, nn.Identity(), detector.expected_pixels)
+        self.after = network.after
+        self.head = ImportedDetection(find_detector(detector.detector), detector.labels, labels, detector.rename)
+        self.register_buffer("known", self.head.known > 0, persistent=False)
+        self.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Candidates:
+        """Pictures, uint8 (N, height, width, 3) blue-green-red, in; its answers out."""
+        found = self.after(self.prefix(images))
+        outputs = tuple(found) if isinstance(found, list | tuple) else (found,)
+        answer: Candidates = self.head(RawOutputs(outputs, (images.shape[1], images.shape[2])))
+        return answer
+
+
+def check_points(network: MultiTaskNetwork, teacher: TeacherNetwork, input_size: Size) -> None:
+    """Raise InputError where a network answers for other points than its teacher, so that it cannot imitate it."""
+    blank = torch.zeros(1, input_size[1], input_size[0], 3, dtype=torch.uint8)
+    (task,) = (task for task in network.tasks if task.kind == KIND)
+    with torch.no_grad():
+        ours, right = copy.deepcopy(network).eval()(blank)[task.name].points, teacher(blank).points
+    if ours.shape != right.shape or not ours.allclose(right):
+        raise InputError(
+            f"the teacher answers for {right.shape[1]} points, the network for {ours.shape[1]}, or for others: "
+            "leave out imitate, or use a detector of the same kind"
+        )
 
 
 def teach(pictures: Sequence[LabelledPicture], teacher: Teacher, cache: Path) -> list[LabelledPicture]:

@@ -1,10 +1,9 @@
 """Training: a recipe's network learns all its tasks at once; Lightning runs the loop and keeps the checkpoints."""
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,77 +20,32 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
-from mtl_split_core.scene import Size
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
 from mtl_split_lab.data.sources import check_tasks, check_there, find_all_pictures
 from mtl_split_lab.kinds import object_labels
+from mtl_split_lab.learning.beginning import GRAPH, build_network, load_weights, start_from, take_graph
 from mtl_split_lab.learning.charging import WINDOW_DENSITY, draw_points, share_of_bits
 from mtl_split_lab.learning.curves import LOSSES, LossCurves
 from mtl_split_lab.learning.damage import DamageReport
-from mtl_split_lab.learning.distillation import Distillation
-from mtl_split_lab.learning.teacher import Teacher, teach
+from mtl_split_lab.learning.distillation import Distillation, imitation_loss
+from mtl_split_lab.learning.teacher import Teacher, TeacherNetwork, check_points, teach
 from mtl_split_lab.learning.unlabelled import find_unlabelled, is_unlabelled
-from mtl_split_lab.learning.weights import read_graph, read_weights
-from mtl_split_lab.recipe import ImportedDetector, Recipe, load_recipe
-from mtl_split_net.backbones import Backbone
-from mtl_split_net.detectors import find_detector
-from mtl_split_net.imported import import_network
+from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_net.detectors import KIND
 from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.losses import LossSum
-from mtl_split_net.network import MultiTaskNetwork, cut_backbone, cut_imported
-from mtl_split_net.onnx_graph import OnnxGraph
-from mtl_split_net.torch_module import output_of, write_module
+from mtl_split_net.network import MultiTaskNetwork, Outputs
 
 RECIPE = "recipe.yaml"
 DISTILLED = "distilled"
 """The folder of the distillation, in a training's own."""
-GRAPH = "network.onnx"
-"""An imported network's file, as it was."""
-ORIGIN = "origin.json"
-"""Where it comes from."""
-BEGAN_WITH = "began_with"
-"""The same in a bundle's manifest."""
 LATEST = "latest.ckpt"
 BEST = "best.ckpt"
 """The checkpoint of the epoch with the lowest loss on the validation pictures."""
 
 _logger = logging.getLogger(__name__)
-
-
-def build_network(recipe: Recipe, pretrained: Path | None = None, graph: Path | None = None) -> MultiTaskNetwork:
-    """Build a recipe's network.
-
-    Its backbone has random weights, or those of torchvision's checkpoint `pretrained`; an imported network has those of
-    the ONNX file `graph`. Raises InputError where these do not fit the recipe.
-    """
-    if recipe.network is None:
-        network = cut_backbone(Backbone(recipe.backbone, pretrained), recipe.cut, recipe.tasks, recipe.input_size)
-    else:
-        if graph is None:
-            raise InputError("the recipe's network is imported, expected its ONNX file")
-        imported, file = recipe.network, OnnxGraph(graph)
-        cut = output_of(file, imported.cut) if imported.module else imported.cut
-        network = cut_imported(
-            import_network(file, cut, recipe.input_size, recipe.crop),
-            find_detector(imported.detector),
-            imported.labels,
-            imported.rename,
-            recipe.tasks,
-            recipe.input_size,
-            imported.expected_pixels,
-        )
-    return MultiTaskNetwork(
-        network,
-        recipe.tasks,
-        recipe.input_size,
-        recipe.bottleneck_channels,
-        recipe.bottleneck_reduction,
-        tuple(recipe.operating_points.values()),
-        recipe.bottleneck_width,
-    )
 
 
 class Training(lightning.LightningModule):
@@ -104,20 +58,27 @@ class Training(lightning.LightningModule):
         pictures: list[LabelledPicture],
         held_out: list[LabelledPicture],
         readers: int,
+        teacher: TeacherNetwork | None = None,
     ) -> None:
         """Train a recipe's network on `pictures`, and watch its losses on those `held_out`.
 
-        `readers` processes read the pictures; 0: the training itself does.
+        `readers` processes read the pictures; 0: the training itself does. `teacher` is whom it is to imitate in some.
         """
         super().__init__()
         self.recipe = recipe
         self._pictures = pictures
         self._held_out = held_out
         self._readers = readers
+        self._teacher = (teacher,)  # in a tuple, so that it stays out of the checkpoint
         self.network = network
         self.loss_sum = LossSum({task.name: task.weight for task in recipe.tasks}, recipe.loss_sum == "uncertainty")
         # Half of the time on a processor, and never more.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def on_fit_start(self) -> None:
+        """Bring the teacher to where the network is."""
+        for teacher in filter(None, self._teacher):
+            teacher.to(self.device)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
@@ -179,7 +140,20 @@ class Training(lightning.LightningModule):
         self.log_dict({f"{part}/{name}": loss for name, loss in losses.items()}, **means)
         # Without the charge: prices change from epoch to epoch.
         self.log(f"{part}/loss", total, prog_bar=True, **means)
+        if self.training and self._teacher[0] is not None and batch.imitated.any():
+            imitation = self._imitate(self._teacher[0], batch, outputs)
+            self.log(f"{part}/imitation", imitation, **means)
+            total = total + imitation
         return total + charge
+
+    def _imitate(self, teacher: TeacherNetwork, batch: Batch, outputs: Outputs) -> Tensor:
+        """The loss of those pictures that are to be answered as the teacher does, as a part of the whole batch's."""
+        (task,) = (task for task in self.recipe.tasks if task.kind == KIND)
+        chosen, known = batch.imitated, teacher.known
+        ours, right = outputs[task.name], teacher(batch.images[chosen])
+        ours = replace(ours, boxes=ours.boxes[chosen], logits=ours.logits[chosen][..., known])
+        losses = imitation_loss(ours, replace(right, logits=right.logits[..., known]))
+        return torch.stack(list(losses.values())).sum() * chosen.float().mean()
 
 
 def train(
@@ -208,7 +182,7 @@ def train(
     lightning.seed_everything(recipe.seed, workers=True)
     run.mkdir(parents=True, exist_ok=True)
     if recipe.network is not None and not begun:
-        _take_graph(recipe.network, recipe.input_size, data, start, run)
+        take_graph(recipe.network, recipe.input_size, data, start, run)
     network = build_network(recipe, pretrained, run / GRAPH)
     if start is not None:
         start_from(network, start)
@@ -224,10 +198,10 @@ def train(
     if recipe.training:
         check_tasks(pictures, recipe.tasks)
     if recipe.teacher is not None:
-        labels = object_labels(recipe.tasks)
-        teacher = Teacher(recipe.teacher, data / recipe.teacher.onnx, labels, recipe.input_size)
+        teacher = Teacher(recipe.teacher, data / recipe.teacher.onnx, object_labels(recipe.tasks), recipe.input_size)
         taught = run / f"taught-{teacher.fingerprint}.json"
         pictures, held_out = (teach(some, teacher, taught) for some in (pictures, held_out))
+    imitated = _load_imitated(recipe, network, data)
     if recipe_path.resolve() != (run / RECIPE).resolve():
         shutil.copyfile(recipe_path, run / RECIPE)
     # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
@@ -241,7 +215,16 @@ def train(
         if not recipe.training:
             shutil.copyfile(distilled / LATEST, run / BEST)
     if recipe.training:
-        fit(Training(recipe, network, pictures, held_out, readers), run, hardware or {})
+        fit(Training(recipe, network, pictures, held_out, readers, imitated), run, hardware or {})
+
+
+def _load_imitated(recipe: Recipe, network: MultiTaskNetwork, data: Path) -> TeacherNetwork | None:
+    if recipe.teacher is None or not any(portion.imitate for portion in recipe.training):
+        return None
+    labels = object_labels(recipe.tasks)
+    teacher = TeacherNetwork(recipe.teacher, data / recipe.teacher.onnx, labels, recipe.input_size, recipe.crop)
+    check_points(network, teacher, recipe.input_size)
+    return teacher
 
 
 def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:
@@ -277,64 +260,3 @@ def run_trainer(
     )
     checkpoint = run / LATEST
     trainer.fit(training, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-
-
-def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
-    """Give a network the weights of a training's checkpoint. Raises InputError where they are missing or do not fit."""
-    try:
-        network.load_state_dict(read_weights(checkpoint))
-    except RuntimeError as error:
-        raise InputError(f"{checkpoint} is of another network: {str(error)[:200]}") from error
-
-
-def _take_graph(network: ImportedDetector, input_size: Size, data: Path, start: Path | None, run: Path) -> None:
-    """Put the file of an imported network into a training's folder, and where it comes from."""
-    file = run / GRAPH
-    if start is not None and start.is_dir():
-        bundle = load_bundle(start)
-        if bundle.cut != network.cut:
-            raise InputError(f"the bundle at {start} is cut at {bundle.cut!r}, the recipe's network at {network.cut!r}")
-        file.write_bytes(read_graph(start))
-        origin = bundle.manifest.get(BEGAN_WITH)
-    else:
-        if network.module:
-            began = data / network.checkpoint if network.checkpoint else None
-            write_module(network.module, began, input_size, file)
-        else:
-            began = data / network.onnx
-            file.write_bytes(_read_file(began))
-        origin = {
-            "file": began.name if began else network.module,
-            "sha256": hashlib.sha256(_read_file(began or file)).hexdigest(),
-            "source": network.source,
-            "licence": network.licence,
-        }
-    (run / ORIGIN).write_text(json.dumps(origin))
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}; --data chooses where a recipe's paths begin") from error
-
-
-def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
-    """Give a network those weights of a training's checkpoint that fit: the heads of other tasks do not.
-
-    Warns of what gets none. Raises InputError where a stage of the prefix does not.
-    """
-    own = network.state_dict()
-    weights = {
-        name: value
-        for name, value in read_weights(checkpoint).items()
-        if name in own and own[name].shape == value.shape
-    }
-    left_out = own.keys() - weights
-    fixed = "prefix.stages.", "suffix.body.graph."
-    if any(name.startswith(fixed) for name in left_out):
-        raise InputError(f"{checkpoint} is of another network or cut: its weights do not fit the stages of this one")
-    network.load_state_dict(weights, strict=False)
-    if left_out:
-        modules = sorted({".".join(name.split(".")[:3]) for name in left_out})
-        _logger.warning("%s has no weights that fit %s: they begin at random", checkpoint, ", ".join(modules))

@@ -1,7 +1,7 @@
 """What a bundle achieves on pictures whose truth is known, through both of its halves as the nodes run them."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,8 +74,15 @@ def measure(bundle: Bundle, frames: Iterable[Frame]) -> dict[str, Any]:
 
     Damaged frames are left out.
     """
-    edge, server = EdgeHalf(bundle), ServerHalf(bundle)
     measurement = Measurement(bundle.tasks)
+    for truth, size, results in answer(bundle, frames):
+        measurement.add(truth, size, results)
+    return measurement.summary()
+
+
+def answer(bundle: Bundle, frames: Iterable[Frame]) -> Iterator[tuple[Truth, int, Results]]:
+    """Yield the truth of sound frames, the bytes of their payloads, and the results; see `measure`."""
+    edge, server = EdgeHalf(bundle), ServerHalf(bundle)
     for frame in frames:
         try:
             image = frame.read()
@@ -83,5 +90,4 @@ def measure(bundle: Bundle, frames: Iterable[Frame]) -> dict[str, Any]:
             logging.warning("left out: %s", error)
             continue
         payload = edge.encode(image, most_bytes=MOST_BYTES).payload
-        measurement.add(frame.truth, len(payload), server.decode(payload, (image.shape[1], image.shape[0])))
-    return measurement.summary()
+        yield frame.truth, len(payload), server.decode(payload, (image.shape[1], image.shape[0]))

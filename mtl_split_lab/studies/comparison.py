@@ -34,7 +34,8 @@ from mtl_split_lab.data.samples import LEAST_HEIGHT, Samples, collate
 from mtl_split_lab.data.shapes import COUNTS, ShapesPicture
 from mtl_split_lab.data.sources import find_all_pictures
 from mtl_split_lab.kinds import KINDS
-from mtl_split_lab.learning.training import BEST, LATEST, Training, build_network, fit, load_weights
+from mtl_split_lab.learning.beginning import build_network, load_weights
+from mtl_split_lab.learning.training import BEST, LATEST, Training, fit
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recipe import RECIPES, Recipe, load_recipe
 from mtl_split_lab.scoring.measurement import Measurement

@@ -34,6 +34,9 @@ class Kind(Protocol):
     def loss(self, output: Any, target: Any) -> Tensor:
         """Return the loss of N pictures: a tensor without dimensions."""
 
+    def calibrated(self, output: Any, scale: Tensor, offset: Tensor) -> Any:
+        """Return the output with its logits multiplied by the labels' `scale`, and `offset` added: (labels,) each."""
+
     def answers(self, name: str, output: Any) -> dict[str, Tensor]:
         """Turn a task's output into the suffix's outputs that mtl_split_core.kinds expects, each (N, ...), by name."""
 

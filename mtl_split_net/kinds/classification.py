@@ -57,6 +57,11 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum") / known.sum().clamp(min=1)
 
 
+def calibrated(logits: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Logits of probabilities that are true."""
+    return logits * scale + offset
+
+
 def answers(name: str, logits: Tensor) -> dict[str, Tensor]:
     """Probabilities (N, labels)."""
     return {name: logits.softmax(-1)}

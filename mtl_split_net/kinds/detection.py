@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,11 @@ def loss(candidates: Candidates, objects: Objects) -> Tensor:
     """The score loss and the weighted box loss, see loss_parts, added up."""
     parts = loss_parts(candidates, objects)
     return parts["score"] + BOX_WEIGHT * parts["box"]
+
+
+def calibrated(candidates: Candidates, scale: Tensor, offset: Tensor) -> Candidates:
+    """Candidates with true scores."""
+    return replace(candidates, logits=candidates.logits * scale + offset)
 
 
 def answers(name: str, candidates: Candidates) -> dict[str, Tensor]:

@@ -135,8 +135,9 @@ def test_a_damaged_picture_is_reported_once_and_counted(caplog: pytest.LogCaptur
     report = DamageReport()
     with caplog.at_level(logging.WARNING):
         for damage in [("one.jpg is damaged",), (), ("one.jpg is damaged", "two.jpg is damaged")]:
-            report.on_train_batch_start(None, None, Batch(torch.zeros(1), {}, damage), 0)
-        report.on_validation_batch_start(None, None, Batch(torch.zeros(1), {}, ("two.jpg is damaged",)), 0)
+            report.on_train_batch_start(None, None, Batch(torch.zeros(1), {}, torch.zeros(1), damage), 0)
+        batch = Batch(torch.zeros(1), {}, torch.zeros(1), ("two.jpg is damaged",))
+        report.on_validation_batch_start(None, None, batch, 0)
         report.on_fit_end(None, None)
     assert caplog.messages == [
         "left out: one.jpg is damaged",

@@ -17,15 +17,27 @@ from onnx import helper, numpy_helper
 from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.kinds.detection import suppress
 from mtl_split_core.scene import Detections, Truth
 from mtl_split_lab.command import main
 from mtl_split_lab.data.pictures import IMAGES, LABELS, read_pictures, write_labels
+from mtl_split_lab.learning.beginning import build_network
 from mtl_split_lab.learning.curves import read_losses
 from mtl_split_lab.learning.distillation import imitation_loss
-from mtl_split_lab.learning.teacher import FOUND, Teacher, add_objects, teach
-from mtl_split_lab.learning.training import DISTILLED, build_network
+from mtl_split_lab.learning.teacher import (
+    DOUBTFUL,
+    FOUND,
+    OVERLAP,
+    Teacher,
+    TeacherNetwork,
+    add_objects,
+    check_points,
+    teach,
+)
+from mtl_split_lab.learning.training import DISTILLED
 from mtl_split_lab.learning.weights import WEIGHTS, read_weights
 from mtl_split_lab.recipe import ImportedDetector, PixelStatistics, load_recipe
+from mtl_split_net.detectors import decode_boxes
 from mtl_split_net.kinds.detection import Candidates
 
 from ...tiny_detector import CUT, HEIGHT, WIDTH, write_tiny_detector
@@ -43,6 +55,7 @@ RECIPE = {
     },
     "distil": {"pictures": [{"pictures": "labels.json"}], "epochs": 8},
     "testing": [{"pictures": "labels.json"}],
+    "calibration": [{"pictures": "labels.json"}],
     "input_size": [WIDTH, HEIGHT],
     "bottleneck_channels": 6,
     "bottleneck_reduction": 1,
@@ -113,7 +126,8 @@ def test_the_bundles_weights_are_trained_on_without_the_file(run: Path, data: Pa
     """Another task, labels, and no file of the network."""
     recipe = RECIPE | {
         "network": RECIPE["network"] | {"onnx": "not/here.onnx"},  # type: ignore[operator]
-        "training": [{"pictures": "labels.json"}],
+        "teacher": {"onnx": "tiny.onnx", "detector": "yolox", "labels": list(THEIRS), "rename": {"bus": "lorry"}},
+        "training": [{"pictures": "labels.json", "imitate": True}, {"pictures": "labels.json"}],
         "validation": [{"pictures": "labels.json"}],
         "epochs": 1,
         "learning_rate": 0.0001,
@@ -123,6 +137,7 @@ def test_the_bundles_weights_are_trained_on_without_the_file(run: Path, data: Pa
     main(["train", str(tmp_path / "recipe.yaml"), "--start", str(run.parent / "bundle"), *arguments])
     started, trained = read_weights(run.parent / "bundle"), read_weights(tmp_path / "run" / "best.ckpt")
     assert started.keys() == trained.keys()
+    assert read_losses(tmp_path / "run")["train/imitation"][0] > 0
     before = [name for name in started if name.startswith("prefix.stages.") and name.endswith("weight")]
     for name in before:
         assert not torch.equal(started[name], trained[name])
@@ -234,6 +249,33 @@ def test_a_teacher_gets_its_pixels_as_it_expects_them(data: Path, tmp_path: Path
     assert not np.array_equal(find(data / "tiny.onnx", red_first=True).scores, plain.scores)
     with pytest.raises(InputError, match="is no readable ONNX file"):
         find(tmp_path / "none.onnx")
+
+
+def test_a_teacher_that_is_imitated_finds_what_it_finds_for_labels(data: Path) -> None:
+    detector = ImportedDetector(onnx="x", detector="yolox", labels=THEIRS, rename={"bus": "lorry"})
+    labels = ["sign", "car", "lorry"]
+    network = TeacherNetwork(detector, data / "tiny.onnx", labels, (WIDTH, HEIGHT), None)
+    assert network.known.tolist() == [False, True, True]
+    for picture in read_pictures(data / LABELS)[:3]:
+        image = picture.read()
+        answer = network(torch.from_numpy(image)[None])
+        scores = answer.logits[0, :, network.known].sigmoid().numpy()
+        ours = suppress(("car", "lorry"), answer.boxes[0].numpy(), scores, DOUBTFUL, OVERLAP)
+        found = Teacher(detector, data / "tiny.onnx", labels, (WIDTH, HEIGHT)).find(image)
+        assert ours.labels == found.labels and len(ours.labels)
+        inside = np.clip(ours.boxes, 0, [WIDTH, HEIGHT, WIDTH, HEIGHT])
+        np.testing.assert_allclose(inside, found.boxes, atol=0.01)
+
+
+def test_a_teacher_with_other_points_is_not_imitated(run: Path, data: Path) -> None:
+    network = build_network(load_recipe(run / "recipe.yaml"), graph=data / "tiny.onnx")
+    detector = ImportedDetector(onnx="x", detector="yolox", labels=THEIRS, rename={"bus": "lorry"})
+    teacher = TeacherNetwork(detector, data / "tiny.onnx", ["car", "lorry"], (WIDTH, HEIGHT), None)
+    check_points(network, teacher, (WIDTH, HEIGHT))
+    five = torch.zeros(1, 5, 4), torch.zeros(1, 5, len(THEIRS))
+    teacher.head.decode = lambda outputs, size: decode_boxes(five, size)
+    with pytest.raises(InputError, match="the teacher answers for 5 points"):
+        check_points(network, teacher, (WIDTH, HEIGHT))
 
 
 def test_doubtful_objects_are_to_be_ignored_and_labelled_ones_stay() -> None:

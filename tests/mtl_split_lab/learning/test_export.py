@@ -20,8 +20,10 @@ from mtl_split_core.scene import Classification, Truth
 from mtl_split_lab.command import RECIPE, main
 from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.sources import find_pictures
+from mtl_split_lab.kinds.calibration import Calibration
+from mtl_split_lab.learning.beginning import build_network
 from mtl_split_lab.learning.export import load_network, name_latent_space, write_bundle
-from mtl_split_lab.learning.training import BEST, build_network
+from mtl_split_lab.learning.training import BEST
 from mtl_split_lab.recipe import Portion, load_recipe
 
 pytestmark = pytest.mark.timeout(600)
@@ -96,6 +98,19 @@ def test_a_deployed_contract_is_kept(int8: Bundle, run: Path, tmp_path: Path) ->
     plain["latent_space"] = "0" * 16
     with pytest.raises(InputError, match="of another training"):
         write_bundle(recipe, network, seen, tmp_path, parse_contract(plain))
+
+
+def test_an_exported_suffix_has_corrected_scores(int8: Bundle, run: Path, tmp_path: Path) -> None:
+    recipe, network = load_network(run)
+    labels = len(next(task for task in recipe.tasks if task.name == "weather").labels)
+    twice = Calibration(np.full(labels, 2, np.float32), np.arange(labels, dtype=np.float32))
+    picture = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    bundle = write_bundle(recipe, network, [picture], tmp_path, int8.contract, calibrations={"weather": twice})
+    latents = np.random.default_rng(0).standard_normal((1, *int8.payload_format.shape), np.float32)
+    plain, corrected = (ServerHalf(each).choice.engine(latents) for each in (int8, bundle))
+    expected = np.exp(2 * np.log(plain["weather"]) + np.arange(labels))
+    np.testing.assert_allclose(corrected["weather"], expected / expected.sum(), atol=1e-5)
+    np.testing.assert_array_equal(corrected["scene"], plain["scene"])
 
 
 def test_the_latent_space_is_the_suffix_s(run: Path) -> None:

@@ -15,9 +15,10 @@ from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections
 from mtl_split_lab.command import RECIPE, main
 from mtl_split_lab.data.pictures import LABELS, read_pictures
+from mtl_split_lab.learning.beginning import build_network, start_from
 from mtl_split_lab.learning.curves import CURVES, draw_curves, read_losses
 from mtl_split_lab.learning.export import load_network
-from mtl_split_lab.learning.training import BEST, LATEST, Training, build_network, start_from
+from mtl_split_lab.learning.training import BEST, LATEST, Training
 from mtl_split_lab.recipe import RECIPES, load_recipe
 from mtl_split_net.tasks import LearnedTask
 
@@ -52,6 +53,7 @@ def test_the_shipped_recipes_are_complete(name: str) -> None:
         ),
         ({"network": {"onnx": "a.onnx", "detector": "yolox", "labels": "coco"}}, "network needs a cut"),
         ({"distil": {"pictures": [{"pictures": "a.json"}]}}, "distil needs a network that others trained"),
+        ({"training": [{"pictures": "a.json", "imitate": True}]}, "imitate needs a teacher"),
         ({"operating_points": {"fine": 2000}}, "operating points need a default"),
         ({"operating_points": {"default": 800, "fine": 800}}, "different numbers of bytes"),
         ({"crop": [320, 240]}, "crop needs multiples of 32 pixels"),
