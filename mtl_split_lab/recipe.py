@@ -104,11 +104,13 @@ class ImportedDetector:
 class Distillation:
     """How the bottleneck of an imported network is trained without labels, before anything else.
 
-    pictures: any, their labels are not looked at; epochs: how often all are seen; learning_rate: the highest.
+    pictures: any, their labels are not looked at; epochs: how often all are seen; crop_epochs: for so many of them only
+    windows of the recipe's `crop` (None: for all, if it has one); learning_rate: the highest.
     """
 
     pictures: Annotated[tuple[Portion, ...], Len(1)]
     epochs: PositiveInt = 10
+    crop_epochs: NonNegativeInt | None = None
     learning_rate: PositiveFloat = 0.002
 
 

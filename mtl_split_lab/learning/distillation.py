@@ -76,8 +76,10 @@ class Distillation(lightning.LightningModule):
             copied.to(self.device)
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Windows of the pictures; their labels are not looked at."""
-        samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, self.recipe.crop)
+        """Windows of the pictures, in the end whole ones; their labels are not looked at."""
+        windows = self._settings.crop_epochs
+        window = self.recipe.crop if windows is None or self.current_epoch < windows else None
+        samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, window)
         return DataLoader(
             samples,
             self.recipe.batch,

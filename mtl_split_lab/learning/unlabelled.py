@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,8 +19,8 @@ from mtl_split_lab.recipe import Portion
 from mtl_split_lab.recordings.bags import BagFrames
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN
 
-EVERY = 5
-"""Of a video or a rosbag, one of so many frames is taken: neighbours are nearly the same."""
+SPACING = 0.5
+"""Seconds between the frames that are taken of a video or a rosbag: neighbours are nearly the same."""
 COMPLETE = "complete"
 _KINDS = ("images", "video", "bag")
 _logger = logging.getLogger(__name__)
@@ -67,12 +68,18 @@ def _unpack(kind: str, path: Path, folder: Path, size: Size) -> list[LabelledPic
 
 def _images(kind: str, path: Path) -> Iterator[Image]:
     if kind == "bag":
-        for frame in islice(BagFrames(path, ()), 0, None, EVERY):
+        taken = -math.inf
+        for frame in BagFrames(path, ()):
+            stamp = int(frame.name) / 1e9
+            if 0 <= stamp - taken < SPACING:
+                continue
             try:
                 yield frame.read()
+                taken = stamp
             except InputError as error:
                 _logger.warning("left out: %s", error)
         return
     source = open_source(f"{kind}:{path}", 0.0, size=(0, 0), loop=False, skipped=_logger.warning)
-    for image, _ in islice(source.frames, 0, None, EVERY if kind == "video" else 1):
+    every = max(1, round(source.rate * SPACING)) if kind == "video" else 1
+    for image, _ in islice(source.frames, 0, None, every):
         yield image

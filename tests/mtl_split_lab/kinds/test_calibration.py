@@ -53,7 +53,7 @@ def test_a_label_that_is_seldom_there_is_corrected_as_all_are() -> None:
     answered = pictures(100, right, 0.75, "car")
     found = detection.calibrate(CARS, answered)
     corrected = sigmoid(found.scale * logit(np.array([0.75, 0.75], np.float32)) + found.offset)
-    np.testing.assert_allclose(corrected, 0.25, atol=0.03)
+    np.testing.assert_allclose(corrected, 0.25, atol=0.05)
 
 
 def test_what_is_not_labelled_says_nothing() -> None:

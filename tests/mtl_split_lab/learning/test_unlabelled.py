@@ -8,11 +8,12 @@ import pytest
 from sensor_msgs.msg import Image
 
 from mtl_split_core.errors import InputError
-from mtl_split_lab.learning.unlabelled import EVERY, find_unlabelled
+from mtl_split_lab.learning.unlabelled import SPACING, find_unlabelled
 from mtl_split_lab.recipe import Portion
 
-from ...bags import header, write_bag
+from ...bags import PERIOD, header, write_bag
 
+EVERY = round(SPACING * 1e9 / PERIOD)
 FRAMES = 2 * EVERY + 1
 SIZE = (64, 32)
 
@@ -24,7 +25,7 @@ def plain(number: int) -> np.ndarray:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     (tmp_path / "pictures" / "deep").mkdir(parents=True)
-    video = cv2.VideoWriter(str(tmp_path / "drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (96, 48))
+    video = cv2.VideoWriter(str(tmp_path / "drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 1e9 / PERIOD, (96, 48))
     messages = []
     for number in range(FRAMES):
         cv2.imwrite(str(tmp_path / "pictures" / "deep" / f"{number:02}.png"), plain(number))
