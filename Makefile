@@ -10,7 +10,9 @@ OUT ?= out/demo
 RECORD ?=
 
 RUN := ros2_ws/run
-PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
+GROUPS := build vehicle engines ros demo train fuzz test
+TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
+INSTALL = .venv/bin/python ros2_ws/install_locked $(if $(FROM_SYSTEM),--from-system '$(FROM_SYSTEM)')
 
 # A virtual environment cannot be moved.
 PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
@@ -21,15 +23,15 @@ ifneq ($(shell python3 -c 'import rclpy' 2>&1),)
 $(error ROS 2 $(ROS_DISTRO) is sourced, but $(shell command -v python3) cannot import rclpy: \
     put the Python of that distribution first in PATH)
 endif
-RUN_GROUPS := vehicle demo
+RUN_GROUPS := build vehicle demo
 CREATED := .venv/.created-$(ROS_DISTRO)-$(PLACE)
 VENV_OPTIONS := --system-site-packages
-CONSTRAINTS := .venv/constraints.txt
+# The distribution's packages were compiled against its NumPy; some of ours would ask for a newer one.
+FROM_SYSTEM := numpy,opencv-.*,ml-dtypes,types-pycocotools
 UNDERLAY := $(AMENT_PREFIX_PATH)
 else
-RUN_GROUPS := vehicle ros demo
+RUN_GROUPS := build vehicle ros demo
 CREATED := .venv/.created-$(PLACE)
-CONSTRAINTS := requirements.lock
 UNDERLAY := $(CURDIR)/.venv
 BUILD_ENVIRONMENT := AMENT_PREFIX_PATH='$(UNDERLAY)' CMAKE_PREFIX_PATH='$(UNDERLAY)'
 endif
@@ -39,7 +41,7 @@ VISION_MSGS := $(wildcard $(addsuffix /share/vision_msgs/package.xml,$(subst :, 
     ros2_ws/src/vision_msgs ros2_ws/src/*/vision_msgs)
 BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 
-.PHONY: help setup demo train test fuzz bench
+.PHONY: help setup demo train test lock fuzz bench
 
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
@@ -50,6 +52,7 @@ help:
 	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
 	@echo 'make train   install what training and export need, for `ros2_ws/run mtl-split train`'
 	@echo 'make test    ruff, mypy and all tests'
+	@echo 'make lock    pin the newest versions, with their hashes, in requirements.lock'
 	@echo 'make fuzz    a million damaged payloads, which takes minutes'
 	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
 	@echo
@@ -73,8 +76,16 @@ test: setup .venv/.test
 bench: setup .venv/.test
 	for part in halves nodes links fleet; do $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
 
+# Every package of every group with the SHA-256 sums of its files; of PyTorch also those that are for processors alone.
+lock:
+	.venv/bin/python -m venv --clear .venv/lock
+	.venv/lock/bin/python -m pip install --quiet uv
+	.venv/lock/bin/uv pip compile pyproject.toml $(addprefix --group ,$(GROUPS)) --generate-hashes --upgrade \
+	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-header --no-annotate --quiet --output-file requirements.lock
+	sed -i 's/^torch==.* \\$$/&\n    --hash=sha256:$(TORCH_CPU) \\/' requirements.lock
+
 fuzz: setup
-	$(PIP_INSTALL) --group fuzz
+	$(INSTALL) --group fuzz
 	$(RUN) python tests/fuzz_payload.py
 
 # What was built on one Python or one ROS 2, or in another place, cannot be used with another, so all of it goes.
@@ -84,23 +95,18 @@ $(CREATED):
 	python3 -m venv $(VENV_OPTIONS) .venv
 	touch $@
 
-# The distribution's packages were compiled against its NumPy; some of ours would ask for a newer one.
-.venv/constraints.txt: $(CREATED) requirements.lock
-	sed -E '/^(numpy|opencv-.*|ml_dtypes|types-pycocotools)==/d' requirements.lock > $@
-	.venv/bin/python -c 'import numpy; print(f"numpy=={numpy.__version__}")' >> $@
-
-.venv/.run: $(CREATED) $(CONSTRAINTS) pyproject.toml
-	$(PIP_INSTALL) --upgrade pip
-	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS))
-	PYTHONWARNINGS=ignore $(PIP_INSTALL) --build-constraint $(CONSTRAINTS) --no-deps --editable .
+.venv/.run: $(CREATED) requirements.lock pyproject.toml
+	$(INSTALL) --upgrade pip
+	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS))
+	PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv/.train: .venv/.run
-	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS) train)
+	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS) train)
 	touch $@
 
 .venv/.test: .venv/.train
-	$(PIP_INSTALL) $(addprefix --group ,$(RUN_GROUPS) engines train test)
+	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS) engines train test)
 	touch $@
 
 # The wheels' CMake files name two include folders of the machine that built them.

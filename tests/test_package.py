@@ -13,6 +13,8 @@ import pytest
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 from setuptools import find_packages
 
+from .installing import install_locked
+
 ROOT = Path(__file__).parent.parent
 PACKAGE_XML = ElementTree.parse(ROOT / "package.xml").getroot()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -65,10 +67,6 @@ def imports(folder: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names.add(node.module)
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names
-
-
-def normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_one_version_everywhere() -> None:
@@ -129,11 +127,13 @@ def test_package_xml_names_every_dependency_of_the_vehicle() -> None:
 
 def test_the_lock_file_pins_every_dependency_and_names_no_source() -> None:
     lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
-    pins = [re.fullmatch(r"([A-Za-z0-9._-]+)==[0-9][0-9A-Za-z.]*", line) for line in lines]
-    assert [line for line, pin in zip(lines, pins, strict=True) if pin is None] == []
-    pinned = {normalised(pin[1]) for pin in pins if pin is not None}
+    form = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*( ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
+    assert [line for line in lines if form.fullmatch(line) is None] == []
+    pins = install_locked.read_lock("\n".join(lines))
+    assert all(hashes for _, hashes in pins.values())
+    pinned = pins.keys()
     requirements = [requirement for group in PYPROJECT["dependency-groups"].values() for requirement in group]
-    assert {normalised(requirement.split("[")[0]) for requirement in requirements} <= pinned
+    assert {install_locked.normalised(requirement.split("[")[0]) for requirement in requirements} <= pinned
 
 
 @pytest.mark.parametrize("name", VISION_MSGS_TYPE_HASHES)
