@@ -12,7 +12,7 @@ RECORD ?=
 RUN := ros2_ws/run
 GROUPS := build vehicle engines ros demo train fuzz test
 TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
-INSTALL = .venv/bin/python ros2_ws/install_locked $(if $(FROM_SYSTEM),--from-system '$(FROM_SYSTEM)')
+INSTALL = .venv/bin/python ros2_ws/install_locked.py $(if $(FROM_SYSTEM),--from-system '$(FROM_SYSTEM)')
 
 # A virtual environment cannot be moved.
 PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)

@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
 """Installs with pip what requirements.lock pins: these versions, and only files whose SHA-256 stands there.
 
-    ros2_ws/install_locked [--from-system NAME,NAME...] PIP_ARGUMENT...
+    python ros2_ws/install_locked.py [--from-system NAME,NAME...] PIP_ARGUMENT...
 
-pip checks hashes by itself only where every requirement names its version, so it first says what it would install, with the
-lock's versions as constraints, and then installs these very files. Packages --from-system keep the version that is there.
+pip checks hashes by itself only where every requirement names its version, so it first says what it would install, with
+the lock's versions as constraints, and then installs these very files. Packages --from-system keep the version that is
+there.
 """
 
 import importlib.metadata
@@ -46,14 +46,14 @@ def constraints(pins: Mapping[str, tuple[str, set[str]]], there: Mapping[str, st
 
 
 def check(report: Mapping[str, Any], pins: Mapping[str, tuple[str, set[str]]], free: Collection[str]) -> Iterator[str]:
-    """The lines of a file of requirements, with hashes. Raises NotLockedError for a file that the lock does not have."""
+    """The lines of a file of requirements, with hashes. Raises NotLockedError for a file that is not in the lock."""
     for item in report["install"]:
         name, version = item["metadata"]["name"], item["metadata"]["version"]
         found = item["download_info"].get("archive_info", {}).get("hashes", {}).get("sha256")
         if normalised(name) not in free and found not in pins.get(normalised(name), ("", set()))[1]:
             raise NotLockedError(
-                f"{name} {version} from {item['download_info']['url']} has the SHA-256 {found}, which requirements.lock "
-                "does not have: it is another file than this project was tested with; `make lock` makes the lock anew"
+                f"{name} {version} from {item['download_info']['url']} has the SHA-256 {found}, which requirements.lock"
+                " does not have: another file than this project was tested with; `make lock` makes the lock anew"
             )
         yield f"{name}=={version} --hash=sha256:{found}"
 
@@ -71,12 +71,12 @@ def main(arguments: Sequence[str]) -> int:
         report, listed, required = (Path(folder) / name for name in ("report.json", "constraints.txt", "required.txt"))
         listed.write_text("\n".join(constraints(pins, {name: installed.get(name, "") for name in free})))
         resolve = ["--dry-run", "--only-binary=:all:", "--report", str(report), "--constraint", str(listed), *arguments]
-        if (failed := subprocess.run([*pip, *resolve], check=False, stdout=subprocess.DEVNULL).returncode):
+        if failed := subprocess.run([*pip, *resolve], check=False, stdout=subprocess.DEVNULL).returncode:
             return failed
         try:
             required.write_text("\n".join(check(json.loads(report.read_text()), pins, free)))
         except NotLockedError as error:
-            print(f"ros2_ws/install_locked: {error}", file=sys.stderr)
+            print(f"ros2_ws/install_locked.py: {error}", file=sys.stderr)
             return 1
         if not required.read_text():
             return 0
