@@ -11,6 +11,7 @@ RECORD ?=
 
 RUN := ros2_ws/run
 GROUPS := build vehicle engines ros demo train fuzz test
+UV = .venv/lock/bin/uv pip compile pyproject.toml --quiet --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28
 TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 INSTALL = .venv/bin/python ros2_ws/install_locked.py $(if $(FROM_SYSTEM),--from-system '$(FROM_SYSTEM)')
 
@@ -41,7 +42,7 @@ VISION_MSGS := $(wildcard $(addsuffix /share/vision_msgs/package.xml,$(subst :, 
     ros2_ws/src/vision_msgs ros2_ws/src/*/vision_msgs)
 BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 
-.PHONY: help setup demo train test lock fuzz bench
+.PHONY: help setup demo train test lock licences fuzz bench
 
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
@@ -77,12 +78,24 @@ bench: setup .venv/.test
 	for part in halves nodes links fleet; do $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
 
 # Every package of every group with the SHA-256 sums of its files; of PyTorch also those that are for processors alone.
-lock:
-	.venv/bin/python -m venv --clear .venv/lock
-	.venv/lock/bin/python -m pip install --quiet uv
-	.venv/lock/bin/uv pip compile pyproject.toml $(addprefix --group ,$(GROUPS)) --generate-hashes --upgrade \
-	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-header --no-annotate --quiet --output-file requirements.lock
+lock: .venv/.lock
+	$(UV) $(addprefix --group ,$(GROUPS)) --generate-hashes --upgrade --no-annotate --output-file requirements.lock
 	sed -i 's/^torch==.* \\$$/&\n    --hash=sha256:$(TORCH_CPU) \\/' requirements.lock
+
+# The licences of what is installed, by what it is for.
+licences: test .venv/.lock
+	cp docs/licences.md .venv/licences.md
+	sed '/^## /,$$d' .venv/licences.md > docs/licences.md
+	for group in vehicle engines demo train test; do \
+	    echo "## $$group"; echo; \
+	    .venv/lock/bin/pip-licenses --python=.venv/bin/python --with-system --format=markdown --packages \
+	        $$($(UV) --group $$group --constraint requirements.lock --no-annotate | sed -n 's/==.*//p'); echo; \
+	done | sed -e 's/  */ /g' -e '/^|-/s/--*/---/g' >> docs/licences.md
+
+.venv/.lock: $(CREATED)
+	python3 -m venv --clear .venv/lock
+	.venv/lock/bin/python -m pip install --quiet uv pip-licenses
+	touch $@
 
 fuzz: setup
 	$(INSTALL) --group fuzz
@@ -96,7 +109,7 @@ $(CREATED):
 	touch $@
 
 .venv/.run: $(CREATED) requirements.lock pyproject.toml
-	$(INSTALL) --upgrade pip
+	$(INSTALL) --upgrade --group build
 	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS))
 	PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

@@ -19,6 +19,8 @@ from typing import Any
 
 LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 FROM_SYSTEM = "--from-system"
+# Building runs code before its hash is known: no package may, but the one that has no wheel.
+BUILDING = ["--only-binary=:all:", "--no-binary=empy", "--no-build-isolation"]
 
 
 class NotLockedError(Exception):
@@ -63,14 +65,14 @@ def main(arguments: Sequence[str]) -> int:
     names: list[str] = []
     if arguments[:1] == [FROM_SYSTEM]:
         names, arguments = arguments[1].split(","), arguments[2:]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *BUILDING]
     pins = read_lock(LOCK.read_text())
     free = {name for name in pins if any(re.fullmatch(pattern, name) for pattern in names)}
     installed = {normalised(found.name): found.version for found in importlib.metadata.distributions()}
     with TemporaryDirectory() as folder:
         report, listed, required = (Path(folder) / name for name in ("report.json", "constraints.txt", "required.txt"))
         listed.write_text("\n".join(constraints(pins, {name: installed.get(name, "") for name in free})))
-        resolve = ["--dry-run", "--only-binary=:all:", "--report", str(report), "--constraint", str(listed), *arguments]
+        resolve = ["--dry-run", "--report", str(report), "--constraint", str(listed), *arguments]
         if failed := subprocess.run([*pip, *resolve], check=False, stdout=subprocess.DEVNULL).returncode:
             return failed
         try:

@@ -136,6 +136,23 @@ def test_the_lock_file_pins_every_dependency_and_names_no_source() -> None:
     assert {install_locked.normalised(requirement.split("[")[0]) for requirement in requirements} <= pinned
 
 
+def test_what_a_vehicle_needs_may_be_put_into_any_product() -> None:
+    page = (ROOT / "docs" / "licences.md").read_text()
+    pins = install_locked.read_lock((ROOT / "requirements.lock").read_text())
+    sections = {
+        title: re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", rows, re.MULTILINE)
+        for title, rows in re.findall(r"^## (\w+)\n\n(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+    }
+    for rows in sections.values():
+        for name, version, _ in rows[2:]:
+            assert pins[install_locked.normalised(name)][0] == version.split("+")[0], "run `make licences`"
+    on_the_vehicle = {install_locked.normalised(name): licence for name, _, licence in sections["vehicle"]}
+    groups = PYPROJECT["dependency-groups"]
+    assert {install_locked.normalised(name) for name in groups["vehicle"]} <= on_the_vehicle.keys()
+    assert not any("GPL" in licence or "GNU" in licence for licence in on_the_vehicle.values())
+    assert "av" not in on_the_vehicle
+
+
 @pytest.mark.parametrize("name", VISION_MSGS_TYPE_HASHES)
 def test_vision_msgs_is_the_same_on_the_wire_wherever_it_comes_from(name: str) -> None:
     description = json.loads((Path(get_package_share_directory("vision_msgs")) / "msg" / f"{name}.json").read_text())
