@@ -109,7 +109,7 @@ $(CREATED):
 	touch $@
 
 .venv/.run: $(CREATED) requirements.lock pyproject.toml
-	$(INSTALL) --upgrade --group build
+	$(INSTALL) --upgrade pip setuptools
 	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS))
 	PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
