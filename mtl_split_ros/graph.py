@@ -18,6 +18,9 @@ from mtl_split_ros.share import fast_dds_profile
 
 Value = bool | int | float | str | list[str]
 
+DISCOVERY_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+"""What says how far away ROS looks for others: on this machine (LOCALHOST) or in its network (SUBNET)."""
+
 MEASURED_SCORE = 0.05
 """Lowest score of the detections in a demonstration: average precision needs the unsure ones too."""
 

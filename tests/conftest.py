@@ -1,5 +1,6 @@
 """Fixtures of the tests over DDS. Every test has a domain of its own, every module a bundle."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hypothesis import settings
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_lab.live.processes import free_domain
-from mtl_split_ros.graph import Process
+from mtl_split_ros.graph import DISCOVERY_RANGE, Process
 
 from .processes import NodeProcess, Probe
 from .tiny_bundle import write_tiny_bundle
@@ -16,6 +17,8 @@ from .tiny_bundle import write_tiny_bundle
 # On a busy machine an example may take any time.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+os.environ.setdefault(DISCOVERY_RANGE, "LOCALHOST")
 
 Start = Callable[..., NodeProcess]
 

@@ -22,7 +22,7 @@ from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.bench.relay import Counts
 from mtl_split_lab.live.processes import ProcessError, Processes
-from mtl_split_ros.graph import COMPRESSED, Options, Value, camera, edge, image_topic, server
+from mtl_split_ros.graph import COMPRESSED, DISCOVERY_RANGE, Options, Value, camera, edge, image_topic, server
 
 SPLIT, OFFLOADING, WHOLE = "split", "JPEG offloading", "whole on the edge"
 """Ways to divide the work: the pair; both halves on the server; both halves in the vehicle."""
@@ -156,7 +156,7 @@ def _running(
     if quality is not None:
         eyes |= {"compressed": True, "jpeg_quality": quality}
     # A listener is no part of what is measured, so it is not to be found from the other end.
-    listener = ["env", "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST", sys.executable, "-m", "mtl_split_lab.bench.listener"]
+    listener = ["env", f"{DISCOVERY_RANGE}=LOCALHOST", sys.executable, "-m", "mtl_split_lab.bench.listener"]
     processes = Processes(sent.parent / "logs")
     try:
         processes.run("listener of the camera", [*link.within[VEHICLE], *listener, str(sent)])

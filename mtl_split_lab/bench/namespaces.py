@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mtl_split_lab.bench.relay import Counts
+from mtl_split_ros.graph import DISCOVERY_RANGE
 
 VEHICLE, SERVER, BETWEEN = "vehicle", "server", "between"
 
@@ -93,7 +94,9 @@ def lay_link(condition: Condition, seed: int = 0) -> Iterator[Link]:
             _ip("netns", "exec", name, "sh", "-c", f"echo {REASSEMBLY_SECONDS} > /proc/sys/net/ipv4/ipfrag_time")
             memory = stack.enter_context(TemporaryDirectory(prefix=f"{name}-", dir=SHARED_MEMORY))
             mount = f'mount --bind "$0" {SHARED_MEMORY} && exec "$@"'
-            within[end] = ["ip", "netns", "exec", name, "sh", "-c", mount, memory]
+            # The two ends are to find each other, whatever holds outside.
+            discovery = ["env", f"{DISCOVERY_RANGE}=SUBNET"]
+            within[end] = ["ip", "netns", "exec", name, *discovery, "sh", "-c", mount, memory]
         yield Link(within, stack.enter_context(_relay(names[BETWEEN], condition, seed)), condition.loss)
 
 
