@@ -42,7 +42,7 @@ VISION_MSGS := $(wildcard $(addsuffix /share/vision_msgs/package.xml,$(subst :, 
     ros2_ws/src/vision_msgs ros2_ws/src/*/vision_msgs)
 BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 
-.PHONY: help setup demo train test lock licences fuzz bench
+.PHONY: help setup demo train test lock licences fuzz bench torture
 
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
@@ -55,6 +55,7 @@ help:
 	@echo 'make test    ruff, mypy and all tests'
 	@echo 'make lock    pin the newest versions, with their hashes, in requirements.lock'
 	@echo 'make fuzz    a million damaged payloads, which takes minutes'
+	@echo 'make torture nodes killed, cycled and soaked, for most of an hour; page in docs/results'
 	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
@@ -73,6 +74,9 @@ test: setup .venv/.test
 	$(RUN) python -m ruff format --check
 	$(RUN) python -m mypy
 	$(RUN) python -m pytest
+
+torture: setup .venv/.test
+	$(RUN) python -m mtl_split_lab.bench.torture --out docs/results
 
 bench: setup .venv/.test
 	for part in halves nodes links fleet; do $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done

@@ -151,7 +151,7 @@ def measure(
 def _measure_size(
     camera: Camera, processes: Processes, size: Size, steps: Sequence[float], seconds: float, warm_up: float
 ) -> Measured:
-    images = [_image_message(picture) for picture, _ in islice(Street(0, size), PICTURES)]
+    images = [image_message(picture) for picture, _ in islice(Street(0, size), PICTURES)]
     camera.exchange_images(images, RATE, warm_up)
     before = _processor_seconds(processes)
     outcome = camera.exchange_images(images, RATE, seconds)
@@ -167,7 +167,8 @@ def _measure_size(
     return Measured(size, outcome, stages, published - stages["image_transport"], processor, rates)
 
 
-def _image_message(picture: Picture) -> Image:
+def image_message(picture: Picture) -> Image:
+    """Return a picture as the raw message of a camera, with a header that is yet to be filled in."""
     height, width = picture.shape[:2]
     data = array("B")
     data.frombytes(picture.tobytes())

@@ -51,6 +51,12 @@ class Processes:
         """Return the process number of a node that runs."""
         return self._running[name].pid
 
+    def kill(self, name: str) -> None:
+        """End a process without asking it."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+
     def check(self) -> None:
         """Raise ProcessError if one has ended, with the last it said."""
         for name, process in self._running.items():
