@@ -32,7 +32,7 @@ from mtl_split_lab.learning.quantisation import quantise
 from mtl_split_lab.learning.training import BEGAN_WITH, BEST, GRAPH, ORIGIN, RECIPE, build_network, load_weights
 from mtl_split_lab.learning.unlabelled import find_unlabelled
 from mtl_split_lab.learning.weights import FILES, WEIGHTS, write_weights
-from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_lab.recipe import Recipe, load_recipe, name_portions
 from mtl_split_lab.scoring.frames import Frame, keep_known
 from mtl_split_lab.scoring.measurement import measure
 from mtl_split_net import detectors
@@ -104,7 +104,8 @@ def export(
         raise InputError(f"{run / RECIPE} has no operating_points, which a bundle needs")
     check_there([*recipe.training, *recipe.testing], data)
     sources = {
-        portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
+        name: find_pictures(portion, data, run, CAMERA_SIZE, processes)
+        for name, portion in name_portions(recipe.testing).items()
     }
     seen = _seen_pictures(recipe, run, data, processes)
     with TemporaryDirectory() as unfinished:

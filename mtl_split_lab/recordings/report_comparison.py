@@ -8,8 +8,8 @@ import pydantic
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mtl_split_core.errors import InputError
-from mtl_split_lab.data.pictures import name_fault
 from mtl_split_lab.markdown import table
+from mtl_split_lab.untrusted import name_faults
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -71,7 +71,7 @@ def read_report(path: Path) -> Report:
     try:
         return TypeAdapter(Report).validate_python(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
-        fault = name_fault(error) if isinstance(error, ValidationError) else str(error)
+        fault = name_faults(error) if isinstance(error, ValidationError) else str(error)
         raise InputError(f"{path} is no report of `mtl-split replay`: {fault}") from error
 
 
