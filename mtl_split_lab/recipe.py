@@ -42,6 +42,7 @@ ATTRIBUTES = RECIPES / "attributes"
 
 MOST_BYTES = 1 << 18
 """Recipes of more bytes are refused: YAML is slow to read."""
+MOST_VALUES = 10_000
 _MOST_NAMED = 10
 _NO_OTHER_KEYS = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -234,23 +235,29 @@ def _check_crop(crop: Size | None, crop_epochs: int, input_size: Size, epochs: i
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases, a few of which stand for more than any memory holds, without tags and doubled keys."""
+    """YAML without tags and doubled keys, and with aliases only as long as all that they stand for stays small."""
+
+    def __init__(self, written: str) -> None:
+        super().__init__(written)
+        self._values: dict[yaml.Node, int] = {}  # in each finished node, aliases written out
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
-        if isinstance(event, yaml.AliasEvent):
-            raise _refusal(event, f"expected what *{event.anchor} stands for, written out")
+        event: Any = self.peek_event()
         if getattr(event, "tag", None) is not None:
             raise _refusal(event, f"expected a value without the tag {event.tag}")
-        return super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
+        if not isinstance(event, yaml.AliasEvent):
+            parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+            self._values[node] = 1 if isinstance(parts, str) else 1 + sum(self._values[part] for part in parts)
+        if self._values.get(node, MOST_VALUES) >= MOST_VALUES:
+            raise _refusal(event, f"expected less than {MOST_VALUES} values, with what the aliases stand for")
+        return node
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         mapping = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
-        for key, _ in mapping.value:
-            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
-                raise _refusal(key, f"the key {brief(key.value)} is there twice")
-            seen.add((key.tag, str(key.value)))
+        keys = Counter(key.value for key, _ in mapping.value if isinstance(key, yaml.ScalarNode))
+        if keys and keys.most_common(1)[0][1] > 1:
+            raise _refusal(mapping, f"the key {brief(keys.most_common(1)[0][0])} is there twice")
         return mapping
 
 

@@ -102,7 +102,7 @@ def test_attributes_of_names_that_are_not_unique_are_left_out(tmp_path: Path, ca
     assert classes == [{}, {}, {"weather": "rainy"}]
     assert caplog.messages == [f"{more}: skipped 1 names that several pictures have: a.png ..."]
     more.write_text('{"b.png": {"weather": "clear"}, "b.png": {"weather": "rainy"}}')
-    with pytest.raises(InputError, match="an object has the key 'b.png' twice"):
+    with pytest.raises(InputError, match=r"an object has the key 'b\.png' twice"):
         find(tmp_path, "train.json", attributes="./more.json")
 
 
