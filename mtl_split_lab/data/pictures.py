@@ -29,6 +29,7 @@ UNDEFINED = "undefined"
 MOST_BYTES = 1 << 31
 """Files of labels of more bytes are refused: in memory they take ten times as much."""
 _MOST_NAMED = 10
+_PROBES = 5
 _logger = logging.getLogger(__name__)
 
 
@@ -93,18 +94,36 @@ class Sieve:
     def check(self, pictures: list[PictureFile]) -> list[PictureFile]:
         """Return the sound pictures, and warn of the broken ones, the first of them by name.
 
-        Raises InputError where no picture is sound, or none of them is there.
+        Raises InputError where no picture is sound, none of them is there, or none of a few has its labels' size.
         """
         if not pictures:
             reason = self._named[0] if self._named else "it is empty"
             raise InputError(f"{self._source} has no usable labels: {reason}")
         if not any(os.path.isfile(picture.path) for picture in pictures):
             raise InputError(f"none of the {len(pictures)} pictures of {self._source} is there: {pictures[0].path} ...")
+        _probe(pictures)
         for complaint in self._named:
             _logger.warning("%s: skipped %s", self._source, complaint)
         if self._broken:
             _logger.warning("%s: skipped %d, kept %d pictures", self._source, self._broken, len(pictures))
         return pictures
+
+
+def _probe(pictures: list[PictureFile]) -> None:
+    """Raise InputError where none of a few pictures, whose labels say a size, can be used: all are too slow to read."""
+    some = pictures[:: -(-len(pictures) // _PROBES)]
+    fault = None
+    for picture in some:
+        if picture.size is None or not os.path.isfile(picture.path):
+            continue
+        try:
+            picture.read()
+        except InputError as error:
+            fault = error
+        else:
+            return
+    if fault is not None:
+        raise InputError(f"of {len(some)} pictures that were tried, none can be used: {fault}") from fault
 
 
 class Identities:

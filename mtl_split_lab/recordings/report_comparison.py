@@ -70,7 +70,7 @@ def read_report(path: Path) -> Report:
     """Read a report.json. Raises InputError for a file that is none."""
     try:
         return TypeAdapter(Report).validate_python(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fault = name_faults(error) if isinstance(error, ValidationError) else str(error)
         raise InputError(f"{path} is no report of `mtl-split replay`: {fault}") from error
 

@@ -296,6 +296,10 @@ def test_a_picture_of_another_size_than_its_labels_say_is_damaged(folder: Path) 
         assert right.read().shape == (20, 40, 3)
         with pytest.raises(InputError, match=r"turned.jpg' has 20x40 pixels, .* its labels are for 40x20: label it"):
             wrong.read()
+        with pytest.raises(
+            InputError, match=r"of 1 pictures that were tried, none can be used: .*turned.jpg' has 20x40"
+        ):
+            read(folder, [{"name": "turned.jpg"} | sizes])
     for said in ([{"name": "turned.jpg"}], [{"name": "turned.jpg", "width": 40}]):
         assert read(folder, said)[0].read().shape == (40, 20, 3)
 
