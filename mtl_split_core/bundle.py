@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 from mtl_split_core.contract import Contract, parse_contract, pattern, read_entry, refuse, text
 from mtl_split_core.errors import BundleError
 from mtl_split_core.payload import PayloadFormat
+from mtl_split_core.plain_json import parse_json
 from mtl_split_core.scene import Size, Task
 
 SCHEMA = 3
@@ -130,12 +131,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any], files: Mapping[str
 def _parse(folder: Path, written: bytes) -> Bundle:
     if len(written) > MOST_MANIFEST_BYTES:
         raise ValueError(f"has more than {MOST_MANIFEST_BYTES} bytes")
-    try:
-        manifest = json.loads(written, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("is nested too deeply") from error
-    except ValueError as error:
-        raise ValueError(f"is no JSON: {error}") from error
+    manifest = parse_json(written)
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"schema is {repr(schema)[:20]}, expected {SCHEMA}: export the training again")
@@ -180,7 +176,3 @@ def _parse_file(folder: Path, value: Any) -> File:
 _ROLE = pattern("[a-z][a-z0-9_-]{0,39}", "a role of lower-case letters, digits, '_' and '-'")
 _FILE_NAME = pattern("[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", "the name of a file in the bundle's folder")
 _SHA256 = pattern("[0-9a-f]{64}", "64 hexadecimal digits")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")

@@ -2,20 +2,28 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NoReturn, TypeVar
 
 import msgpack
 import numpy as np
+import numpy.typing as npt
 
-from mtl_split_core.entropy import EntropyTables, Integers
+from mtl_split_core.entropy import EntropyTables
+from mtl_split_core.errors import brief
 from mtl_split_core.kinds import KINDS
 from mtl_split_core.payload import MOST_PER_AXIS, VERSION, OperatingPoint, PayloadFormat, Shape
 from mtl_split_core.scene import Floats, Size, Task
 
 T = TypeVar("T")
+
+LONGEST_TEXT = 1000
+"""Names and labels of more characters are refused: every message would repeat them."""
+LATENTS = "latents"
+"""The suffix's input: no output, and so no task, may have this name."""
 
 
 @dataclass(frozen=True)
@@ -104,19 +112,13 @@ def read_entry(value: Any, key: str, parse: Callable[[Any], T]) -> T:
 
 def refuse(value: Any, expected: str) -> NoReturn:
     """Raise ValueError for a value, of which no more is repeated than fits into a line."""
-    if isinstance(value, list | dict):
-        found = f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
-    elif isinstance(value, int) and value.bit_length() > 64:
-        found = f"an integer of {value.bit_length()} bits"
-    else:
-        found = repr(value[:60] if isinstance(value, str) else value)
-    raise ValueError(f"expected {expected}, got {found}")
+    raise ValueError(f"expected {expected}, got {brief(value)}")
 
 
 def text(value: Any) -> str:
-    """Return a string of printable characters that is not empty. Raises ValueError for anything else."""
-    if not isinstance(value, str) or not value or not value.isprintable():
-        refuse(value, "a printable text that is not empty")
+    """Return a string of 1 to LONGEST_TEXT printable characters. Raises ValueError for anything else."""
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_TEXT or not value.isprintable():
+        refuse(value, f"a printable text of 1 to {LONGEST_TEXT} characters")
     return value
 
 
@@ -166,9 +168,7 @@ def _parse_operating_points(value: Any) -> tuple[OperatingPoint, ...]:
 
 
 def _parse_steps(value: Any) -> Floats:
-    numbers = np.array(items(value))
-    if numbers.ndim != 1 or numbers.dtype not in (np.float64, np.int64):
-        refuse(value, "a list of numbers")
+    numbers = _parse_numbers(value, 1, (int, float))
     with np.errstate(over="ignore"):  # infinite steps are refused with those that are infinite from the start
         return numbers.astype(np.float32)
 
@@ -176,25 +176,33 @@ def _parse_steps(value: Any) -> Floats:
 def parse_entropy_tables(value: Any) -> EntropyTables:
     """Read entropy tables from plain data. Raises ValueError for anything else."""
     weights, thresholds, frequencies = (
-        read_entry(value, key, _parse_integers) for key in ("weights", "thresholds", "frequencies")
+        read_entry(value, key, partial(_parse_numbers, axes=axes, types=(int,)))
+        for key, axes in (("weights", 4), ("thresholds", 1), ("frequencies", 2))
     )
     return EntropyTables(read_entry(value, "groups", _parse_groups), weights, thresholds, frequencies)
 
 
 def _parse_groups(value: Any) -> tuple[tuple[int, ...], ...]:
-    groups = [_parse_integers(items(group)) for group in items(value)]
-    if any(group.ndim != 1 for group in groups):
-        refuse(value, "lists of channels")
-    return tuple(tuple(group.tolist()) for group in groups)
+    return tuple(tuple(_parse_numbers(items(group), 1, (int,)).tolist()) for group in items(value))
 
 
-def _parse_integers(value: Any) -> Integers:
-    numbers = np.array(value)
-    if not numbers.size:
-        return numbers.astype(np.int64)
-    if numbers.dtype != np.int64:
-        refuse(value, "integers of at most 64 bits")
-    return numbers
+def _parse_numbers(value: Any, axes: int, types: tuple[type, ...]) -> npt.NDArray[Any]:
+    """Read lists of numbers within lists, as many as there are axes.
+
+    They are looked through before NumPy is: it would make all strings as long as the longest, and True a 1.
+    """
+    shape: list[int] = []
+    level = [value]
+    for _ in range(axes):
+        for part in level:
+            if not isinstance(part, list) or len(part) != len(level[0]):
+                refuse(part, f"{axes} levels of lists, on each all of one length")
+        shape.append(len(level[0]) if level else 0)
+        level = [inner for part in level for inner in part]
+    for number in level:
+        if type(number) not in types or (type(number) is int and number.bit_length() > 63):
+            refuse(number, f"{' or '.join(kind.__name__ for kind in types)} of at most 64 bits")
+    return np.array(level, np.int64 if types == (int,) else np.float64).reshape(shape)
 
 
 def parse_tasks(value: Any) -> tuple[Task, ...]:
@@ -210,8 +218,14 @@ def parse_tasks(value: Any) -> tuple[Task, ...]:
             raise ValueError(f"task {task.name!r} is of kind {task.kind!r}, expected one of {', '.join(KINDS)}")
         if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", task.name):
             raise ValueError(f"{task.name!r} is no task name: expected letters, digits and _, as in a topic's name")
-        if len(set(task.labels)) != len(task.labels):
-            raise ValueError(f"the task {task.name!r} has a label twice")
-    if len({task.name for task in tasks}) != len(tasks):
-        raise ValueError("expected every task's name once")
+        if task.name == LATENTS:
+            raise ValueError(f"the task is named {LATENTS!r}, as the suffix's input is: choose another name")
+        if doubled := _first_doubled(task.labels):
+            raise ValueError(f"the task {task.name!r} has the label {doubled!r} twice, expected each once")
+    if doubled := _first_doubled([task.name for task in tasks]):
+        raise ValueError(f"two tasks are named {doubled!r}, expected every task's name once")
     return tasks
+
+
+def _first_doubled(names: Sequence[str]) -> str | None:
+    return next((name for name, count in Counter(names).items() if count > 1), None)

@@ -21,6 +21,20 @@ class BundleError(InputError):
     """A bundle that is missing, incomplete or damaged, or whose files do not do what its manifest says."""
 
 
-def in_one_line(error: Exception) -> str:
-    """Return the words of a library's error without its line breaks."""
+def in_one_line(error: Exception | str) -> str:
+    """Return the words of a library's error, or of any text, without line breaks."""
     return " ".join(str(error).split())
+
+
+def brief(value: object) -> str:
+    """Name a value from an untrusted source in a few words, without writing out all of it."""
+    match value:
+        case list():
+            return f"a list of {len(value)}"
+        case dict():
+            return f"an object of {len(value)}"
+        case int() if value.bit_length() > 64:
+            return f"an integer of {value.bit_length()} bits"
+        case str() | bytes():
+            return repr(value[:60])
+    return repr(value)[:80]

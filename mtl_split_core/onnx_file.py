@@ -58,6 +58,8 @@ def _length_delimited(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
+        if tag >> 32:  # others read the lower bits alone, and so another field
+            raise ValueError("it has a field with a number of more than 29 bits")
         match tag & 7:
             case 0:
                 _, at = _varint(message, at)

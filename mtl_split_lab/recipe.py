@@ -1,5 +1,8 @@
 """A recipe: everything that decides what a training makes, read from one YAML file."""
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,17 +13,22 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
-    NonNegativeInt,
+    Field,
+    NonNegativeFloat,
     PlainSerializer,
     PlainValidator,
     PositiveFloat,
-    PositiveInt,
+    StrictInt,
     TypeAdapter,
     ValidationError,
 )
 from pydantic.dataclasses import dataclass
 
-from mtl_split_core.errors import InputError
+from mtl_split_core.contract import text
+from mtl_split_core.errors import InputError, brief, in_one_line
+from mtl_split_core.payload import MOST_PER_AXIS
+from mtl_split_core.scene import Size
+from mtl_split_lab.untrusted import name_faults, read_text
 from mtl_split_net.detectors import COCO_LABELS
 from mtl_split_net.network import Pixels
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
@@ -32,7 +40,15 @@ RECIPES = Path(__file__).parent / "recipes"
 ATTRIBUTES = RECIPES / "attributes"
 """Labels for classification that come with the package."""
 
-_NO_OTHER_KEYS = ConfigDict(extra="forbid")
+MOST_BYTES = 1 << 18
+"""Recipes of more bytes are refused: YAML is slow to read."""
+MOST_VALUES = 10_000
+_MOST_NAMED = 10
+_NO_OTHER_KEYS = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+_Count = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+_Axis = Annotated[StrictInt, Field(ge=1, le=MOST_PER_AXIS)]
+_Labels = Annotated[frozenset[str], PlainSerializer(sorted)]  # sets have another order in every process
 
 
 @dataclass(frozen=True, config=_NO_OTHER_KEYS)
@@ -47,11 +63,11 @@ class Portion:
     """
 
     pictures: str
-    repeat: PositiveInt = 1
+    repeat: _Count = 1
     images: str | None = None
     attributes: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
-    labelled: frozenset[str] | None = None
+    labelled: _Labels | None = None
     imitate: bool = False
 
 
@@ -99,6 +115,11 @@ class ImportedDetector:
         """What it expects of its input, for the network in torch."""
         return Pixels(**asdict(self.pixels))
 
+    @property
+    def renamed_labels(self) -> list[str]:
+        """Its labels, in their order, as ours."""
+        return [self.rename.get(label, label) for label in self.labels]
+
 
 @dataclass(frozen=True, config=_NO_OTHER_KEYS)
 class Distillation:
@@ -109,8 +130,8 @@ class Distillation:
     """
 
     pictures: Annotated[tuple[Portion, ...], Len(1)]
-    epochs: PositiveInt = 10
-    crop_epochs: NonNegativeInt | None = None
+    epochs: _Count = 10
+    crop_epochs: Annotated[StrictInt, Field(ge=0)] | None = None
     learning_rate: PositiveFloat = 0.002
 
 
@@ -130,10 +151,16 @@ def _format_tasks(tasks: tuple[LearnedTask, ...]) -> list[dict[str, Any]]:
 def _sort_operating_points(points: dict[str, int]) -> dict[str, int]:
     if points and ("default" not in points or len(set(points.values())) < len(points)):
         raise ValueError("operating points need a default, and different numbers of bytes")
-    return dict(sorted(points.items(), key=lambda point: point[1]))
+    return dict(sorted(((text(name), size) for name, size in points.items()), key=lambda point: point[1]))
 
 
-Sides = tuple[PositiveInt, PositiveInt]
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w .,+-]{0,99}", name):
+        raise ValueError(f"{brief(name)} is no name: expected 1 to 100 letters, digits, '_', and within also ' .,+-'")
+    return name
+
+
+Sides = tuple[_Axis, _Axis]
 """A size: width and height in pixels."""
 
 
@@ -157,7 +184,7 @@ class Recipe:
     weight_decay: AdamW's; seed: of everything drawn by chance.
     """
 
-    name: str
+    name: Annotated[str, AfterValidator(_check_name)]
     tasks: Annotated[tuple[LearnedTask, ...], PlainValidator(_parse_tasks), PlainSerializer(_format_tasks)]
     training: tuple[Portion, ...] = ()
     validation: tuple[Portion, ...] = ()
@@ -169,26 +196,25 @@ class Recipe:
     distil: Distillation | None = None
     teacher: ImportedDetector | None = None
     input_size: Sides = (512, 288)
-    bottleneck_channels: PositiveInt | None = 24
-    bottleneck_reduction: PositiveInt = 2
-    bottleneck_width: PositiveInt | None = None
-    operating_points: Annotated[dict[str, PositiveInt], AfterValidator(_sort_operating_points)] = field(
+    bottleneck_channels: _Axis | None = 24
+    bottleneck_reduction: _Axis = 2
+    bottleneck_width: _Count | None = None
+    operating_points: Annotated[dict[str, _Count], AfterValidator(_sort_operating_points)] = field(
         default_factory=lambda: {"coarsest": 300, "coarse": 550, "default": 860, "fine": 2000, "finest": 6000}
     )
     loss_sum: Literal["plain", "uncertainty"] = "plain"
     augment: bool = True
-    batch: PositiveInt = 16
+    batch: _Count = 16
     crop: Sides | None = None
-    crop_epochs: NonNegativeInt = 0
-    epochs: PositiveInt = 10
-    patience: PositiveInt | None = None
+    crop_epochs: Annotated[StrictInt, Field(ge=0)] = 0
+    epochs: _Count = 10
+    patience: _Count | None = None
     learning_rate: PositiveFloat = 0.002
-    weight_decay: float = 0.01
-    seed: int = 1
+    weight_decay: NonNegativeFloat = 0.01
+    seed: Annotated[StrictInt, Field(ge=0, lt=1 << 32)] = 1
 
     def __post_init__(self) -> None:
-        if self.crop is not None and any(side % CROP_UNIT for side in self.crop):
-            raise ValueError(f"crop needs multiples of {CROP_UNIT} pixels")
+        _check_crop(self.crop, self.crop_epochs, self.input_size, self.epochs)
         if self.network is not None and not self.network.cut:
             raise ValueError("network needs a cut: `mtl-split cuts` lists those there are")
         if self.teacher is not None and not self.teacher.onnx:
@@ -199,26 +225,79 @@ class Recipe:
             raise ValueError("distil needs operating_points")
         if self.distil is not None and self.network is None:
             raise ValueError("distil needs a network that others trained, expected the key network")
+        if self.distil is not None:
+            _check_crop(self.crop, self.distil.crop_epochs or 0, self.input_size, self.distil.epochs)
         if not (self.training or self.distil):
             raise ValueError("training needs pictures, or distil does")
         if bool(self.training) != bool(self.validation):
             raise ValueError("training and validation need pictures, or neither of them")
 
 
+def _check_crop(crop: Size | None, crop_epochs: int, input_size: Size, epochs: int) -> None:
+    if crop is None and crop_epochs:
+        raise ValueError(f"crop_epochs is {crop_epochs}, but there is no crop: expected its size, or no crop_epochs")
+    if crop is not None and any(side % CROP_UNIT for side in crop):
+        raise ValueError(f"crop needs multiples of {CROP_UNIT} pixels, got {crop}")
+    if crop is not None and (crop[0] > input_size[0] or crop[1] > input_size[1]):
+        raise ValueError(f"crop {crop} is larger than input_size {input_size}, expected a part of it")
+    if crop_epochs > epochs:
+        raise ValueError(f"crop_epochs {crop_epochs} are more than epochs {epochs}, expected at most as many")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without tags and doubled keys, and with aliases only as long as all that they stand for stays small."""
+
+    def __init__(self, written: str) -> None:
+        super().__init__(written)
+        self._values: dict[yaml.Node, int] = {}  # in each finished node, aliases written out
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()
+        if getattr(event, "tag", None) is not None:
+            raise _refusal(event, f"expected a value without the tag {event.tag}")
+        node: Any = super().compose_node(parent, index)
+        if not isinstance(event, yaml.AliasEvent):
+            parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+            self._values[node] = 1 if isinstance(parts, str) else 1 + sum(self._values[part] for part in parts)
+        if self._values.get(node, MOST_VALUES) >= MOST_VALUES:
+            raise _refusal(event, f"expected less than {MOST_VALUES} values, with what the aliases stand for")
+        return node
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        mapping = super().compose_mapping_node(anchor)
+        keys = Counter(key.value for key, _ in mapping.value if isinstance(key, yaml.ScalarNode))
+        if keys and keys.most_common(1)[0][1] > 1:
+            raise _refusal(mapping, f"the key {brief(keys.most_common(1)[0][0])} is there twice")
+        return mapping
+
+
+def _refusal(place: Any, complaint: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=complaint, problem_mark=place.start_mark)
+
+
+def name_portions(portions: Sequence[Portion]) -> dict[str, Portion]:
+    """Return portions by name: their `pictures`, with all other keys where several portions are of the same ones."""
+    shared = Counter(portion.pictures for portion in portions)
+    described = TypeAdapter(Portion)
+    names = {}
+    for portion in portions:
+        keys = described.dump_python(portion, mode="json", exclude_defaults=True)
+        more = [f"{key} {value}" for key, value in keys.items() if key != "pictures"]
+        names[", ".join([portion.pictures, *(more if shared[portion.pictures] > 1 else ())])] = portion
+    return names
+
+
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises InputError for a file, a key or a value that is missing or cannot be."""
     if not path.is_file():
         raise InputError(f"no recipe at {path}")
+    written = read_text(path, MOST_BYTES)
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the latter: not UTF-8, or a date that is none
-        raise InputError(f"{path} is no YAML: {error}") from error
+        content = yaml.load(written, _Loader)
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # a date or a number that is none
+        raise InputError(f"{path} is no YAML: {in_one_line(error)}") from error
     try:
         recipe: Recipe = TypeAdapter(Recipe).validate_python(content)
     except ValidationError as error:
-        faults = (
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.80}" if e["loc"] else e["msg"]
-            for e in error.errors()
-        )
-        raise InputError(f"{path}: {'; '.join(faults)}") from error
+        raise InputError(f"{path}: {name_faults(error, _MOST_NAMED)}") from error
     return recipe

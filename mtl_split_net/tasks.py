@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtl_split_core.contract import parse_tasks
+from mtl_split_core.errors import brief
 from mtl_split_core.scene import Task
 from mtl_split_net.kinds import KINDS
+
+MOST_WEIGHT = 1e6
+"""Of a loss in the sum."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,10 @@ def _learned(task: Task, entry: Mapping[str, Any]) -> LearnedTask:
     unknown = set(entry) - {"name", "kind", "labels", "head", "weight"}
     heads = list(KINDS[task.kind].HEADS)
     head, weight = entry.get("head", heads[0]), entry.get("weight", 1.0)
-    if unknown or head not in heads or not isinstance(weight, int | float) or weight <= 0:
+    if unknown or head not in heads or type(weight) not in (int, float) or not 0 < weight <= MOST_WEIGHT:
         raise ValueError(
-            f"task {task.name!r} has head {head!r}, weight {weight!r} and unknown keys {sorted(unknown)}; "
-            f"expected a head of {', '.join(heads)} and a weight above 0"
+            f"task {task.name!r} has head {brief(head)}, weight {brief(weight)} and unknown keys "
+            f"{brief(', '.join(map(str, unknown)))}; expected a head of {', '.join(heads)}, "
+            f"and a weight above 0, at most {MOST_WEIGHT:g}"
         )
     return LearnedTask(task.name, task.kind, task.labels, head, float(weight))

@@ -38,7 +38,7 @@ def follow(page: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny folder in BDD100K's format, with the page's own example as one more entry, whose picture is missing."""
     drawn = tmp_path_factory.mktemp("drawn")
-    entries = json.loads(draw_pictures(drawn, 10, 7, (640, 360), processes=1).read_text())
+    entries = json.loads(draw_pictures(drawn, 10, 3, (640, 360), processes=1).read_text())
     folder = tmp_path_factory.mktemp("somewhere") / "my_data"
     shutil.copytree(drawn / IMAGES, folder / IMAGES)
     [example] = code("json")

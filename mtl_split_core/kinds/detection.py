@@ -56,16 +56,16 @@ def suppress(
     union is above `overlap_threshold`, the one with the lower score.
     """
     candidates, indices = np.nonzero(scores >= score_threshold)
-    candidate_scores = scores[candidates, indices]
+    order = np.argsort(-scores[candidates, indices], kind="stable")[:MOST_CANDIDATES]
+    candidates, indices = candidates[order], indices[order]
     corners = boxes[candidates]
     # Every label has a place of its own, where only its boxes can overlap; NMSBoxesBatched, which would see to that, is
     # missing in OpenCV 4.6, which Ubuntu 24.04 has.
     places = float(np.ptp(corners)) + 1.0 if len(corners) else 1.0
     shifted = corners[:, :2] + places * indices[:, None]
     rectangles = np.concatenate([shifted, corners[:, 2:] - corners[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxes(
-        rectangles.tolist(), candidate_scores.tolist(), score_threshold, overlap_threshold, top_k=MOST_CANDIDATES
-    )
-    best = np.array(kept, np.intp).reshape(-1)
-    best = best[np.argsort(-candidate_scores[best], kind="stable")]
-    return Detections(corners[best], tuple(labels[i] for i in indices[best]), candidate_scores[best])
+    # NMSBoxes would leave out scores that are equal to its threshold, and take equal ones in an order of its own.
+    ranks = np.arange(len(order), 0.0, -1.0).tolist()
+    kept = cv2.dnn.NMSBoxes(rectangles.tolist(), ranks, 0.0, overlap_threshold)
+    best = np.sort(np.array(kept, np.intp).reshape(-1))
+    return Detections(corners[best], tuple(labels[i] for i in indices[best]), scores[candidates[best], indices[best]])

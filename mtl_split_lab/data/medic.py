@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from mtl_split_core.errors import InputError
+from mtl_split_core.errors import InputError, brief
 from mtl_split_core.scene import Truth
-from mtl_split_lab.data.pictures import PictureFile, Sieve
+from mtl_split_lab.data.pictures import MOST_BYTES, Identities, PictureFile, Sieve, check_inside
+from mtl_split_lab.untrusted import read_text
 
 TASKS = ("damage_severity", "disaster_types", "humanitarian", "informative")
 
@@ -15,21 +16,26 @@ def read_medic(table: Path, images: Path | None = None) -> list[PictureFile]:
     A label that is not given is unknown. What is broken is left out with a warning. Raises InputError for a file
     without anything usable, and where there are no pictures.
     """
-    try:
-        header, *lines = table.read_text().splitlines() or [""]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{table} is no readable table: {error}") from error
+    header, *lines = read_text(table, MOST_BYTES).splitlines() or [""]
     columns = header.split("\t")
     tasks = [task for task in TASKS if task in columns]
-    if "image_path" not in columns or not tasks:
-        raise InputError(f"{table} has the columns {columns}, expected image_path and some of {', '.join(TASKS)}")
+    if "image_path" not in columns or not tasks or len(set(columns)) < len(columns):
+        raise InputError(
+            f"{table} has the columns {brief(', '.join(columns))}, expected image_path and some of {', '.join(TASKS)}, "
+            "each once"
+        )
+
+    def read(line: str) -> dict[str, str]:
+        values = line.split("\t")
+        if len(values) != len(columns):
+            raise ValueError(f"expected {len(columns)} columns instead of {len(values)}")
+        return dict(zip(columns, values, strict=True))
+
+    paths = Identities("image_path", lines, lambda line: check_inside(read(line)["image_path"]))
     pictures, sieve = [], Sieve(table)
     for number, line in enumerate(lines, 2):
         with sieve.naming(f"line {number}"):
-            values = line.split("\t")
-            if len(values) != len(columns):
-                raise ValueError(f"expected {len(columns)} columns instead of {len(values)}")
-            row = dict(zip(columns, values, strict=True))
+            path, row = paths.of(line), read(line)
             truth = Truth(classes={task: row[task] for task in tasks if row[task]}, labelled=frozenset())
-            pictures.append(PictureFile((images or table.parent) / row["image_path"], truth))
+            pictures.append(PictureFile((images or table.parent) / path, truth))
     return sieve.check(pictures)

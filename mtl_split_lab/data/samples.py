@@ -88,7 +88,8 @@ def _vary(sample: Sample) -> Sample:
         mirrored[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
         image, boxes = image[:, ::-1], mirrored
     if torch.rand(()) < 0.5:
-        image = _light(torch.from_numpy(image.copy()).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+        red_first = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)  # as torchvision weighs the colours
+        image = _light(red_first).permute(1, 2, 0).numpy()[..., ::-1]
     return Sample(np.ascontiguousarray(image), replace(sample.truth, boxes=boxes))
 
 

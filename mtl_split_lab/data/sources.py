@@ -2,23 +2,26 @@
 
 import logging
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from mtl_split_core.errors import InputError
+from mtl_split_core.plain_json import parse_json
 from mtl_split_core.scene import Size, Task
 from mtl_split_lab.data.faces import read_faces
 from mtl_split_lab.data.medic import read_medic
-from mtl_split_lab.data.pictures import UNDEFINED, LabelledPicture, PictureFile, read_pictures
+from mtl_split_lab.data.pictures import MOST_BYTES, UNDEFINED, LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.shapes import draw_shapes, read_shapes
 from mtl_split_lab.data.simulated import draw_pictures
 from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.recipe import ATTRIBUTES, Portion
+from mtl_split_lab.untrusted import name_faults, read_text
 
+_MOST_NAMED = 20
 _logger = logging.getLogger(__name__)
 _SHAPES = re.compile(r"(shapes|.*\.h5)(?::(\d+):([1-9]\d*))?(?::(train|test))?")
 _SIMULATED = re.compile(r"sim:(\d+):([1-9]\d*)")
@@ -51,22 +54,32 @@ def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, process
     return [picture for picture in found for _ in range(portion.repeat)]
 
 
-def check_tasks(pictures: Iterable[LabelledPicture], tasks: Sequence[Task]) -> None:
-    """Warn of labels that none of these pictures can teach. Raises InputError for a task without any other."""
+def check_tasks(pictures: Iterable[LabelledPicture], tasks: Sequence[Task], elsewhere: Collection[str] = ()) -> None:
+    """Warn of labels that these pictures cannot teach; `elsewhere` are those that are learned in another way.
+
+    Raises InputError for a task without any other label, and where pictures have a label that no task asks for: that is
+    another spelling of the missing one, or shows that it is not there.
+    """
     there: dict[str, set[str]] = defaultdict(set)
     for picture in pictures:
         for task in tasks:
             there[task.name] |= KINDS[task.kind].labels_in(task, picture.truth)
-    untaught = {task: [label for label in task.labels if label not in there[task.name]] for task in tasks}
-    if faults := [
-        f"no picture has any of {task.name}'s labels {task.labels}"
-        for task, missing in untaught.items()
-        if len(missing) == len(task.labels)
-    ]:
-        raise InputError("; ".join(faults))
-    for task, missing in untaught.items():
-        if missing:
+    faults = []
+    for task in tasks:
+        missing = [label for label in task.labels if label not in there[task.name]]
+        asked = {label for other in tasks if other.kind == task.kind for label in other.labels}
+        others = sorted(there[task.name] - asked)
+        if len(missing) == len(task.labels):
+            faults.append(f"no picture has any of {task.name}'s labels {task.labels}")
+        elif others and (lost := [label for label in missing if label not in elsewhere]):
+            faults.append(
+                f"no picture has {task.name}'s labels {lost}, but there are {others[:_MOST_NAMED]}: correct them, "
+                "rename some of these in the portion, or leave them out"
+            )
+        elif missing:
             _logger.warning("no picture has %s's labels %s: they will never be found", task.name, missing)
+    if faults:
+        raise InputError("; ".join(faults))
 
 
 def check_there(portions: Iterable[Portion], data: Path) -> None:
@@ -116,9 +129,14 @@ def _add_attributes(pictures: Sequence[LabelledPicture], name: str, data: Path) 
     """Give pictures the labels for classification that a JSON file has by the pictures' file names."""
     file = data / name if "/" in name else ATTRIBUTES / f"{name}.json"
     try:
-        attributes = TypeAdapter(dict[str, dict[str, str]]).validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise InputError(f"{file} has no attributes of pictures by their names: {error}") from error
+        attributes = TypeAdapter(dict[str, dict[str, str]]).validate_python(parse_json(read_text(file, MOST_BYTES)))
+    except ValueError as error:
+        fault = name_faults(error) if isinstance(error, ValidationError) else error
+        raise InputError(f"{file} has no attributes of pictures by their names: {fault}") from error
+    named = Counter(picture.path.name for picture in pictures if isinstance(picture, PictureFile))
+    if shared := sorted(name for name in attributes if named[name] > 1):
+        _logger.warning("%s: skipped %d names that several pictures have: %s ...", file, len(shared), shared[0])
+        attributes = {name: labels for name, labels in attributes.items() if named[name] <= 1}
     added: list[LabelledPicture] = []
     files = _files(pictures, "attributes")
     for picture in files:

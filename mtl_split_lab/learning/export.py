@@ -36,7 +36,7 @@ from mtl_split_lab.learning.quantisation import quantise
 from mtl_split_lab.learning.training import BEST, RECIPE
 from mtl_split_lab.learning.unlabelled import find_unlabelled
 from mtl_split_lab.learning.weights import FILES, WEIGHTS, write_weights
-from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_lab.recipe import Recipe, load_recipe, name_portions
 from mtl_split_lab.scoring.frames import Frame, keep_known
 from mtl_split_lab.scoring.measurement import answer, measure
 from mtl_split_net import detectors
@@ -117,7 +117,8 @@ def export(
         raise InputError(f"{run / RECIPE} has no operating_points, which a bundle needs")
     check_there([*recipe.training, *recipe.testing, *recipe.calibration], data)
     sources = {
-        portion.pictures: find_pictures(portion, data, run, CAMERA_SIZE, processes) for portion in recipe.testing
+        name: find_pictures(portion, data, run, CAMERA_SIZE, processes)
+        for name, portion in name_portions(recipe.testing).items()
     }
     known = find_all_pictures(recipe.calibration, data, run, CAMERA_SIZE, processes)
     seen = _seen_pictures(recipe, run, data, processes)

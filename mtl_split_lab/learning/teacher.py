@@ -61,8 +61,7 @@ class Teacher:
 
         Raises InputError for a file that is missing or no ONNX model.
         """
-        renamed = [detector.rename.get(label, label) for label in detector.labels]
-        self.labels = tuple(label for label in labels if label in renamed)
+        self.labels = tuple(label for label in labels if label in detector.renamed_labels)
         if not self.labels:
             raise InputError(f"the teacher has none of the labels {', '.join(labels)}: rename its own")
         self._size = input_size

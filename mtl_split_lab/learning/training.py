@@ -196,7 +196,7 @@ def train(
         for portions in (recipe.training, recipe.validation)
     )
     if recipe.training:
-        check_tasks(pictures, recipe.tasks)
+        check_tasks(pictures, recipe.tasks, _labels_from_elsewhere(recipe, start))
     if recipe.teacher is not None:
         teacher = Teacher(recipe.teacher, data / recipe.teacher.onnx, object_labels(recipe.tasks), recipe.input_size)
         taught = run / f"taught-{teacher.fingerprint}.json"
@@ -225,6 +225,14 @@ def _load_imitated(recipe: Recipe, network: MultiTaskNetwork, data: Path) -> Tea
     teacher = TeacherNetwork(recipe.teacher, data / recipe.teacher.onnx, labels, recipe.input_size, recipe.crop)
     check_points(network, teacher, recipe.input_size)
     return teacher
+
+
+def _labels_from_elsewhere(recipe: Recipe, start: Path | None) -> set[str]:
+    """The labels that a network knows already, or learns from a teacher: pictures need not have them."""
+    if start is not None:
+        return {label for task in recipe.tasks for label in task.labels}
+    detectors = [detector for detector in (recipe.network, recipe.teacher) if detector is not None]
+    return {label for detector in detectors for label in detector.renamed_labels}
 
 
 def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ import pydantic
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mtl_split_core.errors import InputError
-from mtl_split_lab.data.pictures import name_fault
 from mtl_split_lab.markdown import table
+from mtl_split_lab.untrusted import name_faults
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -70,8 +70,8 @@ def read_report(path: Path) -> Report:
     """Read a report.json. Raises InputError for a file that is none."""
     try:
         return TypeAdapter(Report).validate_python(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
-        fault = name_fault(error) if isinstance(error, ValidationError) else str(error)
+    except (OSError, ValueError, RecursionError) as error:
+        fault = name_faults(error) if isinstance(error, ValidationError) else str(error)
         raise InputError(f"{path} is no report of `mtl-split replay`: {fault}") from error
 
 

@@ -21,6 +21,7 @@ import cv2
 import lightning
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -115,7 +116,7 @@ class Trial:
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides the result, ready for JSON."""
-        description: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        description: dict[str, Any] = TypeAdapter(Trial).dump_python(self, mode="json")
         return description
 
 

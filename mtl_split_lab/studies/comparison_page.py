@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Size
 from mtl_split_lab.markdown import table
+from mtl_split_lab.untrusted import name_faults
 
 PAGE = "mtl_vs_stl.md"
 PLOT = "mtl_vs_stl.png"
@@ -53,7 +54,7 @@ def read_result(path: Path) -> Result:
     try:
         result: Result = _results.validate_json(path.read_bytes())
     except ValidationError as error:
-        raise InputError(f"{path} is no result of a training: {error}") from error
+        raise InputError(f"{path} is no result of a training: {name_faults(error)}") from error
     return result
 
 

@@ -56,6 +56,22 @@ def test_tensors_of_a_function_are_found() -> None:
         OnnxFile(Path("f"), model.SerializeToString()).check_complete()
 
 
+def test_a_field_that_others_read_as_external_data_is_no_other_one() -> None:
+    """Its number has more bits than there are numbers: protobuf leaves out the upper ones."""
+    values = tensor(external=True).SerializeToString()
+    tag = bytes([13 << 3 | 2])
+    hidden = values.replace(tag, bytes([tag[0] | 128, 128, 128, 128, 16]))
+    graph = helper.make_graph([], "g", [], [], [tensor(external=False)]).SerializeToString()
+
+    def message(number: int, content: bytes) -> bytes:
+        length = len(content)
+        return bytes([number << 3 | 2, length & 127 | 128, length >> 7]) + content
+
+    model = message(7, graph + message(5, hidden))
+    with pytest.raises(BundleError, match="more than 29 bits"):
+        OnnxFile(Path("f"), model).check_complete()
+
+
 @given(st.integers(1, 1500))
 def test_a_file_that_was_cut_off_is_refused_or_complete(length: int) -> None:
     whole = helper.make_model(as_initializer(tensor(external=False))).SerializeToString()

@@ -1,9 +1,10 @@
 """Non-maximum suppression keeps the best box of a label, and nothing beside the picture is a detection."""
 
 import numpy as np
+import pytest
 
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.kinds.detection import suppress, to_picture
+from mtl_split_core.kinds.detection import MOST_CANDIDATES, suppress, to_picture
 from mtl_split_core.scene import Detections, Floats
 
 
@@ -22,6 +23,28 @@ def test_of_boxes_with_one_label_that_overlap_the_best_is_kept() -> None:
                 kept.append(one)
         expected += [(label, float(scores[one, index]), tuple(boxes[one])) for one in kept]
     assert sorted(expected) == sorted(zip(found.labels, map(float, found.scores), map(tuple, found.boxes), strict=True))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7, 1.0])
+def test_a_score_equal_to_the_threshold_is_kept(threshold: float) -> None:
+    """As documented, it is the lowest score of a result."""
+    boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], np.float32)
+    scores = np.array([[threshold], [threshold], [np.nextafter(np.float32(threshold), np.float32(-1))]], np.float32)
+    found = suppress(("car",), boxes, scores, threshold, 0.4)
+    np.testing.assert_array_equal(found.boxes, boxes[:2])
+    assert found.scores.tolist() == scores[:2, 0].tolist()
+
+
+def test_of_many_candidates_the_best_are_looked_at() -> None:
+    """Of equal ones, the first."""
+    corners = np.stack([np.arange(MOST_CANDIDATES * 2) * 10.0, np.zeros(MOST_CANDIDATES * 2)], axis=1)
+    boxes = np.concatenate([corners, corners + 5], axis=1).astype(np.float32)
+    scores = np.full((len(boxes), 1), 0.5, np.float32)
+    scores[-1] = 0.75
+    found = suppress(("car",), boxes, scores, 0.5, 0.4)
+    np.testing.assert_array_equal(found.boxes, np.concatenate([boxes[-1:], boxes[: MOST_CANDIDATES - 1]]))
+    nothing = suppress(("car",), boxes, scores, 0.8, 0.4)
+    assert nothing.boxes.shape == (0, 4) and nothing.labels == () and nothing.scores.shape == (0,)
 
 
 def overlap(one: Floats, other: Floats) -> float:

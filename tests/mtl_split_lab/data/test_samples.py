@@ -11,6 +11,7 @@ import torch
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Task, Truth
 from mtl_split_lab.command import RECIPE
+from mtl_split_lab.data import samples as sampling
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate, cut
 from mtl_split_lab.data.simulated import draw_pictures
@@ -18,6 +19,7 @@ from mtl_split_lab.learning.damage import DamageReport
 from mtl_split_lab.recipe import load_recipe
 from mtl_split_net.kinds.classification import UNKNOWN
 from mtl_split_net.kinds.detection import Objects
+from mtl_split_net.vision import transforms
 
 TASKS = (Task("detection", "detection", ("car", "bus")), Task("weather", "classification", ("clear", "rainy")))
 
@@ -57,6 +59,19 @@ def test_mirroring_moves_boxes_with_the_picture(drawn: list[PictureFile]) -> Non
     mirrored = next(sample for sample in augmented if (sample.image[:, ::-1] == plain.image).all())
     np.testing.assert_allclose(mirrored.truth.boxes[:, 0], 256 - plain.truth.boxes[:, 2])
     np.testing.assert_allclose(mirrored.truth.boxes[:, [1, 3]], plain.truth.boxes[:, [1, 3]])
+
+
+@pytest.mark.parametrize(("colour", "grey"), [((255, 0, 0), 29), ((0, 255, 0), 149), ((0, 0, 255), 76)])
+def test_light_is_weighed_by_the_right_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: tuple[int, int, int], grey: int
+) -> None:
+    """Without any saturation, pure blue, green and red become as bright as BT.601 says."""
+    monkeypatch.setattr(sampling, "_light", transforms.ColorJitter(saturation=(0, 0)))
+    cv2.imwrite(str(tmp_path / "plain.png"), np.full((24, 32, 3), colour, np.uint8))
+    torch.manual_seed(0)
+    served = Samples([PictureFile(tmp_path / "plain.png", Truth())], (32, 24), augment=True)
+    shown = {tuple(served[0].image[0, 0].tolist()) for _ in range(16)}
+    assert shown == {colour, (grey, grey, grey)}
 
 
 def test_a_window_shows_what_its_truth_says() -> None:

@@ -90,6 +90,22 @@ def test_the_attributes_that_come_with_the_package(part: str) -> None:
         assert labels.keys() == tasks.keys() and all(label in tasks[task] for task, label in labels.items())
 
 
+def test_attributes_of_names_that_are_not_unique_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two pictures with one name in two folders, and one name twice in the file."""
+    for name in ("one/a.png", "two/a.png", "b.png"):
+        write_picture(tmp_path / "images" / name)
+    (tmp_path / "train.json").write_text(json.dumps([{"name": "one/a.png"}, {"name": "two/a.png"}, {"name": "b.png"}]))
+    more = tmp_path / "more.json"
+    more.write_text(json.dumps({"a.png": {"weather": "clear"}, "b.png": {"weather": "rainy"}}))
+    with caplog.at_level(logging.WARNING):
+        classes = [picture.truth.classes for picture in find(tmp_path, "train.json", attributes="./more.json")]
+    assert classes == [{}, {}, {"weather": "rainy"}]
+    assert caplog.messages == [f"{more}: skipped 1 names that several pictures have: a.png ..."]
+    more.write_text('{"b.png": {"weather": "clear"}, "b.png": {"weather": "rainy"}}')
+    with pytest.raises(InputError, match=r"an object has the key 'b\.png' twice"):
+        find(tmp_path, "train.json", attributes="./more.json")
+
+
 def test_labels_in_our_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_picture(tmp_path / "images" / "a.png")
     write_labels(tmp_path / "said.json", labelled=["person", "car"], attributes={"weather": "partly cloudy"})
@@ -135,12 +151,21 @@ def test_medic(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert other.truth.classes == {"disaster_types": "not_disaster"} and other.truth.labelled == frozenset()
     assert severe.read().shape == (20, 20, 3)
     assert caplog.messages[0].endswith("MEDIC_train.tsv: skipped line 3: expected 5 columns instead of 3")
+    lines[2:] = ["quake\t2\tdata/1.jpg\tmild\tfire", "quake\t3\t../1.jpg\tmild\tfire", lines[3]]
+    (tmp_path / "medic" / "MEDIC_train.tsv").write_text("\n".join(lines))
+    write_picture(tmp_path / "medic" / "data" / "3.jpg")
+    caplog.clear()
+    (left,) = find(tmp_path, "medic/MEDIC_train.tsv")
+    assert left.truth.classes == {"disaster_types": "not_disaster"}
+    assert "line 2: the image_path 'data/1.jpg' is there 2 times" in caplog.messages[0]
+    assert "line 4: '../1.jpg' is no path" in caplog.messages[2]
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", r"has the columns \[''\], expected image_path and some of damage_severity"),
+        ("", "has the columns '', expected image_path and some of damage_severity"),
+        ("image_path\tinformative\tinformative\na.jpg\tyes\tno", "informative', expected .*, each once"),
         ("image_path\tinformative", "has no usable labels: it is empty"),
         ("image_path\tinformative\na.jpg\tyes", "none of the 1 pictures"),
         ("image_path\tinformative\na.jpg", "line 2: expected 2 columns instead of 1"),
@@ -205,6 +230,22 @@ def test_a_task_that_no_picture_teaches_is_refused(tmp_path: Path, caplog: pytes
     ]
     with pytest.raises(InputError, match=r"^no picture has any of weather's labels \('rainy',\)$"):
         check_tasks(pictures, [people, Task("weather", "classification", ("rainy",))])
+
+
+def test_a_label_that_may_be_misspelt_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Pictures have labels that no task asks for: one of them may be meant. Not where it is learned elsewhere."""
+    write_picture(tmp_path / "images" / "a.png")
+    box = {"x1": 1, "y1": 2, "x2": 3, "y2": 4}
+    write_labels(tmp_path / "train.json", labels=[{"category": name, "box2d": box} for name in ("person", "rider")])
+    pictures = find(tmp_path, "train.json")
+    one, other = Task("one", "detection", ("persn", "rider")), Task("other", "detection", ("person",))
+    with pytest.raises(
+        InputError, match=r"^no picture has one's labels \['persn'\], but there are \['person'\]: correct"
+    ):
+        check_tasks(pictures, [one])
+    check_tasks(pictures, [one, other])
+    check_tasks(pictures, [one], {"persn"})
+    assert caplog.messages == ["no picture has one's labels ['persn']: they will never be found"] * 2
 
 
 @pytest.mark.parametrize(

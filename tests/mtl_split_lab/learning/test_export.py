@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = yaml.safe_load(RECIPE.read_text())
     # A network of few operators is soon exported.
     recipe |= {"backbone": "resnet18", "cut": "layer2", "bottleneck_reduction": 1}
-    recipe |= {"input_size": [128, 64], "training": [{"pictures": PICTURES, "repeat": 3}]}
+    recipe |= {"input_size": [128, 64], "crop": [64, 32], "training": [{"pictures": PICTURES, "repeat": 3}]}
     recipe |= {
         "testing": [{"pictures": PICTURES}, {"pictures": str(foreign(folder))}],
         "operating_points": {"coarse": 100, "default": 300},

@@ -45,7 +45,7 @@ def test_the_shipped_recipes_are_complete(name: str) -> None:
         ({"validation": []}, "training and validation need pictures, or neither of them"),
         (
             {"validation": [{"pictures": "a.json", "repeat": 0}]},
-            "validation.0.repeat: Input should be greater than 0, got 0",
+            "validation.0.repeat: Input should be greater than or equal to 1, got 0",
         ),
         (
             {"network": {"detector": "yolox", "labels": ["car"], "cut": "a"}},
@@ -88,6 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         validation=[{"pictures": "sim:2000000:2"}],
         testing=[{"pictures": "sim:100000:3"}],
         batch=4,
+        crop=[128, 96],
         crop_epochs=2,
         epochs=3,
     )

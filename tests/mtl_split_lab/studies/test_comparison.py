@@ -1,6 +1,7 @@
 """Single-task against multi-task: the noise, three disjoint sets, the statistics, and a comparison from end to end."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -60,6 +61,16 @@ def test_no_picture_is_in_two_sets(tmp_path: Path) -> None:
     training, validation, test = ({p.seed for p in part if isinstance(p, NoisyPicture)} for part in parts)
     assert len(validation) == 30 and len(test) == 25 and 30 <= len(training) < 60
     assert not training & validation and not training & test and not validation & test
+
+
+def test_what_decides_a_result_is_plain_data() -> None:
+    """Sets of labels in the order of the alphabet; all else as in runs that have begun."""
+    trial, *_ = list_trials(paper_experiments(), ["mobilenet_v3_small"], seeds=1)
+    assert trial.describe() == json.loads(json.dumps(asdict(trial)))
+    labelled = Portion("a.json", labelled=frozenset("dbca"))
+    described = replace(trial, recipe=replace(trial.recipe, training=(labelled,))).describe()
+    assert json.loads(json.dumps(described)) == described
+    assert described["recipe"]["training"][0]["labelled"] == ["a", "b", "c", "d"]
 
 
 def test_both_sides_have_everything_but_the_tasks_in_common() -> None:
