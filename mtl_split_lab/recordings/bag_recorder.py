@@ -10,16 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ament_index_python.packages import get_package_share_directory
 from mtl_split.msg import Bottleneck
 from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
+from rosbags.rosbag2 import WriterError
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as RawImage
 from vision_msgs.msg import LabelInfo
@@ -27,6 +24,8 @@ from vision_msgs.msg import LabelInfo
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Task
 from mtl_split_lab.recordings.bags import GROUND_TRUTH, camera_info_of
+from mtl_split_lab.recordings.definitions import message_types
+from mtl_split_lab.recordings.storage import BagWriter
 from mtl_split_ros.graph import COMPRESSED
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
 from mtl_split_ros.messages import result_topic, type_name
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 100
 """Messages that may wait for the disk; further ones are lost to the bag."""
-
-STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
 class BagRecorder(Node):
@@ -72,7 +69,7 @@ class BagRecorder(Node):
         # SQLite wants all from one thread, and the disk must not hold up what arrives.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
         try:
-            self._writer = Writer(bag, version=9, storage_plugin=STORAGES[storage])
+            self._writer = BagWriter(bag, storage)
             self._disk.submit(self._writer.open).result()
         except (WriterError, OSError) as error:
             raise InputError(f"cannot write the bag {bag}: {error}") from error
@@ -122,15 +119,6 @@ class BagRecorder(Node):
         if error := writing.exception():
             with suppress(InvalidStateError):  # only the first fault is told
                 self.ended.set_exception(InputError(f"cannot write the bag: {error}"))
-
-
-def message_types() -> Typestore:
-    """Return the definitions of all types that are recorded: a bag holds them, so that anybody can read it."""
-    types = get_typestore(Stores.LATEST)
-    for package in ("vision_msgs", "mtl_split"):
-        for file in sorted((Path(get_package_share_directory(package)) / "msg").glob("*.msg")):
-            types.register(get_types_from_msg(file.read_text(), f"{package}/msg/{file.stem}"))
-    return types
 
 
 def _offered(profile: QoSProfile) -> Qos:

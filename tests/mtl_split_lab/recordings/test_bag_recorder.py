@@ -19,8 +19,9 @@ from vision_msgs.msg import LabelInfo, VisionClass
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
-from mtl_split_lab.recordings.bag_recorder import STORAGES, BagRecorder
+from mtl_split_lab.recordings.bag_recorder import BagRecorder
 from mtl_split_lab.recordings.bags import open_bag
+from mtl_split_lab.recordings.storage import STORAGES
 from mtl_split_ros.qos import LATCHED, RESULT
 
 from ...bags import header, read_messages
