@@ -1,5 +1,6 @@
 """Where a camera's pictures come from: the simulated street, a video file or a folder of pictures."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,10 @@ def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callabl
     if kind == "sim":
         return _open_street(argument, rate or DEFAULT_RATE, size)
     if kind == "video" and argument:
-        path = Path(argument).expanduser()
+        path = Path(os.path.expanduser(argument))
         return Source(rate or _video_rate(path), _repeat(lambda: _video_frames(path), loop, path))
     if kind == "images" and argument:
-        folder = Path(argument).expanduser()
+        folder = Path(os.path.expanduser(argument))
         files = _picture_files(folder)
         return Source(rate or DEFAULT_RATE, _repeat(lambda: _read_pictures(files, skipped), loop, folder))
     raise InputError(f"source is {name!r}, expected sim, sim:SEED, video:PATH or images:FOLDER")
@@ -110,14 +111,19 @@ def _open_street(seed: str, rate: float, size: Size) -> Source:
 def _video_rate(path: Path) -> float:
     if not path.is_file():
         raise InputError(f"no video file at {path}")
-    rate = float(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS))
+    rate = float(_open_video(path).get(cv2.CAP_PROP_FPS))
     if not RATES[0] <= rate <= RATES[1]:
         raise InputError(f"{path} is no video with a frame rate of {RATES[0]} to {RATES[1]}: it says {rate}")
     return rate
 
 
+def _open_video(path: Path) -> cv2.VideoCapture:
+    # Of a relative path, what is before a colon would be a protocol.
+    return cv2.VideoCapture(str(path.absolute()))
+
+
 def _video_frames(path: Path) -> Iterator[Frame]:
-    capture = cv2.VideoCapture(str(path))
+    capture = _open_video(path)
     while True:
         more, image = capture.read()
         if not more:
@@ -128,7 +134,7 @@ def _video_frames(path: Path) -> Iterator[Frame]:
 def _picture_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"no folder at {folder}")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
     if not files:
         raise InputError(f"no pictures in {folder}: expected files named {', '.join(sorted(PICTURE_SUFFIXES))}")
     return files

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
+import cv2
 import numpy as np
 import pydantic
 from pydantic import Field, TypeAdapter, ValidationError
@@ -108,6 +109,13 @@ def read_pictures(labels: Path, images: Path | None = None) -> list[PictureFile]
         case {"images": list(), "annotations": list(), "categories": list()}:
             return _read_coco(labels, content, folder)
     raise InputError(f"{labels} holds neither a list, as BDD100K's, nor images, annotations and categories, as COCO's")
+
+
+def write_picture(path: Path, picture: Image, quality: int = 95) -> None:
+    """Write a picture, uint8 (height, width, 3), as its suffix says; quality: of a JPEG. Raises OSError."""
+    # cv2.imwrite only returns that there is no more room.
+    _, data = cv2.imencode(path.suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    path.write_bytes(data.tobytes())
 
 
 def write_labels(labels: Path, truths: Iterable[tuple[str, Truth]]) -> None:

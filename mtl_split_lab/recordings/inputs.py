@@ -1,5 +1,6 @@
 """What can be replayed: rosbags, and labelled pictures wherever they come from."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def open_input(
     labels for those in the file), or `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw into the
     folder `drawn`. Raises InputError for anything else.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if is_bag(path):
         if images or rename:
             raise InputError(f"{name!r} is a rosbag: it has no folder of images and no labels to rename")

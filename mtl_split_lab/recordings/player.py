@@ -149,8 +149,7 @@ class PlayerNode(Node):
             for topic, recorded, data in bag.messages(self._outputs):
                 if not 0 <= recorded < LAST_TIME:
                     raise InputError(
-                        f"{self._bag} has a message on {topic} that was recorded at {recorded} ns, expected a time from "
-                        "1970 to 2038"
+                        f"{self._bag} has a message on {topic} of {recorded} ns, expected a time from 1970 to 2038"
                     )
                 due = pace.due(recorded)
                 if not self._wait(due, recorded):

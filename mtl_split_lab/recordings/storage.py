@@ -1,8 +1,9 @@
-"""The files of rosbags as the library rosbags reads and writes them, at any path; what is no whole file is explained."""
+"""The files of rosbags, read and written by the library rosbags, at any path; what is no whole file is explained."""
 
 import os
 import shlex
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin, Writer
@@ -65,7 +66,7 @@ class _Sqlite3Reader(Sqlite3Reader):
 
 
 class _FolderReader(DirectoryReader):
-    STORAGE_PLUGINS = {"mcap": _McapReader, "sqlite3": _Sqlite3Reader}
+    STORAGE_PLUGINS = MappingProxyType({"mcap": _McapReader, "sqlite3": _Sqlite3Reader})
 
     def __init__(self, path: Path) -> None:
         if not os.path.isfile(path / METADATA):
@@ -81,7 +82,7 @@ class _FolderReader(DirectoryReader):
 class BagReader(Reader):
     """A bag of ROS 2, a folder or a file alone. Raises InputError, or whatever rosbags raises for a damaged one."""
 
-    STORAGE_PLUGINS = {"dir": _FolderReader, ".mcap": _McapReader, ".db3": _Sqlite3Reader}
+    STORAGE_PLUGINS = MappingProxyType({"dir": _FolderReader, ".mcap": _McapReader, ".db3": _Sqlite3Reader})
 
     def __init__(self, path: Path) -> None:
         if not os.path.exists(path):
@@ -103,7 +104,7 @@ class _Sqlite3Writer(Sqlite3Writer):
 class BagWriter(Writer):
     """A new bag of ROS 2. Raises InputError for a path that cannot be in its metadata."""
 
-    STORAGE_PLUGINS = {**Writer.STORAGE_PLUGINS, StoragePlugin.SQLITE3: _Sqlite3Writer}
+    STORAGE_PLUGINS = MappingProxyType({**Writer.STORAGE_PLUGINS, StoragePlugin.SQLITE3: _Sqlite3Writer})
 
     def __init__(self, path: Path, storage: str) -> None:
         """Take the folder to make and one of STORAGES."""
