@@ -111,11 +111,11 @@ def read_pictures(labels: Path, images: Path | None = None) -> list[PictureFile]
     raise InputError(f"{labels} holds neither a list, as BDD100K's, nor images, annotations and categories, as COCO's")
 
 
-def write_picture(path: Path, picture: Image, quality: int = 95) -> None:
-    """Write a picture, uint8 (height, width, 3), as its suffix says; quality: of a JPEG. Raises OSError."""
-    # cv2.imwrite only returns that there is no more room.
-    _, data = cv2.imencode(path.suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    path.write_bytes(data.tobytes())
+def write_picture(path: Path, picture: Image) -> None:
+    """Write a picture, uint8 (height, width, 3), as its suffix says. Raises OSError where it cannot be written."""
+    # cv2.imwrite would not tell of a full disk.
+    _, data = cv2.imencode(path.suffix, picture)
+    path.write_bytes(data)
 
 
 def write_labels(labels: Path, truths: Iterable[tuple[str, Truth]]) -> None:
