@@ -234,7 +234,12 @@ class BagFrames:
             raise InputError(f"{self._path} has {found} on {topic!r}, expected the truth of {task.name} as {expected}")
         seen, doubtful = set[int](), set[int]()
         for _, _, data in bag.messages([topic]):
-            truth = kind.to_truth(task.name, _deserialize(data, kind.MESSAGE, topic), self._unusable)
+            try:
+                message = _deserialize(data, kind.MESSAGE, topic)
+            except InputError:
+                self._unusable["truths that are damaged"] += 1
+                continue
+            truth = kind.to_truth(task.name, message, self._unusable)
             if truth is None:
                 continue
             if truth.labelled is None:

@@ -39,7 +39,7 @@ def test_a_full_disk_is_named_with_its_folder(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     bag = write_bag(tmp_path / "bag", [("/image_raw", image(0))])
-    monkeypatch.setattr(replay.json, "dumps", fail)
+    monkeypatch.setattr(replay, "results_to_json", fail)
     arguments = ("replay", str(bag), "--bundle", str(bundle.folder), "--ways", "split", "--out", str(tmp_path / "out"))
     assert f"No space left on device, writing into {tmp_path}/out" in complaint(capsys, *arguments)
 
