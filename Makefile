@@ -50,7 +50,7 @@ help:
 	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
 	@echo 'make train   install what training and export need, for `ros2_ws/run mtl-split train`'
 	@echo 'make test    ruff, mypy and all tests'
-	@echo 'make fuzz    a million damaged payloads, which takes minutes'
+	@echo 'make fuzz    a million damaged payloads and ten thousand damaged bags, which takes minutes'
 	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
@@ -73,9 +73,10 @@ test: setup .venv/.test
 bench: setup .venv/.test
 	for part in halves nodes links fleet; do $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
 
-fuzz: setup
+fuzz: setup .venv/.test
 	$(PIP_INSTALL) --group fuzz
 	$(RUN) python tests/fuzz_payload.py
+	FUZZ_EXAMPLES=10000 $(RUN) python -m pytest tests/mtl_split_lab/recordings/test_damaged_bags.py
 
 # What was built on one Python or one ROS 2, or in another place, cannot be used with another, so all of it goes.
 $(CREATED):
