@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # rclpy has the type MessageInfo from Kilted on
 
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -70,17 +71,9 @@ class BagRecorder(Node):
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
         try:
             self._writer = BagWriter(bag, storage)
-            self._disk.submit(self._writer.open).result()
-        except (WriterError, OSError) as error:
+            self._begin(image_topic, tasks)
+        except (WriterError, OSError, sqlite3.Error) as error:
             raise InputError(f"cannot write the bag {bag}: {error}") from error
-        image = CompressedImage if image_topic.endswith(COMPRESSED) else RawImage
-        self._record(image, image_topic, RECORDED)
-        self._record(Bottleneck, "bottleneck", RECORDED)
-        self._record(CameraInfo, camera_info_of(self._image_topic), RECORDED)
-        for task in tasks:
-            for topic in (result_topic(task), f"{GROUND_TRUTH}/{result_topic(task)}"):
-                self._record(ROS_KINDS[task.kind].MESSAGE, topic, RESULT)
-            self._record(LabelInfo, f"label_info/{task.name}", LATCHED)
 
     def destroy_node(self) -> None:
         """Complete the bag, and destroy the node."""
@@ -93,6 +86,17 @@ class BagRecorder(Node):
             log.warning(f"the disk was too slow: {self._lost} messages are lost")
         if not self.counts[self._image_topic]:
             log.warning(f"the bag has no images: nothing came on {self._image_topic}")
+
+    def _begin(self, image_topic: str, tasks: Sequence[Task]) -> None:
+        self._disk.submit(self._writer.open).result()
+        image = CompressedImage if image_topic.endswith(COMPRESSED) else RawImage
+        self._record(image, image_topic, RECORDED)
+        self._record(Bottleneck, "bottleneck", RECORDED)
+        self._record(CameraInfo, camera_info_of(self._image_topic), RECORDED)
+        for task in tasks:
+            for topic in (result_topic(task), f"{GROUND_TRUTH}/{result_topic(task)}"):
+                self._record(ROS_KINDS[task.kind].MESSAGE, topic, RESULT)
+            self._record(LabelInfo, f"label_info/{task.name}", LATCHED)
 
     def _record(self, kind: type, topic: str, profile: QoSProfile) -> None:
         resolved = self.resolve_topic_name(topic)
