@@ -115,7 +115,7 @@ def write_picture(path: Path, picture: Image) -> None:
     """Write a picture, uint8 (height, width, 3), as its suffix says. Raises OSError where it cannot be written."""
     # cv2.imwrite would not tell of a full disk.
     _, data = cv2.imencode(path.suffix, picture)
-    path.write_bytes(data)
+    path.write_bytes(data.tobytes())
 
 
 def write_labels(labels: Path, truths: Iterable[tuple[str, Truth]]) -> None:

@@ -110,7 +110,7 @@ def _naming(path: Path) -> Iterator[None]:
     except InputError as error:
         if str(path) in str(error):
             raise
-        raise InputError(f"{path} is no complete bag: {error}{without_metadata(path)}") from error
+        raise InputError(f"{path}: {error}{without_metadata(path)}") from error
     # rosbags takes what is in a file for granted: damaged ones make it, its decompressors and SQLite raise anything.
     except Exception as error:
         words = in_one_line(error)[:MOST_WORDS] or type(error).__name__
