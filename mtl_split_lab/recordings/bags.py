@@ -68,7 +68,7 @@ class Bag:
         with _naming(self._path):
             for one in connections:
                 if one.msgtype != self.types[one.topic]:
-                    raise InputError(f"{one.topic} is of two types, {one.msgtype} and {self.types[one.topic]}")
+                    raise InputError(f"{one.topic!r} is of two types, {one.msgtype!r} and {self.types[one.topic]!r}")
                 check_definition(one)
         found = self._reader.messages(connections)
         left = Counter({topic: self.count(topic) for topic in topics})
@@ -80,13 +80,13 @@ class Bag:
                 connection, recorded, data = message
                 # SQLite holds anything in any column.
                 if type(recorded) is not int or type(data) is not bytes:
-                    raise InputError(f"a message on {connection.topic} has the time {recorded!r:.80}, or no bytes")
+                    raise InputError(f"a message on {connection.topic!r} has the time {recorded!r:.80}, or no bytes")
             left[connection.topic] -= 1
             yield connection.topic, recorded, data
         if missing := +left:
             topic = min(missing)
             raise InputError(
-                f"{self._path} is no complete bag: of {self.count(topic)} messages that it promises on {topic}, "
+                f"{self._path} is no complete bag: of {self.count(topic)} messages that it promises on {topic!r}, "
                 f"{missing[topic]} cannot be read{without_metadata(self._path)}"
             )
 

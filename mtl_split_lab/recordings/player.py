@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
-import importlib
 import os
 import threading
 import time
@@ -23,6 +22,7 @@ from std_msgs.msg import UInt64
 
 from mtl_split_core.errors import InputError, in_one_line
 from mtl_split_lab.recordings.bags import Bag, find_image_topic, find_topics, open_bag
+from mtl_split_lab.recordings.definitions import message_class
 from mtl_split_ros.audience import Audience
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
@@ -119,11 +119,10 @@ class PlayerNode(Node):
         super().destroy_node()
 
     def _advertise(self, bag: Bag, topic: str) -> Publisher[Any]:
-        package, _, name = bag.types[topic].rpartition("/")
         try:
-            kind = getattr(importlib.import_module(package.replace("/", ".")), name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{topic} is of type {bag.types[topic]}, which is not installed") from error
+            kind = message_class(bag.types[topic])
+        except InputError as error:
+            raise InputError(f"{self._bag} has {topic!r}, whose {error}") from error
         try:
             validate_topic_name(topic)
         except InvalidTopicNameException as error:

@@ -21,7 +21,7 @@ from mtl_split_ros.messages import type_name
 from ...bags import START, header, write_bag
 from .test_bags import truth
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
 TASKS = (Task("detection", "detection", ("thing",)), Task("colour", "classification", ("red", "blue")))
 
 

@@ -3,17 +3,19 @@
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
 from mtl_split_lab.recordings.bags import BagFrames, open_bag
-from mtl_split_lab.recordings.definitions import message_types
+from mtl_split_lab.recordings.definitions import message_class, message_types
 from mtl_split_lab.recordings.inputs import open_input
 from mtl_split_lab.recordings.storage import METADATA, STORAGES, BagWriter, storage_files
 
@@ -142,7 +144,7 @@ def test_metadata_without_profiles_promise_in_vain(tmp_path: Path) -> None:
     last = next(number for number, line in enumerate(lines) if "serialization_format" in line)
     del lines[first:last]
     (bag / METADATA).write_text("\n".join(lines))
-    assert "of 3 messages that it promises on /image_raw, 3 cannot be read" in error(bag)
+    assert "of 3 messages that it promises on '/image_raw', 3 cannot be read" in error(bag)
 
 
 def write_bag_with_profiles(path: Path, storage: str) -> Path:
@@ -237,9 +239,21 @@ def test_types_that_are_defined_otherwise_are_not_read_as_ours(tmp_path: Path, b
             writer.write(images, START, serialize_message(image(0)))
             writer.write(truths, START, serialize_message(Detection2DArray(header=header(0))))
         for path in (bag, *storage_files(bag)):
-            with pytest.raises(InputError, match=r"/ground_truth/detections is of another vision_msgs/msg/Detection2D"):
+            with pytest.raises(
+                InputError, match=r"'/ground_truth/detections' is of another vision_msgs/msg/Detection2D"
+            ):
                 BagFrames(path, bundle.tasks)
             assert frames(path) == 1  # nobody asked for the truth
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Image", "sensor_msgs/msg/Nothing", "this/msg/Is", "os/path", "../msg/Image", "a/b"]
+)
+def test_nothing_but_types_of_messages_is_imported(name: str) -> None:
+    assert message_class("sensor_msgs/msg/Image") is Image
+    with pytest.raises(InputError, match=f"type '{name}' is not installed"):
+        message_class(name)
+    assert "this" not in sys.modules
 
 
 def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
