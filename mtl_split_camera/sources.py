@@ -24,6 +24,9 @@ RATES = (0.1, 240.0)
 SECONDS_PER_STREET = 2.0
 """How long the source "sim" stays on one simulated street."""
 
+SURE_SHARE = 0.9
+"""A video with less than this share of the frames that it promises is not whole."""
+
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -82,8 +85,8 @@ def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callabl
     """Open "sim" (one simulated street after another), "sim:SEED" (one street), "video:PATH" or "images:FOLDER".
 
     rate: frames per second, 0 for the source's own; size: (width, height) of simulated pictures; loop: begin again at
-    the end; skipped: told in words about every picture that cannot be read. Raises InputError for an unknown source,
-    and for a missing, unreadable or empty one, at the latest with its first frame.
+    the end; skipped: told in words about every picture that cannot be read, and about a video that is not whole. Raises
+    InputError for an unknown source, and for a missing, unreadable or empty one, at the latest with its first frame.
     """
     kind, _, argument = name.partition(":")
     if name == "sim":
@@ -93,7 +96,7 @@ def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callabl
         return _open_street(argument, rate or DEFAULT_RATE, size)
     if kind == "video" and argument:
         path = Path(os.path.expanduser(argument))
-        return Source(rate or _video_rate(path), _repeat(lambda: _video_frames(path), loop, path))
+        return Source(rate or _video_rate(path), _repeat(lambda: _video_frames(path, skipped), loop, path))
     if kind == "images" and argument:
         folder = Path(os.path.expanduser(argument))
         files = _picture_files(folder)
@@ -122,13 +125,18 @@ def _open_video(path: Path) -> cv2.VideoCapture:
     return cv2.VideoCapture(str(path.absolute()))
 
 
-def _video_frames(path: Path) -> Iterator[Frame]:
+def _video_frames(path: Path, skipped: Callable[[str], None]) -> Iterator[Frame]:
     capture = _open_video(path)
+    count, promised = 0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     while True:
         more, image = capture.read()
         if not more:
-            return
+            break
+        count += 1
         yield image.astype("uint8", copy=False), None
+    # Some files hold an estimate.
+    if count < SURE_SHARE * promised:
+        skipped(f"{path} is truncated or damaged: of {promised} frames that it promises, {count} can be read")
 
 
 def _picture_files(folder: Path) -> list[Path]:

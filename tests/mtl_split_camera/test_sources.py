@@ -81,6 +81,21 @@ def test_pictures_come_by_name_with_subfolders_and_in_their_own_sizes(tmp_path: 
     assert source.rate == DEFAULT_RATE
 
 
+def test_a_truncated_video_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    noise = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
+    for _ in range(20):
+        writer.write(noise)
+    writer.release()
+    assert len(greys(opened(f"video:{path}"), 100)) == 20
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    problems: list[str] = []
+    count = len(greys(opened(f"video:{path}", skipped=problems.append), 100))
+    assert 0 < count < 20
+    assert problems == [f"{path} is truncated or damaged: of 20 frames that it promises, {count} can be read"]
+
+
 def test_only_files_are_pictures(tmp_path: Path) -> None:
     """To read a named pipe is to wait for its other end."""
     cv2.imwrite(str(tmp_path / "a.png"), plain(20))

@@ -246,9 +246,7 @@ def test_types_that_are_defined_otherwise_are_not_read_as_ours(tmp_path: Path, b
             assert frames(path) == 1  # nobody asked for the truth
 
 
-@pytest.mark.parametrize(
-    "name", ["", "Image", "sensor_msgs/msg/No", "this/msg/Is", "os/path", "../msg/Image", "a/b"]
-)
+@pytest.mark.parametrize("name", ["", "Image", "sensor_msgs/msg/No", "this/msg/Is", "os/path", "../msg/Image", "a/b"])
 def test_nothing_but_types_of_messages_is_imported(name: str) -> None:
     assert message_class("sensor_msgs/msg/Image") is Image
     with pytest.raises(InputError, match=f"type '{name}' is not installed"):
