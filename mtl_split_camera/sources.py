@@ -1,5 +1,6 @@
 """Where a camera's pictures come from: the simulated street, a video file or a folder of pictures."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ RATES = (0.1, 240.0)
 
 SECONDS_PER_STREET = 2.0
 """How long the source "sim" stays on one simulated street."""
+
+SURE_SHARE = 0.9
+"""A video with less than this share of the frames that it promises is not whole."""
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
@@ -81,8 +85,8 @@ def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callabl
     """Open "sim" (one simulated street after another), "sim:SEED" (one street), "video:PATH" or "images:FOLDER".
 
     rate: frames per second, 0 for the source's own; size: (width, height) of simulated pictures; loop: begin again at
-    the end; skipped: told in words about every picture that cannot be read. Raises InputError for an unknown source,
-    and for a missing, unreadable or empty one, at the latest with its first frame.
+    the end; skipped: told in words about every picture that cannot be read, and about a video that is not whole. Raises
+    InputError for an unknown source, and for a missing, unreadable or empty one, at the latest with its first frame.
     """
     kind, _, argument = name.partition(":")
     if name == "sim":
@@ -91,10 +95,10 @@ def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callabl
     if kind == "sim":
         return _open_street(argument, rate or DEFAULT_RATE, size)
     if kind == "video" and argument:
-        path = Path(argument).expanduser()
-        return Source(rate or _video_rate(path), _repeat(lambda: _video_frames(path), loop, path))
+        path = Path(os.path.expanduser(argument))
+        return Source(rate or _video_rate(path), _repeat(lambda: _video_frames(path, skipped), loop, path))
     if kind == "images" and argument:
-        folder = Path(argument).expanduser()
+        folder = Path(os.path.expanduser(argument))
         files = _picture_files(folder)
         return Source(rate or DEFAULT_RATE, _repeat(lambda: _read_pictures(files, skipped), loop, folder))
     raise InputError(f"source is {name!r}, expected sim, sim:SEED, video:PATH or images:FOLDER")
@@ -110,25 +114,35 @@ def _open_street(seed: str, rate: float, size: Size) -> Source:
 def _video_rate(path: Path) -> float:
     if not path.is_file():
         raise InputError(f"no video file at {path}")
-    rate = float(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS))
+    rate = float(_open_video(path).get(cv2.CAP_PROP_FPS))
     if not RATES[0] <= rate <= RATES[1]:
         raise InputError(f"{path} is no video with a frame rate of {RATES[0]} to {RATES[1]}: it says {rate}")
     return rate
 
 
-def _video_frames(path: Path) -> Iterator[Frame]:
-    capture = cv2.VideoCapture(str(path))
+def _open_video(path: Path) -> cv2.VideoCapture:
+    # Of a relative path, what is before a colon would be a protocol.
+    return cv2.VideoCapture(str(path.absolute()))
+
+
+def _video_frames(path: Path, skipped: Callable[[str], None]) -> Iterator[Frame]:
+    capture = _open_video(path)
+    count, promised = 0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     while True:
         more, image = capture.read()
         if not more:
-            return
+            break
+        count += 1
         yield image.astype("uint8", copy=False), None
+    # Some files hold an estimate.
+    if count < SURE_SHARE * promised:
+        skipped(f"{path} is truncated or damaged: of {promised} frames that it promises, {count} can be read")
 
 
 def _picture_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"no folder at {folder}")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
     if not files:
         raise InputError(f"no pictures in {folder}: expected files named {', '.join(sorted(PICTURE_SUFFIXES))}")
     return files

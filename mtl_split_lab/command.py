@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -181,9 +182,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     options = parser.parse_args(arguments)
     try:
+        _check_text(sys.argv[1:] if arguments is None else arguments)
         options.function(options)
     except InputError as error:
         parser.exit(1, f"mtl-split: {error}\n")
+    except OSError as error:
+        # What is full has no name.
+        folder = next((getattr(options, name) for name in ("out", "run") if hasattr(options, name)), None)
+        where = f", writing into {folder}" if folder and not error.filename else ""
+        parser.exit(1, f"mtl-split: {error}{where}\n")
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raise InputError for an argument that is no text, which could be written into no report and no recipe."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{argument!r} is not UTF-8") from error
 
 
 def _positive(text: str) -> int:

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from mtl_split_core.errors import InputError
+from mtl_split_core.errors import InputError, in_one_line
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Size
 from mtl_split_net.checkpoints import read_checkpoint
@@ -70,6 +70,8 @@ class Backbone(nn.Module):
 def _load(classifier: nn.Module, checkpoint: Path) -> None:
     try:
         classifier.load_state_dict(read_checkpoint(checkpoint))
-    except (RuntimeError, TypeError) as error:
+    except (AttributeError, RuntimeError, TypeError) as error:  # of names that are no strings
         kind = type(classifier).__name__
-        raise InputError(f"{checkpoint} is no checkpoint of torchvision's {kind}: {str(error)[:200]}") from error
+        raise InputError(
+            f"{checkpoint} is no checkpoint of torchvision's {kind}: {in_one_line(error)[:200]}"
+        ) from error

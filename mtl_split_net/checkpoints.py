@@ -1,12 +1,11 @@
 """Checkpoints: files of weights, read without running any code that they may hold."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mtl_split_core.errors import InputError
+from mtl_split_core.errors import InputError, in_one_line
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -15,5 +14,7 @@ def read_checkpoint(path: Path) -> Any:
         raise InputError(f"no checkpoint at {path}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, KeyError, RuntimeError) as error:
-        raise InputError(f"{path} is no checkpoint of weights alone: {str(error)[:200]}") from error
+    # torch takes what is in a file for granted: a damaged one makes it raise anything.
+    except Exception as error:
+        words = in_one_line(error)[:200] or type(error).__name__
+        raise InputError(f"{path} is no checkpoint of weights alone: {words}") from error

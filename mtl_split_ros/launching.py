@@ -1,5 +1,6 @@
 """Turns the wiring into launch descriptions; used by `launch/*.launch.py` only, since it needs the launch system."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ def _names(text: str) -> list[str]:
 
 
 def _path(text: str) -> str:
-    return str(Path(text).expanduser())
+    return os.path.expanduser(text)
 
 
 def _file(text: str) -> str:

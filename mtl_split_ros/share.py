@@ -1,5 +1,6 @@
 """Where the package's installed files are: default parameters and shipped bundles."""
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -17,7 +18,7 @@ def fast_dds_profile() -> Path:
 
 def bundle_folder(bundle: str) -> Path:
     """The folder that a `bundle` parameter means: a path if it contains a "/", otherwise a shipped bundle."""
-    return Path(bundle).expanduser() if "/" in bundle else _share() / "models" / bundle
+    return Path(os.path.expanduser(bundle)) if "/" in bundle else _share() / "models" / bundle
 
 
 def _share() -> Path:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.serialization import deserialize_message, serialize_message
-from rosbags.rosbag2 import Reader, Writer
+from rosbags.rosbag2 import Reader
 from std_msgs.msg import Header
 
 from mtl_split_core.scene import Detections, Results
-from mtl_split_lab.recordings.bag_recorder import STORAGES, message_types
+from mtl_split_lab.recordings.definitions import message_types
+from mtl_split_lab.recordings.storage import BagWriter
 from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.messages import type_name
 
@@ -29,7 +30,7 @@ def header(number: int) -> Header:
 def write_bag(path: Path, messages: Iterable[tuple[str, Any]], storage: str = "mcap") -> Path:
     """Write messages in this order, by topic."""
     types = message_types()
-    with Writer(path, version=9, storage_plugin=STORAGES[storage]) as bag:
+    with BagWriter(path, storage) as bag:
         connections: dict[str, Any] = {}
         for number, (topic, message) in enumerate(messages):
             if topic not in connections:

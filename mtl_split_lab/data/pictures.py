@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Protocol, TypeVar
 
+import cv2
 import numpy as np
 import pydantic
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
@@ -179,6 +180,13 @@ def read_pictures(labels: Path, images: Path | None = None) -> list[PictureFile]
         case {"images": list(), "annotations": list(), "categories": list()}:
             return _read_coco(labels, content, folder)
     raise InputError(f"{labels} holds neither a list, as BDD100K's, nor images, annotations and categories, as COCO's")
+
+
+def write_picture(path: Path, picture: Image) -> None:
+    """Write a picture, uint8 (height, width, 3), as its suffix says. Raises OSError where it cannot be written."""
+    # cv2.imwrite would not tell of a full disk.
+    _, data = cv2.imencode(path.suffix, picture)
+    path.write_bytes(data.tobytes())
 
 
 def write_labels(labels: Path, truths: Iterable[tuple[str, Truth]]) -> None:

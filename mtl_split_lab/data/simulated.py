@@ -12,7 +12,7 @@ from tqdm import tqdm
 from mtl_split_camera.street import Street
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image, Size, Truth
-from mtl_split_lab.data.pictures import LABELS, write_labels
+from mtl_split_lab.data.pictures import LABELS, write_labels, write_picture
 
 CAMERA_SIZE: Size = (1280, 720)
 PICTURES_PER_STREET = 10
@@ -47,6 +47,6 @@ def _draw_street(folder: Path, size: Size, seed: int) -> list[tuple[str, Truth]]
     truths = []
     for index, (image, truth) in enumerate(street_pictures(seed)):
         name = f"{seed}_{index}.jpg"
-        cv2.imwrite(str(folder / "images" / name), letterbox.apply(image), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        write_picture(folder / "images" / name, letterbox.apply(image))
         truths.append((name, replace(truth, boxes=letterbox.to_input(truth.boxes))))
     return truths

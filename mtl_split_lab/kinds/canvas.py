@@ -29,8 +29,8 @@ PALE = (235, 235, 235)
 
 
 def colour_of(labels: Sequence[str], label: str) -> Colour:
-    """Return the colour of one of these labels."""
-    return COLOURS[labels.index(label) % len(COLOURS)]
+    """Return the colour of one of these labels; PALE for another one."""
+    return COLOURS[labels.index(label) % len(COLOURS)] if label in labels else PALE
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from mtl_split_core.bundle import load_bundle
-from mtl_split_core.errors import InputError
+from mtl_split_core.errors import InputError, in_one_line
 from mtl_split_core.scene import Size
 from mtl_split_lab.learning.weights import read_graph, read_weights
 from mtl_split_lab.recipe import ImportedDetector, Recipe
@@ -90,7 +90,7 @@ def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
     try:
         network.load_state_dict(read_weights(checkpoint))
     except RuntimeError as error:
-        raise InputError(f"{checkpoint} is of another network: {str(error)[:200]}") from error
+        raise InputError(f"{checkpoint} is of another network: {in_one_line(error)[:200]}") from error
 
 
 def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:

@@ -16,11 +16,12 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mtl_split_core.errors import InputError
+from mtl_split_core.errors import InputError, in_one_line
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate
 from mtl_split_lab.data.sources import check_tasks, check_there, find_all_pictures
@@ -33,6 +34,7 @@ from mtl_split_lab.learning.distillation import Distillation, imitation_loss
 from mtl_split_lab.learning.teacher import Teacher, TeacherNetwork, check_points, teach
 from mtl_split_lab.learning.unlabelled import find_unlabelled, is_unlabelled
 from mtl_split_lab.recipe import Recipe, load_recipe
+from mtl_split_net.checkpoints import read_checkpoint
 from mtl_split_net.detectors import KIND
 from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.losses import LossSum
@@ -170,8 +172,8 @@ def train(
     `data` is where the recipe's paths begin. A new training begins with random weights, with those of torchvision's
     checkpoint `pretrained` in the backbone, or with those of `start`, another training's checkpoint or a bundle.
     `processes` draw the simulated pictures and read them; `hardware`: see run_trainer. Leaves the recipe, the
-    checkpoints, the losses and their curves in the folder. Raises InputError for a recipe that is wrong, or a folder
-    with a training of another one.
+    checkpoints, the losses and their curves in the folder. Raises InputError for a recipe that is wrong, a folder with
+    a training of another one, weights that do not fit, and hardware that is not there.
     """
     recipe = load_recipe(recipe_path)
     begun = any((run / place / LATEST).exists() for place in ("", DISTILLED))
@@ -179,6 +181,8 @@ def train(
         raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
     if start is not None and not recipe.training:
         raise InputError("--start goes on with labelled pictures: the recipe needs training and validation")
+    check_hardware(hardware or {})
+    run = _for_lightning(run)
     lightning.seed_everything(recipe.seed, workers=True)
     run.mkdir(parents=True, exist_ok=True)
     if recipe.network is not None and not begun:
@@ -202,7 +206,7 @@ def train(
         taught = run / f"taught-{teacher.fingerprint}.json"
         pictures, held_out = (teach(some, teacher, taught) for some in (pictures, held_out))
     imitated = _load_imitated(recipe, network, data)
-    if recipe_path.resolve() != (run / RECIPE).resolve():
+    if not ((run / RECIPE).exists() and (run / RECIPE).samefile(recipe_path)):
         shutil.copyfile(recipe_path, run / RECIPE)
     # On a processor the network takes all cores: each of its operations would wait for the core that a reader has.
     readers = processes if torch.cuda.is_available() else 0
@@ -235,6 +239,15 @@ def _labels_from_elsewhere(recipe: Recipe, start: Path | None) -> set[str]:
     return {label for detector in detectors for label in detector.renamed_labels}
 
 
+def check_hardware(hardware: Mapping[str, Any]) -> None:
+    """Raise InputError for what Lightning's Trainer does not take on this machine; see run_trainer."""
+    try:
+        lightning.Trainer(**hardware, logger=False, enable_checkpointing=False)
+    except (ImportError, MisconfigurationException, RuntimeError, ValueError) as error:
+        chosen = ", ".join(f"{name} {value}" for name, value in hardware.items())
+        raise InputError(f"cannot train with {chosen}: {in_one_line(error)}") from error
+
+
 def fit(training: Training, run: Path, hardware: Mapping[str, Any]) -> None:
     """Train in the folder `run`, or go on from the checkpoint there; see run_trainer."""
     recipe, watched = training.recipe, "validation/loss"
@@ -248,8 +261,10 @@ def run_trainer(
 ) -> None:
     """Train in the folder `run`, or go on from the checkpoint there.
 
-    `hardware` goes to Lightning's Trainer: accelerator, devices, num_nodes, precision.
+    `hardware` goes to Lightning's Trainer: accelerator, devices, num_nodes, precision. Raises InputError for a damaged
+    checkpoint.
     """
+    run = _for_lightning(run)
     trainer = lightning.Trainer(
         **hardware,
         max_epochs=epochs,
@@ -266,5 +281,14 @@ def run_trainer(
         gradient_clip_val=10.0,
         num_sanity_val_steps=0,
     )
-    checkpoint = run / LATEST
-    trainer.fit(training, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    checkpoint = run / LATEST if (run / LATEST).exists() else None
+    if checkpoint is not None:
+        read_checkpoint(checkpoint)  # names a damaged one
+    trainer.fit(training, ckpt_path=checkpoint, weights_only=True)
+
+
+def _for_lightning(run: Path) -> Path:
+    """Return a path that Lightning takes for a folder: it would read a protocol out of some relative ones."""
+    if "::" in str(run):
+        raise InputError(f"the folder of the training is {run}, expected a name without '::'")
+    return run.absolute()

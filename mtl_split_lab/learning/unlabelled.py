@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-import cv2
-
 from mtl_split_camera.sources import open_source
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image, Size
-from mtl_split_lab.data.pictures import LabelledPicture, PictureFile
+from mtl_split_lab.data.pictures import LabelledPicture, PictureFile, write_picture
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.recipe import Portion
 from mtl_split_lab.recordings.bags import BagFrames
@@ -59,7 +57,7 @@ def _unpack(kind: str, path: Path, folder: Path, size: Size) -> list[LabelledPic
         number = -1
         for number, image in enumerate(_images(kind, path)):
             fitted = Letterbox((image.shape[1], image.shape[0]), size).apply(image)
-            cv2.imwrite(str(folder / f"{number:06}.png"), fitted)
+            write_picture(folder / f"{number:06}.png", fitted)
         if number < 0:
             raise InputError(f"{path} holds no picture")
         (folder / COMPLETE).touch()

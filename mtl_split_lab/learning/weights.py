@@ -41,6 +41,8 @@ def read_weights(source: Path) -> dict[str, Tensor]:
     state = read_checkpoint(source)
     if not isinstance(state, dict) or not isinstance(state := state.get("state_dict"), dict):
         raise InputError(f"{source} has no state_dict, expected a checkpoint of `mtl-split train`")
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
+        raise InputError(f"{source} has a state_dict of other things than tensors by name")
     prefix = "network."
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 

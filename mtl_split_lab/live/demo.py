@@ -21,7 +21,7 @@ from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_lab.live.processes import ProcessError, Processes, claim_domain
 from mtl_split_lab.live.recorder import Recorder
-from mtl_split_lab.live.recording import PictureStore
+from mtl_split_lab.live.recording import UNSTAMPED, PictureStore
 from mtl_split_lab.live.report import figures, summarise, tables, write_frames, write_pictures
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.bag_recorder import BagRecorder
@@ -141,7 +141,7 @@ def _wire(arguments: argparse.Namespace) -> tuple[str, Sequence[Process]]:
     if arguments.attach:
         return topic_of(source), ()
     if source.startswith(BAG):
-        bag = Path(source.removeprefix(BAG)).expanduser()
+        bag = Path(os.path.expanduser(source.removeprefix(BAG)))
         topic = find_image_topic(bag, arguments.image_topic)
         vehicle, rate = options.within(namespace_of(topic)), arguments.rate or 1.0
         return topic, replay(vehicle, str(bag), topic, measured=True, rate=rate, wait_for_subscribers=listeners)
@@ -234,25 +234,32 @@ def _record(
                 f"more than one node publishes {', '.join(rivals)}: is another demonstration running here?"
             )
         if now - recorder.answered_at > arguments.timeout:
-            missing = "\n  ".join(recorder.explain())
-            raise StalledError(f"no result for {arguments.timeout:g} s:\n  {missing}")
+            raise StalledError(f"no result for {arguments.timeout:g} s:{_listed(recorder.explain())}")
     live.close()
 
 
 def _last_frame(recorder: Recorder, frames: int, stop: bool) -> int | None:
     """Return the stamp of the last frame that counts, or None while there are more to come.
 
-    frames: after how many frames to end a stream that has no end of its own (0: never); stop: end now.
+    frames: after how many frames to end a stream that has no end of its own (0: never); stop: end now. Raises
+    StalledError where a stream has ended without any.
     """
     recording = recorder.recording
     if recorder.ended_after is not None:
         # The end may overtake the last frames.
-        stop = stop or recording.sent >= recorder.ended_after or time.monotonic() - recorder.heard_at > GRACE
+        heard = recording.sent + recording.skipped[UNSTAMPED]
+        stop = stop or heard >= recorder.ended_after or time.monotonic() - recorder.heard_at > GRACE
+        if stop and not recording.sent:
+            raise StalledError(f"the stream has ended without a frame that counts:{_listed(recorder.explain())}")
     elif 0 < frames <= recording.sent:
         counted = list(recording.counted())
         if len(counted) >= frames:
             return counted[frames - 1]
     return max((stamp for stamp, frame in recording.frames.items() if frame.sent), default=None) if stop else None
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "".join(f"\n  {line}" for line in lines)
 
 
 class LiveLine:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from mtl_split.msg import Bottleneck
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -22,7 +22,7 @@ from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import ImageError, InputError
 from mtl_split_core.scene import Task
 from mtl_split_lab.kinds import KINDS
-from mtl_split_lab.live.recording import PictureStore, Recording
+from mtl_split_lab.live.recording import UNSTAMPED, PictureStore, Recording
 from mtl_split_ros.graph import COMPRESSED, image_topic
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
@@ -56,8 +56,8 @@ class Recorder(Node):
     """Records one vehicle, whose namespace is the node's.
 
     recording: what was heard so far; ended: a fault of what is heard; ended_after: the number of frames that the
-    camera's stream had, once it has ended; heard_at, answered_at: when anything of a frame and when a complete frame
-    was last heard (monotonic seconds, at first the start); recent: the last complete frames.
+    camera's stream had, once it has ended; heard_at, answered_at: when anything of a frame or the end, and when a
+    complete frame was last heard (monotonic seconds, at first the start); recent: the last complete frames.
     """
 
     def __init__(self, bundle: Bundle, topic: str, pictures: PictureStore) -> None:
@@ -119,6 +119,7 @@ class Recorder(Node):
             )
             origin = f"published by {publishers}" if publishers else "published by nobody"
             lines.append(f"{self.resolve_topic_name(topic)}: {origin}, {count} messages arrived")
+        lines += [f"{count} {what}" for what, count in (+self.recording.skipped).items()]
         return lines + [f"{status.name}: {status.message}" for status in self.statuses.values()]
 
     def _listen(self, kind: type[Any], topic: str, callback: Any, profile: QoSProfile) -> None:
@@ -148,8 +149,7 @@ class Recorder(Node):
             frame.sent = True
             self.recording.sent += 1
         else:
-            topic = self.resolve_topic_name(self._image_topic)
-            self._end(f"the images on {topic} have no stamps of their own: {stamp} ns is not after the one before")
+            self.recording.skipped[UNSTAMPED] += 1
 
     def _end(self, problem: str) -> None:
         if not self.ended.done():
@@ -166,15 +166,23 @@ class Recorder(Node):
             )
 
     def _hear_result(self, task: Task, message: Any, info: MessageInfo) -> None:
+        try:
+            result = ROS_KINDS[task.kind].to_result(message)
+        except InputError as error:
+            self.recording.skipped["results that are none"] += 1
+            self.get_logger().warning(f"{task.name}: {error}", throttle_duration_sec=5)
+            return
         stamp = _nanoseconds(message.header)
         frame = self.recording.frames[stamp]
-        frame.results[task.name] = ROS_KINDS[task.kind].to_result(message)
+        answered = self.recording.is_complete(frame)
+        frame.results[task.name] = result
         start = frame.seen if self.recording.simulated_time else stamp
         # When it arrived, not when this process had time for it.
         if start is not None:
             frame.arrivals[task.name] = (info["received_timestamp"] - start) / 1e6
         self.heard_at = time.monotonic()
-        if self.recording.is_complete(frame):
+        # Images without stamps of their own would pass for an answered one for ever.
+        if self.recording.is_complete(frame) and not answered:
             self.answered_at = self.heard_at
             objects = sum(KINDS[task.kind].count_objects(frame.results[task.name]) for task in self.recording.tasks)
             latency = max(frame.arrivals.values(), default=math.nan)
@@ -185,6 +193,7 @@ class Recorder(Node):
             self.recording.frames[_nanoseconds(message.header)].truths[topic] = truth
 
     def _hear_end(self, message: UInt64) -> None:
+        self.heard_at = time.monotonic()
         self.ended_after = message.data
 
     def _hear_diagnostics(self, message: DiagnosticArray) -> None:
@@ -193,11 +202,21 @@ class Recorder(Node):
             self.statuses[status.name] = status
             if status.name.endswith(own):
                 for value in status.values:
-                    if value.key.startswith("stage_ms/") and value.value != "n/a":
-                        self.recording.stages[value.key.removeprefix("stage_ms/")].append(float(value.value))
-                    elif value.key.startswith(FATES):
-                        node = status.name.partition(":")[0].rpartition("/")[2]
-                        self.recording.fates[f"{node}/{value.key}"] = int(value.value)
+                    try:
+                        self._take(status.name, value)
+                    except ValueError:
+                        self.recording.skipped["diagnostics that are no numbers"] += 1
+
+    def _take(self, name: str, value: KeyValue) -> None:
+        """Take a value of the status of this name. Raises ValueError for one that is no number."""
+        if value.key.startswith("stage_ms/") and value.value != "n/a":
+            milliseconds = float(value.value)
+            if not math.isfinite(milliseconds):
+                raise ValueError
+            self.recording.stages[value.key.removeprefix("stage_ms/")].append(milliseconds)
+        elif value.key.startswith(FATES):
+            node = name.partition(":")[0].rpartition("/")[2]
+            self.recording.fates[f"{node}/{value.key}"] = int(value.value)
 
 
 def _nanoseconds(header: Header) -> int:

@@ -18,6 +18,9 @@ from mtl_split_core.scene import Image, Results, Task, Truth
 
 JPEG_QUALITY = 90
 
+UNSTAMPED = "images without a stamp of their own"
+"""What is skipped of a camera's images: those with the stamp 0, and with one that was there before."""
+
 MOST_WAITING = 50
 """Pictures that may wait for their compression; further ones are lost to the recording."""
 
@@ -48,7 +51,7 @@ class PictureStore:
     def __init__(self, folder: Path) -> None:
         """Keep the file in a folder; it vanishes with the process."""
         self.ended: Future[None] = Future()
-        self._offered = 0
+        self._offered: set[int] = set()
         # Without a buffer, which a full disk would keep from ever being left. It lives as long as the store.
         self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         self._places: dict[int, tuple[int, int]] = {}
@@ -57,7 +60,7 @@ class PictureStore:
 
     def put(self, stamp: int, image: Image) -> None:
         """Compress a picture, uint8 (height, width, 3), in the background; it is lost if too many wait already."""
-        self._offered += 1
+        self._offered.add(stamp)
         if self._room.acquire(blocking=False):
             self._pool.submit(self._compress, stamp, image).add_done_callback(self._compressed)
 
@@ -68,7 +71,7 @@ class PictureStore:
     @property
     def lost(self) -> int:
         """How many pictures there is no room or no disk for, once it is finished."""
-        return self._offered - len(self._places)
+        return len(self._offered - self._places.keys())
 
     @property
     def bytes_of(self) -> dict[int, int]:
@@ -103,8 +106,8 @@ class Recording:
     tasks: those of the bundle; simulated_time: whether a bag is played or a simulator runs, where milliseconds count
     from an image's arrival instead of its stamp; frames: by stamp in nanoseconds; sent: how many of them the camera
     announced; stages: the medians reported for each stage, in milliseconds; fates: how many frames were dropped,
-    refused and so on since the nodes' start, as they last reported; skipped: how much of the truth cannot be used, by
-    reason; last: the stamp of the last frame that counts, None while that is open.
+    refused and so on since the nodes' start, as they last reported; skipped: how much of what was heard cannot be used,
+    by reason; last: the stamp of the last frame that counts, None while that is open.
     """
 
     tasks: tuple[Task, ...]

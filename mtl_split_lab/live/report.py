@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mtl_split_core.scene import Image, Size
+from mtl_split_lab.data.pictures import write_picture
 from mtl_split_lab.drawing import LARGE, SMALL, annotate, contact_sheet, fit
 from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.kinds.sheet import Sheet
@@ -130,7 +131,7 @@ def write_pictures(recording: Recording, folder: Path) -> None:
     answered = [stamp for stamp in stamps if recording.is_complete(recording.frames[stamp])] or stamps
     chosen = [answered[i] for i in np.linspace(0, len(answered) - 1, min(PICTURES_ON_SHEET, len(answered))).astype(int)]
     sheet = contact_sheet(list(_annotated(recording, chosen, fit(size, SMALL))))
-    cv2.imwrite(str(folder / "contact_sheet.png"), sheet)
+    write_picture(folder / "contact_sheet.png", sheet)
     video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames", disable=None), fit(size, LARGE))
     _write_video(folder / "annotated.mp4", video, _rate(stamps) or 1.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # rclpy has the type MessageInfo from Kilted on
 
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -10,16 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ament_index_python.packages import get_package_share_directory
 from mtl_split.msg import Bottleneck
 from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
+from rosbags.rosbag2 import WriterError
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as RawImage
 from vision_msgs.msg import LabelInfo
@@ -27,6 +25,8 @@ from vision_msgs.msg import LabelInfo
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Task
 from mtl_split_lab.recordings.bags import GROUND_TRUTH, camera_info_of
+from mtl_split_lab.recordings.definitions import message_types
+from mtl_split_lab.recordings.storage import BagWriter
 from mtl_split_ros.graph import COMPRESSED
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
 from mtl_split_ros.messages import result_topic, type_name
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 100
 """Messages that may wait for the disk; further ones are lost to the bag."""
-
-STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
 class BagRecorder(Node):
@@ -72,18 +70,10 @@ class BagRecorder(Node):
         # SQLite wants all from one thread, and the disk must not hold up what arrives.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
         try:
-            self._writer = Writer(bag, version=9, storage_plugin=STORAGES[storage])
-            self._disk.submit(self._writer.open).result()
-        except (WriterError, OSError) as error:
+            self._writer = BagWriter(bag, storage)
+            self._begin(image_topic, tasks)
+        except (WriterError, OSError, sqlite3.Error) as error:
             raise InputError(f"cannot write the bag {bag}: {error}") from error
-        image = CompressedImage if image_topic.endswith(COMPRESSED) else RawImage
-        self._record(image, image_topic, RECORDED)
-        self._record(Bottleneck, "bottleneck", RECORDED)
-        self._record(CameraInfo, camera_info_of(self._image_topic), RECORDED)
-        for task in tasks:
-            for topic in (result_topic(task), f"{GROUND_TRUTH}/{result_topic(task)}"):
-                self._record(ROS_KINDS[task.kind].MESSAGE, topic, RESULT)
-            self._record(LabelInfo, f"label_info/{task.name}", LATCHED)
 
     def destroy_node(self) -> None:
         """Complete the bag, and destroy the node."""
@@ -96,6 +86,17 @@ class BagRecorder(Node):
             log.warning(f"the disk was too slow: {self._lost} messages are lost")
         if not self.counts[self._image_topic]:
             log.warning(f"the bag has no images: nothing came on {self._image_topic}")
+
+    def _begin(self, image_topic: str, tasks: Sequence[Task]) -> None:
+        self._disk.submit(self._writer.open).result()
+        image = CompressedImage if image_topic.endswith(COMPRESSED) else RawImage
+        self._record(image, image_topic, RECORDED)
+        self._record(Bottleneck, "bottleneck", RECORDED)
+        self._record(CameraInfo, camera_info_of(self._image_topic), RECORDED)
+        for task in tasks:
+            for topic in (result_topic(task), f"{GROUND_TRUTH}/{result_topic(task)}"):
+                self._record(ROS_KINDS[task.kind].MESSAGE, topic, RESULT)
+            self._record(LabelInfo, f"label_info/{task.name}", LATCHED)
 
     def _record(self, kind: type, topic: str, profile: QoSProfile) -> None:
         resolved = self.resolve_topic_name(topic)
@@ -122,15 +123,6 @@ class BagRecorder(Node):
         if error := writing.exception():
             with suppress(InvalidStateError):  # only the first fault is told
                 self.ended.set_exception(InputError(f"cannot write the bag: {error}"))
-
-
-def message_types() -> Typestore:
-    """Return the definitions of all types that are recorded: a bag holds them, so that anybody can read it."""
-    types = get_typestore(Stores.LATEST)
-    for package in ("vision_msgs", "mtl_split"):
-        for file in sorted((Path(get_package_share_directory(package)) / "msg").glob("*.msg")):
-            types.register(get_types_from_msg(file.read_text(), f"{package}/msg/{file.stem}"))
-    return types
 
 
 def _offered(profile: QoSProfile) -> Qos:

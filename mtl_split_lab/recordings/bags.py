@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,12 +10,13 @@ from typing import Any
 
 from rclpy.serialization import deserialize_message
 from rosbags.interfaces import ConnectionExtRosbag2, QosDurability
-from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as RawImage
 
-from mtl_split_core.errors import InputError
+from mtl_split_core.errors import InputError, in_one_line
 from mtl_split_core.scene import Image, Task, Truth
+from mtl_split_lab.recordings.definitions import check_definition
+from mtl_split_lab.recordings.storage import METADATA, SUFFIXES, BagReader, is_ros_1, without_metadata
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, join_truths, keep_known
 from mtl_split_ros.images import to_picture
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
@@ -25,7 +26,8 @@ IMAGE_TYPES = {"sensor_msgs/msg/Image": RawImage, "sensor_msgs/msg/CompressedIma
 GROUND_TRUTH = "ground_truth"
 """Where the truth is, beside a camera's images."""
 
-SUFFIXES = (".mcap", ".db3")
+MOST_WORDS = 300
+"""Characters that are repeated of an error: it may repeat what is in a file."""
 
 
 class Bag:
@@ -34,10 +36,14 @@ class Bag:
     types: of the messages by topic; latched: topics whose last message late subscribers get too.
     """
 
-    def __init__(self, path: Path, reader: Reader) -> None:
-        """Look at what is in an open bag."""
+    def __init__(self, path: Path, reader: BagReader) -> None:
+        """Look at what is in an open bag. Raises InputError where that is nothing that a bag can have."""
         self._path = path
         self._reader = reader
+        for one in reader.connections:
+            values = (one.topic, one.msgtype, one.msgcount)
+            if tuple(map(type, values)) != (str, str, int):
+                raise InputError(f"a topic's name, type and count are {values}, expected two strings and a number")
         self.types = {one.topic: one.msgtype for one in reader.connections}
         self.latched = {
             one.topic
@@ -47,50 +53,73 @@ class Bag:
         }
 
     def count(self, topic: str) -> int:
-        """Return how many messages of a topic there are."""
+        """Return how many messages of a topic there are, as the bag says."""
         return sum(one.msgcount for one in self._reader.connections if one.topic == topic)
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Read the messages of some topics in their order: topic, when it was recorded in nanoseconds, bytes.
 
-        Raises InputError where the bag is damaged.
+        Raises InputError where the bag is damaged, where it has fewer of them than it says, and where they are of types
+        that are defined otherwise here.
         """
-        found = self._reader.messages([one for one in self._reader.connections if one.topic in topics])
+        connections = [one for one in self._reader.connections if one.topic in topics]
+        if not connections:  # rosbags takes none for all
+            return
+        with _naming(self._path):
+            for one in connections:
+                if one.msgtype != self.types[one.topic]:
+                    raise InputError(f"{one.topic!r} is of two types, {one.msgtype!r} and {self.types[one.topic]!r}")
+                check_definition(one)
+        found = self._reader.messages(connections)
+        left = Counter({topic: self.count(topic) for topic in topics})
         while True:
             with _naming(self._path):
                 message = next(found, None)
-            if message is None:
-                return
-            connection, recorded, data = message
+                if message is None:
+                    break
+                connection, recorded, data = message
+                # SQLite holds anything in any column.
+                if type(recorded) is not int or type(data) is not bytes:
+                    raise InputError(f"a message on {connection.topic!r} has the time {recorded!r:.80}, or no bytes")
+            left[connection.topic] -= 1
             yield connection.topic, recorded, data
+        if missing := +left:
+            topic = min(missing)
+            raise InputError(
+                f"{self._path} is no complete bag: of {self.count(topic)} messages that it promises on {topic!r}, "
+                f"{missing[topic]} cannot be read{without_metadata(self._path)}"
+            )
 
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[Bag]:
     """Open a bag, MCAP or SQLite 3. Raises InputError for one that is missing or damaged."""
-    if not path.exists():
-        raise InputError(f"there is no bag {path}")
-    with _naming(path):
-        reader = Reader(path)
-        reader.open()
-    try:
-        yield Bag(path, reader)
-    finally:
-        reader.close()
+    with ExitStack() as stack:
+        with _naming(path):
+            reader = BagReader(path)
+            reader.open()
+            stack.callback(reader.close)
+            bag = Bag(path, reader)
+        yield bag
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     try:
         yield
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise InputError(f"{path}: {error}{without_metadata(path)}") from error
     # rosbags takes what is in a file for granted: damaged ones make it, its decompressors and SQLite raise anything.
     except Exception as error:
-        raise InputError(f"{path} is no complete bag: {str(error) or type(error).__name__}") from error
+        words = in_one_line(error)[:MOST_WORDS] or type(error).__name__
+        raise InputError(f"{path} is no complete bag: {words}{without_metadata(path)}") from error
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path is a bag: a folder with metadata, or one of its files alone."""
-    return (path / "metadata.yaml").exists() or path.suffix in SUFFIXES
+    """Whether a path is a bag, complete or not: a folder with metadata, or one of its files alone."""
+    return (path / METADATA).exists() or path.suffix in SUFFIXES or is_ros_1(path)
 
 
 def find_image_topic(path: Path, wanted: str = "") -> str:
@@ -199,7 +228,12 @@ class BagFrames:
             raise InputError(f"{self._path} has {found} on {topic!r}, expected the truth of {task.name} as {expected}")
         seen, doubtful = set[int](), set[int]()
         for _, _, data in bag.messages([topic]):
-            truth = kind.to_truth(task.name, _deserialize(data, kind.MESSAGE, topic), self._unusable)
+            try:
+                message = _deserialize(data, kind.MESSAGE, topic)
+            except InputError:
+                self._unusable["truths that are damaged"] += 1
+                continue
+            truth = kind.to_truth(task.name, message, self._unusable)
             if truth is None:
                 continue
             if truth.labelled is None:

@@ -1,5 +1,6 @@
 """What can be replayed: rosbags, and labelled pictures wherever they come from."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.recipe import Portion
 from mtl_split_lab.recordings.bags import BagFrames, is_bag
+from mtl_split_lab.recordings.storage import storage_files
 from mtl_split_lab.scoring.frames import Frame, keep_known
 
 
@@ -67,8 +69,8 @@ def open_input(
     labels for those in the file), or `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw into the
     folder `drawn`. Raises InputError for anything else.
     """
-    path = Path(name).expanduser()
-    if is_bag(path):
+    path = Path(os.path.expanduser(name))
+    if is_bag(path) or (storage_files(path) and not (path / IMAGES).is_dir()):
         if images or rename:
             raise InputError(f"{name!r} is a rosbag: it has no folder of images and no labels to rename")
         return BagFrames(path, tasks, image_topic, truth_topics)

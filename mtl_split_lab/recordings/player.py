@@ -2,23 +2,27 @@
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
-import importlib
+import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from builtin_interfaces.msg import Time as Stamp
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.validate_topic_name import validate_topic_name
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import UInt64
 
-from mtl_split_core.errors import InputError
+from mtl_split_core.errors import InputError, in_one_line
 from mtl_split_lab.recordings.bags import Bag, find_image_topic, find_topics, open_bag
+from mtl_split_lab.recordings.definitions import message_class
 from mtl_split_ros.audience import Audience
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
@@ -26,6 +30,14 @@ from mtl_split_ros.qos import LATCHED, advertise
 
 TICK = 0.01
 """Seconds between two times on /clock."""
+
+LONGEST_GAP = 60.0
+"""Recorded seconds without a message that are waited for; longer gaps are shortened to SHORT_GAP."""
+
+SHORT_GAP = 1.0
+
+LAST_TIME = 2**31 * 10**9
+"""The nanoseconds since 1970 that no stamp can say any more."""
 
 PARAMETERS = Parameters(
     "player",
@@ -41,10 +53,38 @@ PARAMETERS = Parameters(
 CLOCK = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
+class Pace:
+    """When recorded messages are due, on the monotonic clock.
+
+    What is late makes all that follows late, too: nothing ever goes out in a burst.
+    """
+
+    def __init__(self, rate: float, tell: Callable[[str], object]) -> None:
+        """Begin now; rate: how many times as fast as recorded; tell: called with a sentence about a gap shortened."""
+        self._rate = rate
+        self._tell = tell
+        self._shown = time.monotonic()
+        self._last: int | None = None
+
+    def due(self, recorded: int) -> float:
+        """Return when to send the next message, recorded at these nanoseconds, the first one at once."""
+        gap = 0.0 if self._last is None else (recorded - self._last) / 1e9
+        if gap > LONGEST_GAP:
+            self._tell(f"nothing was recorded for {gap:,.0f} s, which are shortened to {SHORT_GAP:g} s")
+            gap = SHORT_GAP
+        self._last = recorded
+        self._shown += gap / self._rate
+        return self._shown
+
+    def sent(self, late: float) -> None:
+        """Go on later; late: seconds from when the last message was due to when it was sent."""
+        self._shown += max(0.0, late)
+
+
 class PlayerNode(Node):
     """Publishes what is in a bag on the topics it was recorded from, and how many images that were on `end_of_stream`.
 
-    What is late, because the machine is too slow, makes all that follows late, too: nothing ever goes out in a burst.
+    See Pace for when.
     """
 
     def __init__(self) -> None:
@@ -52,7 +92,9 @@ class PlayerNode(Node):
         super().__init__("player")
         PARAMETERS.declare(self)
         self._values = PARAMETERS.read(self)
-        self._bag = Path(self._values["bag"]).expanduser()
+        if not self._values["bag"]:
+            raise InputError("bag is '', expected the folder of a bag or one of its files")
+        self._bag = Path(os.path.expanduser(self._values["bag"]))
         self._images = find_image_topic(self._bag, self._values["image_topic"])
         self.ended: Future[None] = Future()
         topics = [topic for topic in self._values["topics"] if topic] or find_topics(self._bag, self._images)
@@ -77,11 +119,14 @@ class PlayerNode(Node):
         super().destroy_node()
 
     def _advertise(self, bag: Bag, topic: str) -> Publisher[Any]:
-        package, _, name = bag.types[topic].rpartition("/")
         try:
-            kind = getattr(importlib.import_module(package.replace("/", ".")), name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{topic} is of type {bag.types[topic]}, which is not installed") from error
+            kind = message_class(bag.types[topic])
+        except InputError as error:
+            raise InputError(f"{self._bag} has {topic!r}, whose {error}") from error
+        try:
+            validate_topic_name(topic)
+        except InvalidTopicNameException as error:
+            raise InputError(f"{self._bag} has a topic that ROS does not allow: {in_one_line(error)}") from error
         durability = DurabilityPolicy.TRANSIENT_LOCAL if topic in bag.latched else DurabilityPolicy.VOLATILE
         profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
         return advertise(self, kind, topic, profile)
@@ -98,14 +143,17 @@ class PlayerNode(Node):
                 return images
 
     def _play_once(self) -> int:
-        images, start, shown = 0, None, time.monotonic()
+        images, pace = 0, Pace(self._values["rate"], self.get_logger().warning)
         with open_bag(self._bag) as bag:
             for topic, recorded, data in bag.messages(self._outputs):
-                start = recorded if start is None else start
-                due = shown + (recorded - start) / 1e9 / self._values["rate"]
+                if not 0 <= recorded < LAST_TIME:
+                    raise InputError(
+                        f"{self._bag} has a message on {topic} of {recorded} ns, expected a time from 1970 to 2038"
+                    )
+                due = pace.due(recorded)
                 if not self._wait(due, recorded):
                     break
-                shown += max(0.0, time.monotonic() - due - TICK)
+                pace.sent(time.monotonic() - due - TICK)
                 self._outputs[topic].publish(data)
                 images += topic == self._images
         return images

@@ -26,7 +26,7 @@ class Kind(Protocol):
         """Write a result with its image's header."""
 
     def to_result(self, message: Any) -> Any:
-        """Read a result."""
+        """Read a result. Raises InputError for a message without a label, or with a number that is none."""
 
     def truth_messages(self, truth: Truth, header: Header) -> dict[str, Any]:
         """Write what is really in a picture, with scores of 1; by topic."""

@@ -7,6 +7,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Classification as ClassificationMessage
 from vision_msgs.msg import ObjectHypothesis
 
+from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Classification, Task, Truth
 
 MESSAGE = ClassificationMessage
@@ -30,8 +31,13 @@ def to_message(result: Classification, header: Header) -> ClassificationMessage:
 
 
 def to_result(message: ClassificationMessage) -> Classification:
-    """Read a classification; its labels are in the order of the message, best first."""
+    """Read a classification; its labels are in the order of the message, best first.
+
+    Raises InputError for one without labels, or with a score that is no number.
+    """
     scores = np.array([hypothesis.score for hypothesis in message.results], np.float32)
+    if not len(scores) or not np.isfinite(scores).all():
+        raise InputError(f"a classification has the scores {scores.tolist()!s:.80}, expected numbers")
     return Classification(tuple(hypothesis.class_id for hypothesis in message.results), scores)
 
 
@@ -45,10 +51,12 @@ def truth_messages(truth: Truth, header: Header) -> dict[str, ClassificationMess
 
 def to_truth(task: str, message: ClassificationMessage, skipped: Counter[str]) -> Truth | None:
     """Read the true label. None if there is no label."""
-    if not message.results:
+    try:
+        label = to_result(message).best
+    except InputError:
         skipped["truths without a class"] += 1
         return None
-    return Truth(classes={task: to_result(message).best}, labelled=frozenset())
+    return Truth(classes={task: label}, labelled=frozenset())
 
 
 def _truth_topic(task: str) -> str:

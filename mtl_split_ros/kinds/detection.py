@@ -15,6 +15,7 @@ from vision_msgs.msg import (
     Pose2D,
 )
 
+from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Detections, Task, Truth
 
 MESSAGE = Detection2DArray
@@ -46,7 +47,21 @@ def to_message(result: Detections, header: Header) -> Detection2DArray:
 
 
 def to_result(message: Detection2DArray) -> Detections:
-    """Read detections, each with its first hypothesis."""
+    """Read detections, each with its first hypothesis.
+
+    Raises InputError where one has no hypothesis, an invalid box, or a score that is no number.
+    """
+    if not all(detection.results for detection in message.detections):
+        raise InputError("a detection has no hypothesis, expected its class and score")
+    found = _read(message)
+    valid = (np.abs(found.boxes) < LARGEST_COORDINATE).all(axis=1) & np.isfinite(found.scores)
+    if not valid.all():
+        first = int(valid.argmin())
+        raise InputError(f"a detection has the box {found.boxes[first]} and the score {found.scores[first]}")
+    return found
+
+
+def _read(message: Detection2DArray) -> Detections:
     boxes = np.zeros((len(message.detections), 4), np.float32)
     for row, detection in zip(boxes, message.detections, strict=True):
         centre, box = detection.bbox.center.position, detection.bbox
@@ -70,7 +85,7 @@ def to_truth(task: str, message: Detection2DArray, skipped: Counter[str]) -> Tru
     if not all(detection.results for detection in message.detections):
         skipped["truths without a class"] += 1
         return None
-    objects = to_result(message)
+    objects = _read(message)
     boxes, ignore = objects.boxes, np.array([one.id == IGNORE for one in message.detections], np.bool_)
     in_order = boxes[:, :2] < boxes[:, 2:]
     valid = np.all(np.concatenate([np.abs(boxes) < LARGEST_COORDINATE, in_order], axis=1), axis=1)

@@ -1,5 +1,7 @@
 """Sources: every picture comes, in order, once or in a loop, and what cannot be shown is named."""
 
+import os
+import shutil
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -77,6 +79,42 @@ def test_pictures_come_by_name_with_subfolders_and_in_their_own_sizes(tmp_path: 
     assert [picture.shape for picture in pictures] == [(48, 64, 3), (48, 80, 3), (48, 40, 3)]
     assert [round(float(picture.mean())) for picture in pictures] == [20, 60, 100]
     assert source.rate == DEFAULT_RATE
+
+
+def test_a_truncated_video_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    noise = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
+    for _ in range(20):
+        writer.write(noise)
+    writer.release()
+    assert len(greys(opened(f"video:{path}"), 100)) == 20
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    problems: list[str] = []
+    count = len(greys(opened(f"video:{path}", skipped=problems.append), 100))
+    assert 0 < count < 20
+    assert problems == [f"{path} is truncated or damaged: of 20 frames that it promises, {count} can be read"]
+
+
+def test_only_files_are_pictures(tmp_path: Path) -> None:
+    """To read a named pipe is to wait for its other end."""
+    cv2.imwrite(str(tmp_path / "a.png"), plain(20))
+    (tmp_path / "b.png").mkdir()
+    os.mkfifo(tmp_path / "c.png")
+    (tmp_path / "d.png").symlink_to(tmp_path / "d.png")
+    (tmp_path / "e").symlink_to(tmp_path)
+    assert greys(opened(f"images:{tmp_path}"), 10) == [20]
+
+
+@pytest.mark.parametrize("name", ["a b#1?c=%20", "a:b", 'it\'s "ü日"', "[x]*%03d"])
+def test_a_source_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path, name: str) -> None:
+    shutil.copyfile(video, tmp_path / f"{name}.mp4")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / f"{name}.png").write_bytes(cv2.imencode(".png", plain(60))[1].tobytes())
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path(), tmp_path):
+        assert greys(opened(f"video:{folder / name}.mp4"), 10) == GREYS
+        assert greys(opened(f"images:{folder / name}"), 10) == [60]
 
 
 def test_a_damaged_picture_is_named_and_skipped(tmp_path: Path) -> None:

@@ -200,6 +200,62 @@ def test_a_recipe_that_failed_can_be_put_right(tmp_path: Path, capsys: pytest.Ca
     assert (tmp_path / "run" / BEST).exists()
 
 
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What `mtl-split train` says, in one line."""
+    with pytest.raises(SystemExit, match="1"):
+        main(["train", *arguments, "--processes", "1"])
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mtl-split: ")]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("accelerator", "abacus", "cannot train with accelerator abacus, devices 1, num_nodes 1, precision 32-true: "),
+        ("accelerator", "mps", "cannot train with accelerator mps"),
+        ("precision", "7", "cannot train with accelerator auto, devices 1, num_nodes 1, precision 7: "),
+    ],
+)
+def test_hardware_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, words: str
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", **SHAPES)
+    assert words in complaint(capsys, str(recipe), "--run", str(tmp_path / "run"), f"--{option}", value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", **SHAPES)
+    for folder, words in (("a::b", "expected a name without '::'"), ("recipe.yaml/run", "Not a directory")):
+        assert words in complaint(capsys, str(recipe), "--run", str(tmp_path / folder))
+
+
+def test_weights_of_something_else_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", **SHAPES)
+    (tmp_path / "text").write_text(".")
+    torch.save({1: torch.zeros(1)}, tmp_path / "numbered")
+    torch.save({"state_dict": {"network.a": 1}}, tmp_path / "numbers")
+    for option, name, words in (
+        ("pretrained", "text", "text is no checkpoint of weights alone: "),
+        ("pretrained", "numbered", "numbered is no checkpoint of torchvision's MobileNetV3: "),
+        ("start", "numbers", "numbers has a state_dict of other things than tensors by name"),
+    ):
+        arguments = (str(recipe), "--run", str(tmp_path / "run"), f"--{option}", str(tmp_path / name))
+        assert words in complaint(capsys, *arguments)
+
+
+def test_the_recipe_may_be_the_one_in_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run #1?x=100%"
+    run.mkdir()
+    recipe = write_recipe(run / "recipe.yaml", **SHAPES, epochs=1)
+    linked = tmp_path / "linked.yaml"
+    linked.hardlink_to(recipe)
+    main(["train", str(linked), "--run", str(run), "--processes", "1"])
+    assert (run / BEST).exists() and load_recipe(recipe) == load_recipe(linked)
+    (run / LATEST).write_bytes(b".")
+    assert "latest.ckpt is no checkpoint of weights alone" in complaint(capsys, str(recipe), "--run", str(run))
+
+
 def test_another_tasks_network_is_a_start(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recipe = load_recipe(run / "recipe.yaml")
     before = load_network(run)[1].state_dict()

@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,8 +20,9 @@ from vision_msgs.msg import LabelInfo, VisionClass
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
-from mtl_split_lab.recordings.bag_recorder import STORAGES, BagRecorder
+from mtl_split_lab.recordings.bag_recorder import BagRecorder
 from mtl_split_lab.recordings.bags import open_bag
+from mtl_split_lab.recordings.storage import STORAGES
 from mtl_split_ros.qos import LATCHED, RESULT
 
 from ...bags import header, read_messages
@@ -139,6 +141,24 @@ def test_a_bag_that_cannot_be_completed_is_told(
         rclpy.shutdown()
     with pytest.raises(InputError, match="cannot write the bag: no space left on device"):
         recorder.ended.result(timeout=0)
+
+
+def test_a_bag_that_cannot_be_begun_is_told(
+    domain: int, tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    rclpy.init(domain_id=domain)
+    try:
+        with pytest.raises(InputError, match=r"cannot write the bag .*Not a directory"):
+            (tmp_path / "file").touch()
+            BagRecorder(tmp_path / "file" / "bag", bundle.tasks)
+        monkeypatch.setattr(Writer, "add_connection", fail)
+        with pytest.raises(InputError, match=r"cannot write the bag .*bag: database or disk is full"):
+            BagRecorder(tmp_path / "bag", bundle.tasks, storage="sqlite3")
+    finally:
+        rclpy.shutdown()
 
 
 def test_a_bag_that_is_there_is_not_overwritten(record: Record, tmp_path: Path) -> None:

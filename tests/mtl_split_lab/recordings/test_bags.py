@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from mtl_split.msg import Bottleneck
 from rclpy.serialization import serialize_message
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification, Detection2DArray
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import ImageError, InputError
 from mtl_split_core.scene import Truth
-from mtl_split_lab.recordings.bag_recorder import STORAGES, message_types
 from mtl_split_lab.recordings.bags import BagFrames, find_image_topic
+from mtl_split_lab.recordings.definitions import message_types
+from mtl_split_lab.recordings.storage import STORAGES, BagWriter
 from mtl_split_ros.messages import truth_messages
 
 from ...bags import PERIOD, START, header, write_bag
@@ -162,14 +163,14 @@ def test_a_truncated_bag_is_one_clear_error(tmp_path: Path, bundle: Bundle, stor
     path = write_bag(tmp_path / "bag", [("/image_raw", image(number)) for number in range(20)], storage)
     [file] = (file for file in path.iterdir() if file.suffix in (".mcap", ".db3"))
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
-    with pytest.raises(InputError, match="bag is no complete bag: "):
+    with pytest.raises(InputError, match="is no complete bag: "):
         frames(path, bundle)
 
 
 @pytest.mark.parametrize("compression", CompressionMode)
 def test_a_compressed_bag(tmp_path: Path, bundle: Bundle, compression: CompressionMode) -> None:
     path = tmp_path / "bag"
-    bag = Writer(path, version=9, storage_plugin=STORAGES["mcap"])
+    bag = BagWriter(path, "mcap")
     if compression is not CompressionMode.NONE:
         bag.set_compression(compression, CompressionFormat.ZSTD)
     with bag:
@@ -182,14 +183,14 @@ def test_a_compressed_bag(tmp_path: Path, bundle: Bundle, compression: Compressi
     whole = file.read_bytes()
     for size in (0, 8, 100, len(whole) // 2, len(whole) - 3):
         file.write_bytes(whole[:size])
-        with pytest.raises(InputError, match="bag is no complete bag: "):
+        with pytest.raises(InputError, match="is no complete bag: "):
             frames(path, bundle)
 
 
 def test_a_missing_bag_is_one_clear_error(tmp_path: Path, bundle: Bundle) -> None:
     with pytest.raises(InputError, match=r"there is no bag .*none\.mcap"):
         frames(tmp_path / "none.mcap", bundle)
-    with Writer(tmp_path / "empty", version=9, storage_plugin=STORAGES["mcap"]):
+    with BagWriter(tmp_path / "empty", "mcap"):
         pass
     with pytest.raises(InputError, match="has no images"):
         frames(tmp_path / "empty", bundle)

@@ -1,8 +1,10 @@
 """The player sends what is in a bag byte by byte, in its order and time; the nodes bear a clock that jumps back."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mtl_split.msg import Bottleneck
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
@@ -10,6 +12,7 @@ from std_msgs.msg import UInt64
 from vision_msgs.msg import Classification, Detection2DArray
 
 from mtl_split_core.bundle import Bundle
+from mtl_split_lab.recordings.player import Pace
 from mtl_split_ros.kinds import detection
 from mtl_split_ros.qos import LATCHED, NEWEST, RESULT
 
@@ -72,10 +75,37 @@ def test_what_cannot_be_played_ends_with_one_line(start: Start, tmp_path: Path) 
         (["-p", f"bag:={tmp_path / 'none'}"], "there is no bag"),
         (["-p", f"bag:={bag}", "-p", "topics:=['/radar']"], "has no topic ['/radar'], expected some of"),
         (["-p", f"bag:={bag}", "-p", "rate:=0.0"], "rate"),
+        ([], "bag is '', expected the folder of a bag"),
     ):
         player = start("player", *arguments)
         assert player.end() == 1
         assert words in player.log and "Traceback" not in player.log
+
+
+def test_what_the_bag_has_on_forbidden_topics_or_at_impossible_times(start: Start, tmp_path: Path) -> None:
+    forbidden = write_bag(tmp_path / "forbidden", [("/a b/image_raw", image(0))])
+    late = write_bag(tmp_path / "late", [("/image_raw", image(0))], "sqlite3")
+    with sqlite3.connect(late / "late.db3") as database:
+        database.execute("UPDATE messages SET timestamp = 9000000000000000000")
+    database.close()
+    for bag, words in ((forbidden, "has a topic that ROS does not allow"), (late, "expected a time from 1970 to 2038")):
+        player = start("player", "-p", f"bag:={bag}", "-p", "wait_for_subscribers:=0")
+        assert player.end() == 1
+        assert words in player.log and "Traceback" not in player.log
+
+
+def test_a_gap_of_more_than_a_minute_is_told_and_shortened() -> None:
+    told: list[str] = []
+    pace = Pace(2.0, told.append)
+    first = pace.due(0)
+    assert pace.due(60 * 10**9) == pytest.approx(first + 30) and not told
+    # The first log time was 0, and the next one is now.
+    assert pace.due(START) == pytest.approx(first + 30.5)
+    assert told == ["nothing was recorded for 1,699,999,940 s, which are shortened to 1 s"]
+    assert pace.due(START - 10**9) == pytest.approx(first + 30)
+    pace.sent(-1.0)
+    pace.sent(5.0)
+    assert pace.due(START) == pytest.approx(first + 35.5)
 
 
 def test_one_of_several_cameras_is_played(start: Start, probe: Probe, tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from vision_msgs.msg import Classification as ClassificationMessage
+from vision_msgs.msg import ObjectHypothesis
 
+from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Classification, Truth
 from mtl_split_ros.kinds.classification import to_message, to_result, to_truth, truth_messages
 
@@ -36,3 +39,11 @@ def test_the_truth_of_each_task_has_a_topic_of_its_own() -> None:
 def test_without_a_class_nothing_is_known() -> None:
     skipped: Counter[str] = Counter()
     assert to_truth("task", ClassificationMessage(), skipped) is None and skipped == {"truths without a class": 1}
+
+
+@pytest.mark.parametrize("scores", [[], [0.5, np.nan], [np.inf]])
+def test_a_message_that_is_no_result_is_refused(scores: list[float]) -> None:
+    message = ClassificationMessage(results=[ObjectHypothesis(class_id="a", score=score) for score in scores])
+    with pytest.raises(InputError, match="a classification has the scores"):
+        to_result(message)
+    assert to_truth("task", message, Counter()) is None

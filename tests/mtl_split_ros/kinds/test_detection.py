@@ -4,6 +4,7 @@ from collections import Counter
 from itertools import compress
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -18,6 +19,7 @@ from vision_msgs.msg import (
     Pose2D,
 )
 
+from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Detections, Truth
 from mtl_split_ros.kinds.detection import TRUTH_TOPIC, to_message, to_result, to_truth, truth_messages
 
@@ -81,3 +83,20 @@ def test_without_a_class_nothing_is_known() -> None:
     assert to_truth("task", Detection2DArray(detections=[Detection2D()]), skipped) is None and skipped == {
         "truths without a class": 1
     }
+
+
+@pytest.mark.parametrize(
+    ("size", "score", "hypotheses", "words"),
+    [
+        (4.0, 0.5, 0, "a detection has no hypothesis"),
+        (np.nan, 0.5, 1, r"the box \[ *nan"),
+        (1e30, 0.5, 1, "the box"),
+        (4.0, np.inf, 1, "the score inf"),
+    ],
+)
+def test_a_message_that_is_no_result_is_refused(size: float, score: float, hypotheses: int, words: str) -> None:
+    hypothesis = ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id="car", score=score))
+    box = BoundingBox2D(size_x=size, size_y=4.0)
+    message = Detection2DArray(detections=[Detection2D(results=[hypothesis] * hypotheses, bbox=box)])
+    with pytest.raises(InputError, match=words):
+        to_result(message)
