@@ -195,7 +195,7 @@ def _parse_numbers(value: Any, axes: int, types: tuple[type, ...]) -> npt.NDArra
     level = [value]
     for _ in range(axes):
         for part in level:
-            if not isinstance(part, list) or len(part) != len(level[0]):
+            if not isinstance(part, list | tuple) or len(part) != len(level[0]):
                 refuse(part, f"{axes} levels of lists, on each all of one length")
         shape.append(len(level[0]) if level else 0)
         level = [inner for part in level for inner in part]

@@ -26,6 +26,7 @@ def test_a_contract_comes_back_from_plain_data() -> None:
     assert plain == json.loads((STREET / MANIFEST).read_text())["contract"]
     assert parse_contract(plain).fingerprint == contract.fingerprint
     assert format_contract(parse_contract(plain)) == format_contract(contract)
+    assert parse_contract(format_contract(contract)).fingerprint == contract.fingerprint
 
 
 def _rename_a_point(plain: dict[str, Any]) -> None:
