@@ -10,14 +10,11 @@ from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle
 from mtl_split_core.choice import REFERENCE, choose_engine
 from mtl_split_core.engine import Array, Interface, Sizes
 from mtl_split_core.errors import PayloadError, TooLargeError
-from mtl_split_core.geometry import Letterbox, check_image
+from mtl_split_core.geometry import LARGEST_SIDE, Letterbox, check_image
 from mtl_split_core.kinds import KINDS
 from mtl_split_core.onnx_file import OnnxFile
 from mtl_split_core.scene import Floats, Image, Results, Size, Task
 from mtl_split_core.stopwatch import Stopwatch
-
-LARGEST_SIDE = 1 << 15
-"""Pictures wider or higher than this are taken for a damaged message."""
 
 SCORE_THRESHOLD = 0.05
 OVERLAP_THRESHOLD = 0.6
