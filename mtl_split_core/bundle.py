@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +178,7 @@ def _parse_median_bytes(value: Any) -> dict[str, float]:
 
 
 def _is_size(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf
+    return type(value) in (int, float) and 0 <= value < 1 << 32
 
 
 def _parse_files(folder: Path, value: Any) -> dict[str, File]:

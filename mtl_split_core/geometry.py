@@ -78,8 +78,9 @@ class Letterbox:
 
     def to_picture(self, boxes: Floats) -> Floats:
         """Map boxes, float32 (N, 4) x1, y1, x2, y2 in input pixels, to picture pixels, clipped to the picture."""
-        boxes = np.clip((boxes - _twice(self.offset)) / self._factors(), 0, _twice(self.source))
-        return boxes
+        with np.errstate(over="ignore"):  # what becomes infinite is clipped
+            boxes = (boxes - _twice(self.offset)) / self._factors()
+        return np.clip(boxes, 0, _twice(self.source))
 
     def _factors(self) -> Floats:
         # The fitted size is whole pixels, so the two axes' true factors differ a little from `scale`.

@@ -14,7 +14,7 @@ from mtl_split_core.scene import Detections, Floats, Task
 MOST_CANDIDATES = 1000
 """Only so many candidates of a picture, the best, go through non-maximum suppression, so that its time is bounded."""
 
-MOST_DETECTIONS = 300
+MOST_DETECTIONS = 500
 """Only so many detections of a picture, the best, are kept."""
 
 HAS_THRESHOLD = True
