@@ -143,7 +143,7 @@ class EdgeNode(ManagedNode):
         if usual > limit:
             self.get_logger().warning(
                 f"frames at operating_point {point!r} usually take {usual:.0f} bytes, max_payload_bytes is {limit}:"
-                " most will go out at a coarser one; raise max_payload_bytes or choose a coarser one"
+                " most will go out at a coarser one, or not at all; raise max_payload_bytes or choose another"
             )
 
     def _process(self, stream: Stream, received: Received) -> None:
