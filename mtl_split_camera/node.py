@@ -22,7 +22,7 @@ from std_msgs.msg import Header, UInt64
 from mtl_split_camera.sources import RATES, Frame, open_source
 from mtl_split_core.scene import Image
 from mtl_split_ros.audience import Audience
-from mtl_split_ros.messages import truth_messages
+from mtl_split_ros.messages import check_header, truth_messages
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, RESULT, advertise
@@ -79,6 +79,7 @@ class CameraNode(Node):
         PARAMETERS.declare(self)
         cv2.setNumThreads(1)  # one thread per frame is the least work, and the other cores are the network's
         self._values = PARAMETERS.read(self)
+        check_header(Header(frame_id=self._values["frame_id"]))
         size = (self._values["width"], self._values["height"])
         source = open_source(
             self._values["source"], self._values["rate"], size, self._values["loop"], self._skip_picture

@@ -19,6 +19,7 @@ MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 1 << 23
 
 UNSUPPRESSED = "unsuppressed"
+MEDIAN_BYTES = "median_bytes"
 PREFIX = "prefix"
 """Role of the edge's half of the network."""
 SUFFIX = "suffix"
@@ -42,7 +43,8 @@ class Bundle:
     fingerprint: 16 hexadecimal digits of the manifest's SHA-256, which name this bundle in reports; the contract's is
     what halves are compared by. default_point: index of the operating point that is used where none is asked for; cut:
     where the network is cut; unsuppressed: names of the tasks whose detections need no non-maximum suppression, because
-    the network proposes no object twice; files: by role; manifest: everything in `manifest.json`, as it was written.
+    the network proposes no object twice; median_bytes: of the payloads, by the operating point's name, where that is
+    known; files: by role; manifest: everything in `manifest.json`, as it was written.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Bundle:
     default_point: int
     cut: str
     unsuppressed: frozenset[str]
+    median_bytes: Mapping[str, float]
     files: Mapping[str, File]
     manifest: Mapping[str, Any]
 
@@ -158,9 +161,20 @@ def _parse(folder: Path, written: bytes) -> Bundle:
         unsuppressed=read_entry(manifest, UNSUPPRESSED, parse_unsuppressed)
         if UNSUPPRESSED in manifest
         else frozenset(),
+        median_bytes=read_entry(manifest, MEDIAN_BYTES, _parse_median_bytes) if MEDIAN_BYTES in manifest else {},
         files=read_entry(manifest, "files", lambda value: _parse_files(folder, value)),
         manifest=manifest,
     )
+
+
+def _parse_median_bytes(value: Any) -> dict[str, float]:
+    if not isinstance(value, dict):
+        refuse(value, "an object with a number by operating point")
+    return {name: number if _is_size(number) else refuse(number, "a number of bytes") for name, number in value.items()}
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1 << 32
 
 
 def _parse_files(folder: Path, value: Any) -> dict[str, File]:

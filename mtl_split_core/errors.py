@@ -13,6 +13,10 @@ class TooLargeError(InputError):
     """A picture so full of detail that no operating point keeps its payload small enough."""
 
 
+class InferenceError(InputError):
+    """A frame on which the network fails, or for which its outputs are not all finite."""
+
+
 class PayloadError(InputError):
     """A bottleneck payload that is damaged, of another version, or not possible under the contract at hand."""
 

@@ -12,6 +12,21 @@ from mtl_split_core.scene import Floats, Image, Size
 PADDING_GREY = 114
 """Grey level of the bars beside a picture whose aspect is not the network's."""
 
+LARGEST_SIDE = 1 << 15
+"""Pictures wider or higher than this are taken for a damaged message."""
+
+MAX_PIXELS = 50_000_000
+"""Pictures with more pixels are refused, unless another limit is given: decoded, this many take 150 MB."""
+
+
+def check_size(size: Size, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise ImageError for a picture without pixels, one wider or higher than LARGEST_SIDE, or above `max_pixels`."""
+    width, height = size
+    if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
+        raise ImageError(f"width and height are {width} and {height}, expected 1 to {LARGEST_SIDE}")
+    if width * height > max_pixels:
+        raise ImageError(f"width and height are {width} and {height}, expected at most {max_pixels} pixels in all")
+
 
 def check_image(image: Image) -> Size:
     """Return the size of a picture; raises ImageError if it is not uint8 (height, width, 3) with at least one pixel."""
@@ -63,8 +78,9 @@ class Letterbox:
 
     def to_picture(self, boxes: Floats) -> Floats:
         """Map boxes, float32 (N, 4) x1, y1, x2, y2 in input pixels, to picture pixels, clipped to the picture."""
-        boxes = np.clip((boxes - _twice(self.offset)) / self._factors(), 0, _twice(self.source))
-        return boxes
+        with np.errstate(over="ignore"):  # what becomes infinite is clipped
+            boxes = (boxes - _twice(self.offset)) / self._factors()
+        return np.clip(boxes, 0, _twice(self.source))
 
     def _factors(self) -> Floats:
         # The fitted size is whole pixels, so the two axes' true factors differ a little from `scale`.

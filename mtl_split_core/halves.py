@@ -8,16 +8,13 @@ import numpy as np
 
 from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle
 from mtl_split_core.choice import REFERENCE, choose_engine
-from mtl_split_core.engine import Array, Interface, Sizes
-from mtl_split_core.errors import PayloadError, TooLargeError
-from mtl_split_core.geometry import Letterbox, check_image
+from mtl_split_core.engine import Array, Engine, Interface, Sizes
+from mtl_split_core.errors import InferenceError, PayloadError, TooLargeError, in_one_line
+from mtl_split_core.geometry import LARGEST_SIDE, Letterbox, check_image
 from mtl_split_core.kinds import KINDS
 from mtl_split_core.onnx_file import OnnxFile
 from mtl_split_core.scene import Floats, Image, Results, Size, Task
 from mtl_split_core.stopwatch import Stopwatch
-
-LARGEST_SIDE = 1 << 15
-"""Pictures wider or higher than this are taken for a damaged message."""
 
 SCORE_THRESHOLD = 0.05
 OVERLAP_THRESHOLD = 0.6
@@ -53,8 +50,8 @@ class EdgeHalf:
         """Turn a picture, uint8 (height, width, 3) blue-green-red of any size, into a payload.
 
         operating_point: an index (None: the bundle's default); where the payload has more than `most_bytes`, the next
-        coarser one is tried. Raises ImageError if it is no such picture, and TooLargeError if even the coarsest takes
-        more bytes. The stages' times are in `stopwatch` afterwards.
+        coarser one is tried. Raises ImageError if it is no such picture, InferenceError, and TooLargeError if even the
+        coarsest takes more bytes. The stages' times are in `stopwatch` afterwards.
         """
         latents = self.latents(image)
         with self.stopwatch.stage("encode"):
@@ -66,7 +63,7 @@ class EdgeHalf:
         with self.stopwatch.stage("prepare"):
             prepared = Letterbox(size, self.bundle.input_size).apply(image)
         with self.stopwatch.stage("prefix"):
-            latents: Floats = self._prefix(prepared[None])["latents"][0].astype(np.float32, copy=False)
+            latents: Floats = _run(self._prefix, prepared[None])["latents"][0].astype(np.float32, copy=False)
         return latents
 
     def _pack(self, latents: Floats, wanted: int | None, most_bytes: int | None) -> Encoded:
@@ -120,8 +117,8 @@ class ServerHalf:
     def decode(self, payload: bytes, size: Size) -> Results:
         """Turn a payload into every task's result for the original picture of `size` (width, height).
 
-        Raises PayloadError for a payload that no edge with this contract could have sent. The stages' times are in
-        `stopwatch` afterwards.
+        Raises PayloadError for a payload that no edge with this contract could have sent, and InferenceError. The
+        stages' times are in `stopwatch` afterwards.
         """
         if not all(1 <= side <= LARGEST_SIDE for side in size):
             raise PayloadError(f"the picture's size is {size}, expected sides of 1 to {LARGEST_SIDE} pixels")
@@ -132,7 +129,7 @@ class ServerHalf:
     def answer(self, latents: Floats, size: Size) -> Results:
         """Turn latents into every task's result: all of `decode` but the decoding."""
         with self.stopwatch.stage("suffix"):
-            outputs = self._suffix(latents[None])
+            outputs = _run(self._suffix, latents[None])
         with self.stopwatch.stage("post"):
             letterbox = Letterbox(size, self.bundle.input_size)
             return {task.name: self._result(task, outputs, letterbox) for task in self.bundle.tasks}
@@ -142,6 +139,18 @@ class ServerHalf:
         overlap_threshold = 1.0 if task.name in self.bundle.unsuppressed else self._overlap_threshold
         found = kind.result(task, outputs, self._score_threshold, overlap_threshold)
         return kind.to_picture(found, letterbox)
+
+
+def _run(engine: Engine, batch: Array) -> dict[str, Array]:
+    """Run a half on one frame. Raises InferenceError where it fails, or its outputs are not all finite."""
+    try:
+        outputs = engine(batch)
+    except engine.errors as error:
+        raise InferenceError(f"{engine.name} cannot run the network on this frame: {in_one_line(error)}") from error
+    for name, output in outputs.items():
+        if not np.isfinite(output).all():
+            raise InferenceError(f"the network's output {name} is not finite for this frame: NaN or infinity")
+    return outputs
 
 
 def _onnx_file(bundle: Bundle, role: str) -> OnnxFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,13 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from mtl_split_core.bundle import Bundle, load_bundle
-from mtl_split_core.errors import ImageError, InputError, TooLargeError
+from mtl_split_core.errors import ImageError, InferenceError, InputError, TooLargeError
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
+from mtl_split_ros.messages import HeaderError, check_header
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import NEWEST, advertise, subscribe
@@ -42,8 +43,10 @@ PARAMETERS = Parameters(
         range=(64, 1_000_000),
         live=True,
     ),
+    Parameter("max_pixels", "Images with more pixels are refused, before they are decoded.", range=(1, 2**30)),
 )
 
+_PAYLOAD_PARAMETERS = ("operating_point", "max_payload_bytes")
 _TRANSPORTS = {"raw": (Image, "image_raw"), "compressed": (CompressedImage, "image_raw/compressed")}
 
 
@@ -68,6 +71,7 @@ class EdgeNode(ManagedNode):
         super().__init__("edge", PARAMETERS)
         self._points: dict[str, int] = {}
         self.add_on_set_parameters_callback(self._check)
+        self.add_post_set_parameters_callback(self._warn_of_large_payloads)
         self.autostart()
 
     def configure(self, values: dict[str, Any]) -> None:
@@ -82,13 +86,15 @@ class EdgeNode(ManagedNode):
         self.get_logger().info(f"prefix: {half.choice.words}")
         self._publisher = advertise(self, Bottleneck, "bottleneck", NEWEST)
         self._half, self._points = half, points
+        self._max_pixels: int = values["max_pixels"]
+        self._warn_of_large_payloads()
 
     def activate(self) -> None:
         """Subscribe to the camera and start the worker."""
         stream = Stream(
             self.resolve_topic_name(self._topic),
             stages=("image_transport", "convert", "prepare", "prefix", "encode"),
-            errors=(ImageError, TooLargeError),
+            errors=(ImageError, HeaderError, InferenceError, TooLargeError),
             counts=("dropped", "coarser"),
             clock=self.get_clock(),
             logger=self.get_logger(),
@@ -126,10 +132,25 @@ class EdgeNode(ManagedNode):
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
+    def _warn_of_large_payloads(self, changes: Sequence[RosParameter[Any]] = ()) -> None:
+        """Warn where frames at the operating point usually take more bytes than they may."""
+        if not self._points or (changes and not any(change.name in _PAYLOAD_PARAMETERS for change in changes)):
+            return
+        wanted, limit = (self.get_parameter(name).value for name in _PAYLOAD_PARAMETERS)
+        bundle = self._half.bundle
+        point = bundle.payload_format.operating_points[self._points[wanted]].name
+        usual = bundle.median_bytes.get(point, 0)
+        if usual > limit:
+            self.get_logger().warning(
+                f"frames at operating_point {point!r} usually take {usual:.0f} bytes, max_payload_bytes is {limit}:"
+                " most will go out at a coarser one, or not at all; raise max_payload_bytes or choose another"
+            )
+
     def _process(self, stream: Stream, received: Received) -> None:
         message, stopwatch = received.message, self._half.stopwatch
         with stopwatch.stage("convert"):
-            picture = to_picture(message)
+            check_header(message.header)
+            picture = to_picture(message, self._max_pixels)
         point = self._points[self.get_parameter("operating_point").value]
         encoded = self._half.encode(picture, point, self.get_parameter("max_payload_bytes").value)
         stream.count("coarser", encoded.operating_point < point)

@@ -35,6 +35,9 @@ TOPIC = "topic:"
 
 COMPRESSED = "/compressed"
 
+RESPAWNED = ("edge", "server")
+"""The executables that a launch file starts again when they end."""
+
 PROFILES_FILE = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """What names Fast DDS's settings: from ROS 2 Kilted on, and before."""
 
@@ -67,6 +70,11 @@ class Process:
     def module(self) -> str:
         """The Python module that is the executable."""
         return MODULES.get(self.executable, f"mtl_split_{self.executable}.node")
+
+    @property
+    def respawned(self) -> bool:
+        """Whether a launch file starts it again when it ends."""
+        return self.executable in RESPAWNED
 
     def ros_arguments(self) -> list[str]:
         """Return the command line that gives a node all this where no launch system does, from `--ros-args` on."""

@@ -35,6 +35,9 @@ RECORDER = "demo"
 PLAYER = "player"
 """The executable whose work `ros2 bag play` does where it is installed."""
 
+RESPAWN_DELAY = 2.0
+"""Seconds until a node that has ended starts again."""
+
 PLAYER_DELAY = 5.0
 """Seconds until `ros2 bag play` starts, which does not know whom to wait for."""
 
@@ -188,5 +191,7 @@ def _action(process: Process, end_of_a_recording: Callable[..., Action | None]) 
         ros_arguments=["--log-level", process.log_level] if process.log_level else None,
         output="both",
         prefix=_PREFIX,
+        respawn=process.respawned,
+        respawn_delay=RESPAWN_DELAY,
         on_exit=end_of_a_recording if process.executable == RECORDER else None,
     )

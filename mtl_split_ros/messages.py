@@ -6,9 +6,25 @@ from typing import Any
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
+from mtl_split_core.errors import InputError
 from mtl_split_core.kinds import KINDS as CORE_KINDS
 from mtl_split_core.scene import Task, Truth
 from mtl_split_ros.kinds import KINDS
+
+MOST_FRAME_ID_BYTES = 256
+
+
+class HeaderError(InputError):
+    """A header that no camera sends."""
+
+
+def check_header(header: Header) -> None:
+    """Raise HeaderError for a `frame_id` of more than MOST_FRAME_ID_BYTES: every detection repeats it."""
+    length = len(header.frame_id.encode())
+    if length > MOST_FRAME_ID_BYTES:
+        raise HeaderError(
+            f"frame_id has {length} bytes, {header.frame_id[:40]!r} and so on, expected at most {MOST_FRAME_ID_BYTES}"
+        )
 
 
 def result_topic(task: Task) -> str:

@@ -16,13 +16,13 @@ from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from mtl_split_core.bundle import load_bundle
-from mtl_split_core.errors import InputError, PayloadError
+from mtl_split_core.errors import InferenceError, InputError, PayloadError
 from mtl_split_core.halves import ServerHalf
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
-from mtl_split_ros.messages import label_info, result_topic
+from mtl_split_ros.messages import HeaderError, check_header, label_info, result_topic
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, NEWEST, RESULT, advertise, subscribe
@@ -153,7 +153,7 @@ class ServerNode(ManagedNode):
         stream = Stream(
             self.resolve_topic_name(topic),
             stages=("link", "decode", "suffix", "post", "publish"),
-            errors=(PayloadError, OtherContractError),
+            errors=(PayloadError, OtherContractError, HeaderError, InferenceError),
             counts=("dropped", "lost", "too_old"),
             clock=self.get_clock(),
             logger=self.get_logger(),
@@ -190,6 +190,7 @@ class ServerNode(ManagedNode):
 
     def _process(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> None:
         message, payload = received.message, received.message.payload.tobytes()
+        check_header(message.header)
         # Only now: it may have waited for its turn.
         if 0 < self._max_age < vehicle.stream.age(message.header.stamp):
             vehicle.stream.count("too_old")

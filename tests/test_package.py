@@ -32,13 +32,12 @@ MAY_IMPORT = {
 ON_THE_VEHICLE = ["mtl_split_core", "mtl_split_ros", "mtl_split_edge", "mtl_split_server", "mtl_split_camera"]
 # Engines that a machine may have or not; what they need is imported when they are asked for.
 OPTIONAL = {"openvino"}
-WITHOUT_ROSDEP_KEY = {"constriction"}
+WITHOUT_ROSDEP_KEY = {"constriction", "simplejpeg"}
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "msgpack": "python3-msgpack",
     "numpy": "python3-numpy",
     "onnxruntime": "python3-onnxruntime-pip",
-    "rosbags": "cv_bridge",  # takes its place where there is no ROS 2 distribution
     "yaml": "python3-yaml",
 }
 
@@ -114,7 +113,7 @@ def test_the_rooms_of_the_lab_import_only_those_that_the_documentation_names_aft
 def test_the_core_needs_no_ros_at_all() -> None:
     assert (
         imports("mtl_split_core")
-        <= {"mtl_split_core", "constriction", "cv2", "msgpack", "numpy", "onnxruntime"} | OPTIONAL
+        <= {"mtl_split_core", "constriction", "cv2", "msgpack", "numpy", "onnxruntime", "simplejpeg"} | OPTIONAL
     )
 
 

@@ -10,6 +10,8 @@ from mtl_split_lab.recordings.player import PARAMETERS as PLAYER
 from mtl_split_ros.messages import result_topic
 from mtl_split_server.node import PARAMETERS as SERVER
 
+from .test_package import WITHOUT_ROSDEP_KEY
+
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 BEGIN = "<!-- parameters: written by tests/test_readme.py -->\n"
@@ -32,9 +34,11 @@ def test_every_topic_of_the_shipped_bundle_is_in_the_table() -> None:
         assert {result_topic(task), result_topic(task).replace(task.name, "<task>")} & topics, task.name
 
 
-def test_the_entropy_coder_is_the_one_that_is_tested() -> None:
-    (pinned,) = re.findall(r"pip install (constriction==\S+)", README.read_text())
-    assert f"{pinned} \\" in (ROOT / "requirements.lock").read_text().splitlines()
+def test_what_pip_installs_is_what_is_tested() -> None:
+    (pinned,) = re.findall(r"pip install (\S+==.*)", README.read_text())
+    assert {name.partition("==")[0] for name in pinned.split()} == WITHOUT_ROSDEP_KEY
+    locked = (ROOT / "requirements.lock").read_text().splitlines()
+    assert {f"{pin} \\" for pin in pinned.split()} <= set(locked)
 
 
 def test_every_file_that_is_linked_exists() -> None:

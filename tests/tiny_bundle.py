@@ -7,7 +7,7 @@ the picture's brightness as its score, so nothing in a dark picture.
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto, checker, helper, numpy_helper, save
+from onnx import ModelProto, TensorProto, checker, helper, load, numpy_helper, save
 
 from mtl_split_core.bundle import HALVES, PREFIX, SUFFIX, Bundle, write_manifest
 from mtl_split_core.contract import Contract, format_contract
@@ -91,3 +91,14 @@ def _model(name: str, nodes: list, inputs: list, outputs: dict[str, list[int]], 
     model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
     checker.check_model(model)
     return model
+
+
+def add_last_step(bundle: Bundle, role: str, output: str, operator: str) -> Bundle:
+    """Let an output of a half go through one more operator, such as Log, which is finite only of positive numbers."""
+    model = load(bundle.path(role))
+    for node in model.graph.node:
+        if output in node.output:
+            node.output[0] = "before"
+    model.graph.node.append(helper.make_node(operator, ["before"], [output]))
+    save(model, bundle.path(role))
+    return write_manifest(bundle.folder, bundle.manifest)

@@ -14,6 +14,9 @@ from mtl_split_core.scene import Detections, Floats, Task
 MOST_CANDIDATES = 1000
 """Only so many candidates of a picture, the best, go through non-maximum suppression, so that its time is bounded."""
 
+MOST_DETECTIONS = 500
+"""Only so many detections of a picture, the best, are kept."""
+
 HAS_THRESHOLD = True
 
 
@@ -53,7 +56,7 @@ def suppress(
     """Choose among the network's candidates for one picture: boxes (N, 4) x1, y1, x2, y2, scores (N, labels).
 
     Those with a score below `score_threshold` are left out, and of two with the same label whose intersection over
-    union is above `overlap_threshold`, the one with the lower score.
+    union is above `overlap_threshold`, the one with the lower score. Of the rest, the best MOST_DETECTIONS are kept.
     """
     candidates, indices = np.nonzero(scores >= score_threshold)
     order = np.argsort(-scores[candidates, indices], kind="stable")[:MOST_CANDIDATES]
@@ -61,11 +64,12 @@ def suppress(
     corners = boxes[candidates]
     # Every label has a place of its own, where only its boxes can overlap; NMSBoxesBatched, which would see to that, is
     # missing in OpenCV 4.6, which Ubuntu 24.04 has.
-    places = float(np.ptp(corners)) + 1.0 if len(corners) else 1.0
-    shifted = corners[:, :2] + places * indices[:, None]
-    rectangles = np.concatenate([shifted, corners[:, 2:] - corners[:, :2]], axis=1)
+    corners_64 = corners.astype(np.float64)  # their range may exceed that of float32
+    places = float(np.ptp(corners_64)) + 1.0 if len(corners) else 1.0
+    shifted = corners_64[:, :2] + places * indices[:, None]
+    rectangles = np.concatenate([shifted, corners_64[:, 2:] - corners_64[:, :2]], axis=1)
     # NMSBoxes would leave out scores that are equal to its threshold, and take equal ones in an order of its own.
     ranks = np.arange(len(order), 0.0, -1.0).tolist()
     kept = cv2.dnn.NMSBoxes(rectangles.tolist(), ranks, 0.0, overlap_threshold)
-    best = np.sort(np.array(kept, np.intp).reshape(-1))
+    best = np.sort(np.array(kept, np.intp).reshape(-1))[:MOST_DETECTIONS]
     return Detections(corners[best], tuple(labels[i] for i in indices[best]), scores[candidates[best], indices[best]])

@@ -219,3 +219,9 @@ def test_whoever_waits_for_the_first_frame_gets_its_truth(probe: Probe, start: S
     probe.listen(Image, "/image_raw", EVERY_MESSAGE)
     probe.wait_for("the first frame", lambda: infos and objects)
     assert objects[0].header == infos[0].header
+
+
+def test_a_frame_of_reference_that_the_other_nodes_would_refuse_ends_the_start(start: Start) -> None:
+    camera = start("camera", "-p", f"frame_id:={257 * 'x'}")
+    assert camera.end() == 1
+    assert "frame_id has 257 bytes" in camera.log and "Traceback" not in camera.log

@@ -390,3 +390,17 @@ def test_tensors_outside_of_the_file_are_refused(kind: str, tiny: Bundle, monkey
     monkeypatch.chdir(bundle.folder)
     with pytest.raises(BundleError, match="tensors in other files"):
         ServerHalf(bundle, engine=kind)
+
+
+def test_median_bytes_are_by_operating_point_where_they_are_known(tiny: Bundle) -> None:
+    assert tiny.median_bytes == {}
+    bundle = load_bundle(STREET)
+    assert list(bundle.median_bytes) == [point.name for point in bundle.payload_format.operating_points]
+    assert sorted(bundle.median_bytes.values()) == list(bundle.median_bytes.values())
+
+
+@pytest.mark.parametrize(
+    "value", [[], 5, {"fine": "5"}, {"fine": -1}, {"fine": True}, {"fine": 10**400}, {"fine": None}]
+)
+def test_median_bytes_that_are_no_numbers_are_refused(value: object, tiny: Bundle) -> None:
+    assert "median_bytes" in refusal(tiny.folder, {**tiny.manifest, "median_bytes": value})

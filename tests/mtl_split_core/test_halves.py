@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 
-from mtl_split_core.bundle import SUFFIX, load_bundle, write_manifest
-from mtl_split_core.errors import ImageError, PayloadError, TooLargeError
+from mtl_split_core.bundle import PREFIX, SUFFIX, load_bundle, write_manifest
+from mtl_split_core.errors import ImageError, InferenceError, PayloadError, TooLargeError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections, Image, Size
 
-from ..tiny_bundle import write_tiny_bundle
+from ..tiny_bundle import add_last_step, write_tiny_bundle
 
 
 def damage(chance: random.Random, payload: bytes) -> bytes:
@@ -209,3 +209,50 @@ def test_a_task_without_suppression_keeps_what_overlaps(tmp_path: Path) -> None:
         bundle = write_manifest(tiny.folder, {**tiny.manifest, "unsuppressed": unsuppressed})
         results = ServerHalf(bundle).decode(EdgeHalf(bundle).encode(picture).payload, (64, 32))
         assert len(results["detection"].labels) == boxes
+
+
+def grey(level: int) -> Image:
+    return np.full((32, 64, 3), level, np.uint8)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_picture_whose_latents_are_not_finite_is_refused_and_the_next_one_encoded(
+    engine: str, tmp_path: Path
+) -> None:
+    half = EdgeHalf(add_last_step(write_tiny_bundle(tmp_path / "tiny"), PREFIX, "latents", "Log"), engine=engine)
+    for _ in range(2):
+        with pytest.raises(InferenceError, match="latents is not finite"):
+            half.encode(grey(0))
+        assert half.encode(grey(200)).payload
+
+
+def test_a_payload_whose_answers_are_not_finite_is_refused_and_the_next_one_answered(tmp_path: Path) -> None:
+    tiny = write_tiny_bundle(tmp_path / "tiny")
+    edge = EdgeHalf(tiny)
+    server = ServerHalf(add_last_step(tiny, SUFFIX, "detection.scores", "Reciprocal"))
+    for _ in range(2):
+        with pytest.raises(InferenceError, match=r"detection\.scores is not finite"):
+            server.decode(edge.encode(grey(0)).payload, (64, 32))
+        assert server.decode(edge.encode(grey(200)).payload, (64, 32)).keys() == {"detection", "colour"}
+
+
+def test_what_the_engine_says_of_one_frame_is_a_refusal(tmp_path: Path) -> None:
+    """A suffix whose last step depends on the numbers that it is given: it reads beyond the end of a list."""
+    tiny = write_tiny_bundle(tmp_path / "tiny")
+    edge = EdgeHalf(tiny)
+    suffix = onnx.load(tiny.path(SUFFIX))
+    nodes = suffix.graph.node
+    [last] = [node for node in nodes if "detection.boxes" in node.output]
+    last.output[0] = "proposed"
+    nodes.append(onnx.helper.make_node("Cast", ["brightness"], ["number"], to=onnx.TensorProto.INT64))
+    nodes.append(onnx.helper.make_node("Div", ["number", "hundred"], ["index"]))
+    nodes.append(onnx.helper.make_node("Reshape", ["index", "flat"], ["indices"]))
+    nodes.append(onnx.helper.make_node("Gather", ["proposed", "indices"], ["detection.boxes"], axis=1))
+    for name, value in (("hundred", 100), ("flat", -1)):
+        suffix.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value], np.int64), name))
+    onnx.save(suffix, tiny.path(SUFFIX))
+    server = ServerHalf(write_manifest(tiny.folder, tiny.manifest))
+    for _ in range(2):
+        with pytest.raises(InferenceError, match=r"onnxruntime.* cannot run the network on this frame"):
+            server.decode(edge.encode(grey(200)).payload, (64, 32))
+        assert server.decode(edge.encode(grey(90)).payload, (64, 32)).keys() == {"detection", "colour"}

@@ -17,13 +17,14 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.bundle import PREFIX, Bundle, load_bundle
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_ros.qos import NEWEST
 from mtl_split_ros.share import bundle_folder
 
 from ..conftest import Start
 from ..processes import Probe, header, image_message, plain
+from ..tiny_bundle import add_last_step, write_tiny_bundle
 
 RED = (0, 0, 255)
 CAMERA = QoSProfile(depth=1)
@@ -94,6 +95,34 @@ def test_a_bad_image_is_refused_once_in_words_and_the_next_good_one_answered(
     assert edge.end(signal.SIGTERM) == 0
 
 
+def test_a_frame_without_an_answer_is_refused_and_the_next_one_answered(
+    probe: Probe, start: Start, tmp_path: Path
+) -> None:
+    """The logarithm of a black picture is not finite."""
+    name = "/edge: /image_raw"
+    bundle = add_last_step(write_tiny_bundle(tmp_path / "tiny"), PREFIX, "latents", "Log")
+    edge = start(
+        *("edge", "-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1"),
+        *("-p", f"max_pixels:={128 * 64}"),
+    )
+    bottlenecks = probe.listen(Bottleneck, "/bottleneck", NEWEST)
+    camera = probe.publisher(Image, "/image_raw", CAMERA)
+    white = plain((255, 255, 255))
+    probe.exchange(camera, image_message(white, 1), bottlenecks)
+    camera.publish(image_message(plain((0, 0, 0)), 2))
+    probe.value(name, "refused/InferenceError", "1")
+    long_name = image_message(white, 3)
+    long_name.header.frame_id = "x" * 257
+    camera.publish(long_name)
+    probe.value(name, "refused/HeaderError", "1")
+    camera.publish(image_message(plain((255, 255, 255), width=129), 4))
+    probe.value(name, "refused/ImageError", "1")
+    probe.exchange(camera, image_message(white, 5), bottlenecks)
+    assert {bottleneck.header.stamp.sec for bottleneck in bottlenecks} == {1, 5}
+    assert "Traceback" not in edge.log
+    assert edge.end(signal.SIGTERM) == 0
+
+
 def set_parameter(probe: Probe, name: str, value: str | int) -> SetParametersResult:
     kind = ParameterType.PARAMETER_STRING if isinstance(value, str) else ParameterType.PARAMETER_INTEGER
     field = "string_value" if isinstance(value, str) else "integer_value"
@@ -131,6 +160,12 @@ def test_quality_and_size_follow_their_parameters_from_the_next_frame_on(probe: 
     probe.value(name, "refused/TooLargeError", "1")
     assert "at the coarsest operating point" in edge.log
     assert not set_parameter(probe, "max_payload_bytes", 1).successful
+    assert "usually take" not in edge.log
+    assert set_parameter(probe, "max_payload_bytes", 5527).successful
+    assert "'coarse' usually take 550 bytes, max_payload_bytes is 5527" not in edge.log
+    assert set_parameter(probe, "operating_point", "finest").successful
+    told = "frames at operating_point 'finest' usually take 5528 bytes, max_payload_bytes is 5527"
+    probe.wait_for("a warning", lambda: told in edge.log)
     assert edge.end(signal.SIGTERM) == 0
 
 

@@ -93,6 +93,12 @@ def test_what_is_not_chosen_is_left_to_the_nodes_own_defaults() -> None:
     assert server(Options()) == Process("server", "server")
 
 
+def test_the_two_nodes_are_started_again_and_what_ends_by_itself_is_not() -> None:
+    processes = [*demo(Options(), out="out"), *replay(Options(), "bag", "/image_raw")]
+    assert {process.executable for process in processes if process.respawned} == {"edge", "server"}
+    assert {process.executable for process in processes if not process.respawned} == {"camera", "demo", "player"}
+
+
 def test_every_vehicle_gets_an_edge_a_camera_and_a_recording_and_all_share_a_server() -> None:
     processes = demo(Options(namespace="fleet"), "sim", ["car1", "car2"], "out")
     assert [(process.name, process.namespace) for process in processes] == [

@@ -11,7 +11,15 @@ from vision_msgs.msg import Classification as ClassificationMessage
 from vision_msgs.msg import Detection2DArray
 
 from mtl_split_core.scene import Task, Truth
-from mtl_split_ros.messages import label_info, result_topic, stamp_of, truth_messages
+from mtl_split_ros.messages import (
+    MOST_FRAME_ID_BYTES,
+    HeaderError,
+    check_header,
+    label_info,
+    result_topic,
+    stamp_of,
+    truth_messages,
+)
 
 LABELS = ("car", "traffic light", "dawn/dusk")
 
@@ -48,3 +56,15 @@ def test_the_stamp_of_a_machine_that_writes_the_high_byte_first() -> None:
     message = bytes([0, 0, 0, 0]) + (7).to_bytes(4, "big") + (9).to_bytes(4, "big")
     assert stamp_of(message) == 7 * 10**9 + 9
     assert stamp_of(message[:11]) == 0
+
+
+@pytest.mark.parametrize("frame_id", ["", "camera", "a" * MOST_FRAME_ID_BYTES, "ä" * (MOST_FRAME_ID_BYTES // 2)])
+def test_a_frame_of_reference_has_any_name_of_some_length(frame_id: str) -> None:
+    check_header(Header(frame_id=frame_id))
+
+
+@pytest.mark.parametrize("frame_id", ["a" * (MOST_FRAME_ID_BYTES + 1), "ä" * MOST_FRAME_ID_BYTES, "a" * 4_000_000])
+def test_a_frame_of_reference_that_is_too_long_to_repeat_is_refused(frame_id: str) -> None:
+    with pytest.raises(HeaderError, match=f"frame_id has {len(frame_id.encode())} bytes") as error:
+        check_header(Header(frame_id=frame_id))
+    assert len(str(error.value)) < 200

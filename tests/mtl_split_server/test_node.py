@@ -3,6 +3,7 @@
 import signal
 from array import array
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
-from mtl_split_core.bundle import Bundle
+from mtl_split_core.bundle import SUFFIX, Bundle
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.scene import Image as Picture
 from mtl_split_ros.kinds import classification, detection
@@ -21,7 +22,7 @@ from mtl_split_ros.qos import LATCHED, NEWEST, RESULT
 
 from ..conftest import Start
 from ..processes import Probe, header, image_message, plain
-from ..tiny_bundle import COLOURS, THING
+from ..tiny_bundle import COLOURS, THING, add_last_step, write_tiny_bundle
 
 RED, GREEN, BLACK = (0, 0, 255), (0, 255, 0), (0, 0, 0)
 
@@ -94,6 +95,28 @@ def test_refusals_are_told_once_and_counted_and_good_ones_still_answered(
     probe.exchange(edge, bottleneck(edge_half, plain(GREEN), 5), colours)
     probe.status(name, lambda status, _: status.level == DiagnosticStatus.OK)
     assert server.end(signal.SIGINT) == 0
+
+
+def test_a_bottleneck_without_an_answer_is_refused_and_the_next_one_answered(
+    edge_half: EdgeHalf, probe: Probe, start: Start, tmp_path: Path
+) -> None:
+    """The reciprocal of a black picture's score is not finite."""
+    name = "/server: /bottleneck"
+    bundle = add_last_step(write_tiny_bundle(tmp_path / "tiny"), SUFFIX, "detection.scores", "Reciprocal")
+    server = start("server", "-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1")
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
+    probe.exchange(edge, bottleneck(edge_half, plain(RED), 1), colours)
+    edge.publish(bottleneck(edge_half, plain(BLACK), 2, 1))
+    probe.value(name, "refused/InferenceError", "1")
+    long_name = bottleneck(edge_half, plain(RED), 3, 2)
+    long_name.header.frame_id = "x" * 257
+    edge.publish(long_name)
+    probe.value(name, "refused/HeaderError", "1")
+    probe.exchange(edge, bottleneck(edge_half, plain(GREEN), 4, 3), colours)
+    assert {colour.header.stamp.sec for colour in colours} == {1, 4}
+    assert "Traceback" not in server.log
+    assert server.end(signal.SIGTERM) == 0
 
 
 def test_an_override_that_cannot_be_leaves_no_vehicle_half_served(

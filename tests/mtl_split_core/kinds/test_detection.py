@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.kinds.detection import MOST_CANDIDATES, suppress, to_picture
-from mtl_split_core.scene import Detections, Floats
+from mtl_split_core.kinds.detection import MOST_CANDIDATES, MOST_DETECTIONS, result, suppress, to_picture
+from mtl_split_core.scene import Detections, Floats, Task
 
 
 def test_of_boxes_with_one_label_that_overlap_the_best_is_kept() -> None:
@@ -62,3 +65,26 @@ def test_boxes_are_mapped_clipped_and_left_out_beside_the_picture() -> None:
     )
     assert found.boxes.tolist() == [[30, 20, 70, 40], [0, 20, 30, 40]]
     assert found.labels == ("car", "bus") and found.scores.tolist() == np.array([0.9, 0.8], np.float32).tolist()
+
+
+def test_of_too_many_boxes_the_best_are_kept() -> None:
+    count = 2 * MOST_DETECTIONS
+    boxes = np.array([[20 * place, 0, 20 * place + 10, 10] for place in range(count)], np.float32)
+    scores = np.random.default_rng(0).permutation(np.linspace(0.3, 0.9, count, dtype=np.float32))
+    found = suppress(("car",), boxes, scores[:, None], 0.1, 0.5)
+    assert found.scores.tolist() == sorted(scores.tolist(), reverse=True)[:MOST_DETECTIONS]
+
+
+FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(arrays(np.float32, (12, 4), elements=FINITE), arrays(np.float32, (12, 2), elements=FINITE), st.floats(0, 1))
+def test_whatever_finite_numbers_the_network_gives_boxes_are_in_the_picture(
+    boxes: Floats, scores: Floats, threshold: float
+) -> None:
+    task = Task("detection", "detection", ("car", "bus"))
+    outputs = {"detection.boxes": boxes[None], "detection.scores": scores[None]}
+    found = to_picture(result(task, outputs, threshold, 0.5), Letterbox((1280, 720), (512, 288)))
+    assert np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()
+    assert (found.boxes >= 0).all() and (found.boxes <= (1280, 720, 1280, 720)).all()
+    assert (found.boxes[:, :2] < found.boxes[:, 2:]).all()
