@@ -29,6 +29,9 @@ from mtl_split_core.errors import InputError
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Images and bottlenecks: only the newest counts, and a lost one is not worth waiting for."""
 
+MANY = QoSProfile(depth=64, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Bottlenecks at the server, which looks at each of them: a flood of junk must not push the good ones out before."""
+
 RECORDED = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Images and bottlenecks where, unlike in the nodes, each of them is wanted and not only the newest."""
 
