@@ -10,10 +10,8 @@ import cv2
 from mtl_split.msg import Bottleneck
 from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.expand_topic_name import expand_topic_name
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
-from rclpy.validate_full_topic_name import validate_full_topic_name
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
@@ -34,7 +32,7 @@ from mtl_split_ros.mailbox import Mailbox
 from mtl_split_ros.messages import label_info, result_topic
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
-from mtl_split_ros.qos import LATCHED, MANY, RESULT, advertise, subscribe
+from mtl_split_ros.qos import LATCHED, MANY, RESULT, advertise, full_name, subscribe
 from mtl_split_ros.share import bundle_folder
 from mtl_split_server.vehicle import OtherContractError, TopicPublishers, Vehicle
 
@@ -104,14 +102,10 @@ class ServerNode(ManagedNode):
             raise
 
     def _check_vehicles(self, vehicles: list[str]) -> None:
-        topics = set()
-        for vehicle in vehicles:
-            try:
-                topic = expand_topic_name(_topic(vehicle, "bottleneck"), self.get_name(), self.get_namespace())
-                validate_full_topic_name(topic)
-            except ValueError as error:
-                raise InputError(f"vehicles has {vehicle!r}, expected names of namespaces: {error}") from error
-            topics.add(topic)
+        try:
+            topics = {full_name(self, _topic(vehicle, "bottleneck")) for vehicle in vehicles}
+        except InputError as error:
+            raise InputError(f"vehicles expects names of namespaces: {error}") from error
         if not vehicles or len(topics) < len(vehicles):
             raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
 
