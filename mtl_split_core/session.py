@@ -38,15 +38,15 @@ class Publishers(Protocol):
 class Session:
     """The memory of one vehicle. A bottleneck is first admitted, then checked for all else, and then taken."""
 
-    def __init__(self, publishers: Publishers, signed: bool, stamps_may_go_back: bool) -> None:
+    def __init__(self, publishers: Publishers, signed: bool, any_stamp: bool) -> None:
         """Begin without a publisher.
 
-        signed: only bottlenecks whose signature is right are handed in, so that none can be made up;
-        stamps_may_go_back: as those of a recording that is played in a loop.
+        signed: only bottlenecks whose signature is right are handed in, so that none can be made up; any_stamp: stamps
+        may also go back or repeat themselves, as those of a recording that is played in a loop.
         """
         self._publishers = publishers
         self._signed = signed
-        self._stamps_may_go_back = stamps_may_go_back
+        self._any_stamp = any_stamp
         self._newest: Arrival | None = None
         self._newest_stamp: int | None = None
 
@@ -82,8 +82,7 @@ class Session:
         """
         newest, stamp = self._newest, self._newest_stamp
         restart = newest is None or (arrival.publisher, arrival.session) != (newest.publisher, newest.session)
-        back = stamp is not None and arrival.stamp < stamp
-        if not restart and (arrival.stamp == stamp or (back and not self._stamps_may_go_back)):
+        if not (restart or self._any_stamp or stamp is None or arrival.stamp > stamp):
             return None
         self._newest, self._newest_stamp = arrival, arrival.stamp
         if newest is None or restart:

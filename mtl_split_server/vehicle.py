@@ -93,7 +93,7 @@ class Vehicle:
 
     def __post_init__(self) -> None:
         # Without a limit of age, any recording may be played, and in a loop.
-        self.session = Session(self.publishers, self.keys is not None, stamps_may_go_back=not self.max_age)
+        self.session = Session(self.publishers, self.keys is not None, any_stamp=not self.max_age)
 
     def takes(self, message: Bottleneck, info: MessageInfo) -> bool:
         """Count a bottleneck that arrived, and refuse it or not, by all that is known before it is decoded."""

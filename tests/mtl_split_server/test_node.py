@@ -221,9 +221,20 @@ def test_stamps_may_go_back_with_the_clock(edge_half: EdgeHalf, probe: Probe, st
     edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
     colours = probe.listen(Classification, "/classification/colour", RESULT)
     clock = probe.publisher(Clock, "/clock", QoSProfile(depth=1))
-    for sequence, second in enumerate((100, 50, 60)):
-        clock.publish(Clock(clock=Time(sec=second)))
-        probe.exchange(edge, bottleneck(edge_half, plain(RED), second, sequence), colours)
+    time = Clock()
+    probe.node.create_timer(0.05, lambda: clock.publish(time))
+    message = bottleneck(edge_half, plain(RED), 0)
+
+    def is_answered() -> bool:
+        """Whether there is an answer; sends one more bottleneck, whose stamp is new."""
+        message.sequence += 1
+        message.header.stamp.nanosec += 1000
+        edge.publish(message)
+        return any(colour.header.stamp.sec == time.clock.sec for colour in colours)
+
+    for second in (100, 50, 60):
+        time.clock, message.header.stamp = Time(sec=second), Time(sec=second)
+        probe.wait_for(f"an answer at {second} s", is_answered)
     probe.status("/server", lambda status, _: status.level == DiagnosticStatus.OK)
     assert server.end(signal.SIGTERM) == 0
 
