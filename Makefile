@@ -50,7 +50,7 @@ help:
 	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
 	@echo 'make train   install what training and export need, for `ros2_ws/run mtl-split train`'
 	@echo 'make test    ruff, mypy and all tests'
-	@echo 'make fuzz    a million damaged payloads, which takes minutes'
+	@echo 'make fuzz    a million damaged payloads and 100,000 altered signed bottlenecks, which takes minutes'
 	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
@@ -76,6 +76,7 @@ bench: setup .venv/.test
 fuzz: setup
 	$(PIP_INSTALL) --group fuzz
 	$(RUN) python tests/fuzz_payload.py
+	$(RUN) python -m tests.fuzz_signatures
 
 # What was built on one Python or one ROS 2, or in another place, cannot be used with another, so all of it goes.
 $(CREATED):

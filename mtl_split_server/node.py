@@ -48,7 +48,8 @@ PARAMETERS = Parameters(
     Parameter("overlap_threshold", "Of two detections that overlap more, the better is kept.", range=(0.0, 1.0)),
     Parameter(
         "max_age",
-        f"Drop bottlenecks of images older than this, in seconds, or more than {MOST_AHEAD} s in the future; 0: none.",
+        f"Drop bottlenecks of images older than this, in seconds, or stamped more than {MOST_AHEAD} s in the future; "
+        "0 disables both limits.",
         range=(0.0, 60.0),
     ),
 )
