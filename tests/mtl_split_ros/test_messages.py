@@ -1,5 +1,9 @@
 """Topics and labels of tasks, the truth of all kinds, and stamps of serialised messages."""
 
+import re
+from array import array
+from pathlib import Path
+
 import pytest
 from builtin_interfaces.msg import Time
 from hypothesis import given
@@ -48,3 +52,11 @@ def test_the_stamp_of_a_machine_that_writes_the_high_byte_first() -> None:
     message = bytes([0, 0, 0, 0]) + (7).to_bytes(4, "big") + (9).to_bytes(4, "big")
     assert stamp_of(message) == 7 * 10**9 + 9
     assert stamp_of(message[:11]) == 0
+
+
+def test_a_bottleneck_has_as_many_bytes_beside_its_payload_as_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "wire-format.md").read_text()
+    [told] = re.findall(r"a message has (\d+) bytes beside its payload", page)
+    header, payload = Header(frame_id="camera"), array("B", bytes(1200))
+    message = Bottleneck(header=header, contract="0123456789abcdef", payload=payload)
+    assert len(serialize_message(message)) - len(payload) == int(told)
