@@ -54,7 +54,7 @@ help:
 	@echo 'make train   install what training and export need, for `ros2_ws/run mtl-split train`'
 	@echo 'make test    ruff, mypy and all tests'
 	@echo 'make lock    pin the newest versions, with their hashes, in requirements.lock'
-	@echo 'make fuzz    a million damaged payloads, 20,000 damaged files of each kind, for minutes'
+	@echo 'make fuzz    damaged payloads, files and signed bottlenecks, hundreds of thousands, for minutes'
 	@echo 'make torture nodes killed, cycled and soaked, for most of an hour; page in docs/results'
 	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
 	@echo
@@ -104,6 +104,7 @@ licences: test .venv/.lock
 fuzz: setup .venv/.test
 	$(INSTALL) --group fuzz
 	$(RUN) python tests/fuzz_payload.py
+	$(RUN) python -m tests.fuzz_signatures
 	FUZZ_EXAMPLES=20000 $(RUN) python -m pytest --timeout=0 tests/test_damaged_files.py \
 	    tests/mtl_split_lab/recordings/test_damaged_bags.py
 

@@ -1,4 +1,4 @@
-"""What can be wrong with what a half is given: one error type per kind of input."""
+"""What can be wrong with what comes from outside: one error type per kind of input."""
 
 
 class InputError(ValueError):
@@ -23,6 +23,22 @@ class PayloadError(InputError):
 
 class BundleError(InputError):
     """A bundle that is missing, incomplete or damaged, or whose files do not do what its manifest says."""
+
+
+class UnsignedError(InputError):
+    """A bottleneck without a signature where keys are given."""
+
+
+class SignatureError(InputError):
+    """A bottleneck whose signature was made with another key, for another vehicle, or before something was altered."""
+
+
+class ReplayError(InputError):
+    """A signed bottleneck that is not newer than one that was taken before."""
+
+
+class SecondPublisherError(InputError):
+    """A bottleneck of somebody who publishes on the topic of a vehicle that another publisher has."""
 
 
 def in_one_line(error: Exception | str) -> str:

@@ -120,8 +120,7 @@ class ServerHalf:
         Raises PayloadError for a payload that no edge with this contract could have sent, and InferenceError. The
         stages' times are in `stopwatch` afterwards.
         """
-        if not all(1 <= side <= LARGEST_SIDE for side in size):
-            raise PayloadError(f"the picture's size is {size}, expected sides of 1 to {LARGEST_SIDE} pixels")
+        check_size(size)
         with self.stopwatch.stage("decode"):
             latents = self.bundle.payload_format.unpack(payload)
         return self.answer(latents, size)
@@ -139,6 +138,12 @@ class ServerHalf:
         overlap_threshold = 1.0 if task.name in self.bundle.unsuppressed else self._overlap_threshold
         found = kind.result(task, outputs, self._score_threshold, overlap_threshold)
         return kind.to_picture(found, letterbox)
+
+
+def check_size(size: Size) -> None:
+    """Raise PayloadError for the size (width, height) of a picture that no camera has."""
+    if not all(1 <= side <= LARGEST_SIDE for side in size):
+        raise PayloadError(f"the picture's size is {size}, expected sides of 1 to {LARGEST_SIDE} pixels")
 
 
 def _run(engine: Engine, batch: Array) -> dict[str, Array]:

@@ -85,6 +85,20 @@ class PayloadFormat:
         Raises PayloadError for a payload that is not of this format, or damaged, or decodes to other symbols here than
         where it was coded.
         """
+        point, stream, checksum = self.parse(payload)
+        try:
+            symbols = self._coder.decode(stream, point)
+        except ValueError as error:
+            raise PayloadError(f"payload cannot be decoded: {error}") from error
+        if checksum != _checksum(point, stream, symbols):
+            raise PayloadError("payload decodes to other symbols than were coded: its checksum does not belong to them")
+        return symbols.astype(np.float32) * self.operating_points[point].steps[:, None, None]
+
+    def parse(self, payload: bytes) -> tuple[int, bytes, int]:
+        """Return a payload's operating point, stream and checksum, without decoding the stream, which takes long.
+
+        Raises PayloadError for a payload that is not of this format, or damaged.
+        """
         if len(payload) > self.largest:
             raise PayloadError(f"payload has {len(payload)} bytes, expected at most {self.largest}")
         try:
@@ -113,13 +127,7 @@ class PayloadFormat:
             raise PayloadError("payload is damaged: its checksum does not belong to its stream")
         if payload != self._serialise(point, stream, checksum):
             raise PayloadError("payload is spelled in another way than it is packed")
-        try:
-            symbols = self._coder.decode(stream, point)
-        except ValueError as error:
-            raise PayloadError(f"payload cannot be decoded: {error}") from error
-        if checksum != _checksum(point, stream, symbols):
-            raise PayloadError("payload decodes to other symbols than were coded: its checksum does not belong to them")
-        return symbols.astype(np.float32) * self.operating_points[point].steps[:, None, None]
+        return point, stream, checksum
 
     def _serialise(self, operating_point: int, stream: bytes, checksum: int) -> bytes:
         packed: bytes = msgpack.packb((VERSION, operating_point, self.shape, (stream,), checksum))

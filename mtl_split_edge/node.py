@@ -2,12 +2,14 @@
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
+import time
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
+import numpy as np
 from mtl_split.msg import Bottleneck
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter as RosParameter
@@ -22,7 +24,7 @@ from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
-from mtl_split_ros.messages import HeaderError, check_header
+from mtl_split_ros.messages import HeaderError, check_header, statement
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import NEWEST, advertise, subscribe
@@ -70,6 +72,7 @@ class EdgeNode(ManagedNode):
         """Declare the parameters, then configure and activate where `autostart` says so."""
         super().__init__("edge", PARAMETERS)
         self._points: dict[str, int] = {}
+        self._session = 0
         self.add_on_set_parameters_callback(self._check)
         self.add_post_set_parameters_callback(self._warn_of_large_payloads)
         self.autostart()
@@ -79,6 +82,7 @@ class EdgeNode(ManagedNode):
         bundle = load_bundle(bundle_folder(values["bundle"]))
         points = _index_operating_points(bundle)
         _check_operating_point(values["operating_point"], points)
+        self._keys = self.read_keys(values["key_file"])
         self._kind, self._topic = _TRANSPORTS[values["transport"]]
         cv2.setNumThreads(values["threads"])
         half = EdgeHalf(bundle, values["threads"], values["engine"])
@@ -105,6 +109,8 @@ class EdgeNode(ManagedNode):
             age = stream.received(message.header.stamp)
             stream.count("dropped", self._mailbox.put(stream, Received(message, age * 1e3)))
 
+        # A later session needs a larger number: by the wall clock, because a simulated one begins anew.
+        self._session = max(self._session + 1, time.time_ns())
         self._sequence = 0
         self._subscription = subscribe(self, self._kind, self._topic, receive, NEWEST, stream.warn)
         self._mailbox = Mailbox([self._process], Stream.refuse)
@@ -154,16 +160,19 @@ class EdgeNode(ManagedNode):
         point = self._points[self.get_parameter("operating_point").value]
         encoded = self._half.encode(picture, point, self.get_parameter("max_payload_bytes").value)
         stream.count("coarser", encoded.operating_point < point)
-        self._publisher.publish(
-            Bottleneck(
-                header=message.header,
-                sequence=self._sequence,
-                contract=self._half.bundle.contract.fingerprint,
-                image_width=picture.shape[1],
-                image_height=picture.shape[0],
-                payload=array("B", encoded.payload),
-            )
+        bottleneck = Bottleneck(
+            header=message.header,
+            session=self._session,
+            sequence=self._sequence,
+            contract=self._half.bundle.contract.fingerprint,
+            image_width=picture.shape[1],
+            image_height=picture.shape[0],
+            payload=array("B", encoded.payload),
         )
+        if self._keys is not None:
+            signature = self._keys.sign(statement(bottleneck, self._publisher.topic_name))
+            bottleneck.signature = np.frombuffer(signature, np.uint8)
+        self._publisher.publish(bottleneck)
         self._sequence += 1
         stream.published({"image_transport": received.transport, **stopwatch.milliseconds}, len(encoded.payload))
 

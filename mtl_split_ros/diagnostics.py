@@ -16,6 +16,12 @@ from mtl_split_core.errors import InputError
 REPORT_INTERVAL = 5.0
 """Seconds between two log lines about refused frames of one kind."""
 
+MOST_AHEAD = 0.5
+"""Seconds by which a stamp may be ahead of a node's clock: the clocks of two synchronised machines differ by less."""
+
+MOST_BEHIND = 5.0
+"""Seconds after which the age of a frame says more about the clocks than about the frame."""
+
 
 class Logger(Protocol):
     """The part of a node's logger that is needed here."""
@@ -56,23 +62,29 @@ class Stream:
         self._reported = self._totals.copy()
         self._reported_at = time.monotonic()
         self._newest: Stamp | None = None
+        self._newest_age = 0.0
         self._problem = self._refusal = ""
         self._logged: deque[str] = deque(maxlen=64)
         self._log_again_at: defaultdict[type[InputError], float] = defaultdict(float)
 
     def received(self, stamp: Stamp) -> float:
-        """Count a frame that arrived, with its camera image's stamp; returns its age in seconds by the node's clock."""
+        """Count a frame that arrived, and note its camera image's stamp; returns its age, see `note`."""
+        self.count("received")
+        return self.note(stamp)
+
+    def note(self, stamp: Stamp) -> float:
+        """Note the stamp of a frame that was counted; returns its age in seconds by the node's clock."""
+        age = self.age(stamp)
         with self._lock:
-            self._totals["received"] += 1
             # A clock that jumps back, such as that of a bag played in a loop, must not stop anything.
-            back = self._newest is not None and _nanoseconds(stamp) < _nanoseconds(self._newest)
+            back = self._newest is not None and nanoseconds(stamp) < nanoseconds(self._newest)
             self._totals["stamps_back"] += back
-            self._newest = stamp
-        return self.age(stamp)
+            self._newest, self._newest_age = stamp, age
+        return age
 
     def age(self, stamp: Stamp) -> float:
         """How many seconds ago that was by the node's clock."""
-        return float(self._clock.now().nanoseconds - _nanoseconds(stamp)) / 1e9
+        return float(self._clock.now().nanoseconds - nanoseconds(stamp)) / 1e9
 
     def published(self, stages: Mapping[str, float], payload_bytes: int) -> None:
         """Count a frame that was answered, with its stages' milliseconds and the bytes of its payload."""
@@ -141,17 +153,30 @@ class Stream:
         if refused:
             message = f"{refused} of {news['received']} frames refused, the last one: {self._refusal}"
             return DiagnosticStatus.WARN if news["published"] else DiagnosticStatus.ERROR, message
+        clocks = self._judge_clocks()
         if news["published"]:
-            return DiagnosticStatus.OK, ", ".join([f"{rate} frames/s", *fates])
+            level = DiagnosticStatus.WARN if clocks else DiagnosticStatus.OK
+            return level, ", ".join([f"{rate} frames/s", *fates, *clocks])
         if news["received"]:
-            told = ", ".join(fates) or "still at work"
+            told = ", ".join([*(fates or ["still at work"]), *clocks])
             return DiagnosticStatus.WARN, f"none of {news['received']} frames answered: {told}"
         if self._newest is None:
             return DiagnosticStatus.WARN, self._problem or f"waiting for {self.topic}"
         return DiagnosticStatus.WARN, self._problem or f"no new frame on {self.topic}"
 
+    def _judge_clocks(self) -> list[str]:
+        """What the newest frame's age says of the clocks, if it says anything."""
+        if -MOST_AHEAD <= self._newest_age <= MOST_BEHIND:
+            return []
+        direction = "ahead of" if self._newest_age < 0 else "behind"
+        return [
+            f"stamps are {abs(self._newest_age):.1f} s {direction} this node's clock: synchronise the clocks of all"
+            " machines, or use_sim_time with a recording or a simulator"
+        ]
 
-def _nanoseconds(stamp: Stamp) -> int:
+
+def nanoseconds(stamp: Stamp) -> int:
+    """Return a stamp in nanoseconds."""
     return int(stamp.sec * 10**9 + stamp.nanosec)
 
 

@@ -101,6 +101,7 @@ class Options:
     use_sim_time: bool | None = None
     autostart: bool | None = None
     bundle: str = ""
+    key_file: str = ""
 
     def within(self, namespace: str) -> "Options":
         """Return the same options for a namespace inside this one."""
@@ -161,7 +162,9 @@ def demo(
     vehicles = list(vehicles) or [""]
     if len(set(vehicles)) < len(vehicles):
         raise InputError(f"vehicles is {vehicles}, expected each of them once")
-    processes = [server(options, vehicles, score_threshold=_least_score(out, measured))]
+    # What somebody else plays may be a recording, whose stamps are old.
+    max_age = 0.0 if topic_of(source) else None
+    processes = [server(options, vehicles, score_threshold=_least_score(out, measured), max_age=max_age)]
     for vehicle in vehicles:
         own = options.within(vehicle)
         topic = topic_of(source)
@@ -197,7 +200,8 @@ def replay(
     own: dict[str, Value | None] = {"bag": bag, "image_topic": image_topic, "topics": list(topics) or None}
     own |= {"clock": options.use_sim_time, "wait_for_subscribers": 2 if out else 1, **parameters}
     processes = [
-        server(options, score_threshold=_least_score(out, measured)),
+        # The stamps of a recording may be from another clock than the times at which it was recorded.
+        server(options, score_threshold=_least_score(out, measured), max_age=0.0),
         edge(options, image_topic),
         _process("player", options, own),
     ]
@@ -245,6 +249,7 @@ def _parameters_of_a_half(options: Options) -> dict[str, Value | None]:
         "use_sim_time": options.use_sim_time,
         "autostart": options.autostart,
         "bundle": options.bundle,
+        "key_file": options.key_file,
     }
 
 

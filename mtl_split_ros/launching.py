@@ -26,7 +26,7 @@ from mtl_split_ros.graph import Options, Process, bag_play_command, environment
 
 Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 
-OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart", "bundle")
+OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart", "bundle", "key_file")
 """The arguments of every launch file."""
 
 RECORDER = "demo"
@@ -90,6 +90,10 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         "false: leave configuring and activating to a lifecycle manager. Empty: as in the parameter files.",
     ),
     "bundle": (str, "Name of a shipped bundle, or path of a bundle's folder. Empty: as in the parameter files."),
+    "key_file": (
+        _file,
+        "Keys that bottlenecks are signed with, see docs/security.md. Empty: as in the parameter files.",
+    ),
     "vehicles": (
         _names,
         "Namespaces of the vehicles, separated by commas. Empty: one, in the namespace itself; "

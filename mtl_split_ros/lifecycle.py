@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -12,6 +13,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from mtl_split_core.choice import KINDS
 from mtl_split_core.errors import InputError
+from mtl_split_core.signing import Keys, read_keys
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.parameters import Parameter, Parameters
 
@@ -21,6 +23,7 @@ COMMON_PARAMETERS = (
         "engine", "What runs the network; `auto`: the fastest installed, which takes seconds to find.", choices=KINDS
     ),
     Parameter("threads", "Processor threads that inference may use.", range=(1, 64)),
+    Parameter("key_file", "Keys that bottlenecks are signed with, see docs/security.md; empty: they are not signed."),
     Parameter("autostart", "Configure and activate at the start; false: wait for a lifecycle manager."),
     Parameter("diagnostics_period", "Seconds between two reports on /diagnostics.", range=(0.1, 60.0)),
 )
@@ -67,6 +70,10 @@ class ManagedNode(LifecycleNode):
         """Configure and activate, if the parameter `autostart` says so."""
         if self.get_parameter("autostart").value and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
+
+    def read_keys(self, key_file: str) -> Keys | None:
+        """Read the file that the parameter `key_file` names; None: no file. Raises InputError as `read_keys` does."""
+        return read_keys(Path(key_file).expanduser(), self.get_logger().warning) if key_file else None
 
     def end_with(self, workers: Iterable[Future[None]]) -> None:
         """End the process if a worker thread ends with an exception."""
@@ -138,9 +145,18 @@ class ManagedNode(LifecycleNode):
 
     def _report(self) -> None:
         name = self.get_fully_qualified_name()
-        level = DiagnosticStatus.ERROR if self._trouble else DiagnosticStatus.OK
-        message = f"{self._state}: {self._trouble}" if self._trouble else self._state
+        level, trouble = DiagnosticStatus.ERROR, self._trouble
+        if not trouble:
+            trouble = self._judge_clock()
+            level = DiagnosticStatus.WARN if trouble else DiagnosticStatus.OK
+        message = f"{self._state}: {trouble}" if trouble else self._state
         own = DiagnosticStatus(level=level, name=name, message=message)
         report = DiagnosticArray(status=[own, *(stream.report(name) for stream in self.streams)])
         report.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(report)
+
+    def _judge_clock(self) -> str:
+        """What is wrong with the node's clock, if anything: a simulated one is 0 before its first time."""
+        simulated = self.get_parameter("use_sim_time").value
+        waits = simulated and not self.get_clock().now().nanoseconds
+        return "use_sim_time is true, but nobody publishes the time on /clock" if waits else ""

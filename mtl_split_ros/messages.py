@@ -3,12 +3,14 @@
 import struct
 from typing import Any
 
+from mtl_split.msg import Bottleneck
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.kinds import KINDS as CORE_KINDS
 from mtl_split_core.scene import Task, Truth
+from mtl_split_core.signing import Statement
 from mtl_split_ros.kinds import KINDS
 
 MOST_FRAME_ID_BYTES = 256
@@ -35,6 +37,21 @@ def result_topic(task: Task) -> str:
 def truth_messages(truth: Truth, header: Header) -> dict[str, Any]:
     """Write what is really in a picture in the words of the results, with scores of 1; by topic."""
     return {topic: message for kind in KINDS.values() for topic, message in kind.truth_messages(truth, header).items()}
+
+
+def statement(message: Bottleneck, vehicle: str) -> Statement:
+    """Return what the signature of a vehicle's bottleneck covers; the vehicle is the resolved name of the topic."""
+    stamp = message.header.stamp
+    return Statement(
+        vehicle=vehicle,
+        stamp=(stamp.sec, stamp.nanosec),
+        frame_id=message.header.frame_id,
+        session=message.session,
+        sequence=message.sequence,
+        contract=message.contract,
+        size=(message.image_width, message.image_height),
+        payload=message.payload.tobytes(),
+    )
 
 
 def type_name(message: type[Any]) -> str:

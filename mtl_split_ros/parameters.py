@@ -24,7 +24,11 @@ from typing import Any
 
 import yaml
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
@@ -108,6 +112,11 @@ class Parameters:
             node.declare_parameters("", table)
         except (InvalidParameterValueException, InvalidParameterTypeException) as error:
             raise InputError(str(error)) from error
+        for name in self._rows:
+            try:
+                node.get_parameter(name)
+            except ParameterUninitializedException as error:  # what rclpy makes of []
+                raise InputError(f"{name} is empty, expected at least one value, such as {defaults[name]}") from error
 
     def read(self, node: Node) -> dict[str, Any]:
         """Return every parameter's present value by name."""

@@ -34,21 +34,38 @@ class Runnable(Protocol):
     def destroy_node(self) -> None: ...
 
 
+class _StoppedError(BaseException):
+    """A signal came while the node was made; no Exception, so that nothing on the way takes it for a fault."""
+
+
 def run(create: Callable[[], Runnable]) -> int:
     """Create a node and spin it; returns the process' exit code.
 
-    0 after SIGINT, SIGTERM or the node's own end; 1 where creating it, a callback or the node's `ended` raised
-    InputError, which is logged. Raises any other exception of theirs.
+    0 after SIGINT, SIGTERM or the node's own end, also where a signal comes before the node is made; 1 where creating
+    it, a callback or the node's `ended` raised InputError, which is logged. Raises any other exception of theirs.
     """
     # rclpy's own handlers would invalidate the context under the threads that still publish: here everything is
     # stopped in order instead, and a second signal on the way changes nothing: of all ways to wake a thread, only this
     # kind of queue allows that it comes in the midst of the first.
     stop: SimpleQueue[None] = SimpleQueue()
+    making = True
+
+    def end(*_: object) -> None:
+        nonlocal making
+        stop.put(None)
+        if making:  # a bundle is loaded and warmed up, which may take long
+            making = False
+            raise _StoppedError
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.put(None))
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        signal.signal(number, end)
     try:
-        _spin(create(), stop)
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        node = create()
+        making = False
+        _spin(node, stop)
+    except _StoppedError:
+        return 0
     except InputError as error:
         get_logger("mtl_split").fatal(str(error))
         return 1

@@ -10,7 +10,8 @@ from typing import Any
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.exceptions import InvalidParameterTypeException, NameValidationException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import (
@@ -23,11 +24,15 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from mtl_split_core.errors import InputError
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Images and bottlenecks: only the newest counts, and a lost one is not worth waiting for."""
+
+MANY = QoSProfile(depth=64, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Bottlenecks at the server, which looks at each of them: a flood of junk must not push the good ones out before."""
 
 RECORDED = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Images and bottlenecks where, unlike in the nodes, each of them is wanted and not only the newest."""
@@ -52,8 +57,8 @@ def subscribe(
 ) -> Subscription[Any]:
     """Subscribe to a topic; `warn` is called with a sentence whenever a publisher's profile does not match.
 
-    raw: the callback gets each message as the bytes that were sent. Raises InputError for a user's override that cannot
-    be.
+    raw: the callback gets each message as the bytes that were sent. Raises InputError for a name that ROS does not
+    allow, and for a user's override that cannot be.
     """
     own = copy(profile)  # rclpy writes the user's overrides into the profile it is given
 
@@ -77,8 +82,8 @@ def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile, watc
     """Create a publisher; a subscription whose profile does not match is warned of in the node's log.
 
     watch: False leaves that to the subscriber's log. rclpy goes through all that is watched whenever a message arrives,
-    which with hundreds of publishers would take as long as the network. Raises InputError for a user's override that
-    cannot be.
+    which with hundreds of publishers would take as long as the network. Raises InputError for a name that ROS does not
+    allow, and for a user's override that cannot be.
     """
     own = copy(profile)
 
@@ -96,6 +101,18 @@ def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile, watc
             ),
             qos_overriding_options=_overridable(),
         )
+
+
+def full_name(node: Node, topic: str) -> str:
+    """Return the full name of a topic before remappings. Raises InputError for a name that ROS does not allow."""
+    try:
+        name = expand_topic_name(topic, node.get_name(), node.get_namespace())
+        validate_full_topic_name(name)
+    except (ValueError, NameValidationException) as error:
+        # Further lines point at a letter, and some of the first tell where in ROS's source they come from.
+        reason = str(error).splitlines()[0].partition(", at /")[0].rstrip(":")
+        raise InputError(f"the topic {topic[:80]!r} has a name that ROS does not allow: {reason[:200]}") from error
+    return name
 
 
 def _later(node: Node, tell: Callable[[int], None]) -> Callable[[Any], None]:
@@ -119,6 +136,7 @@ def _overridable() -> QoSOverridingOptions:
 @contextmanager
 def _overrides(node: Node, topic: str) -> Iterator[None]:
     """Raise InputError for what rclpy says of an override of an unknown name or a wrong type."""
+    full_name(node, topic)
     try:
         yield
     except (RuntimeError, InvalidParameterTypeException) as error:

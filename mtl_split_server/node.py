@@ -8,25 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 from mtl_split.msg import Bottleneck
-from rclpy.expand_topic_name import expand_topic_name
+from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
-from rclpy.validate_full_topic_name import validate_full_topic_name
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from mtl_split_core.bundle import load_bundle
-from mtl_split_core.errors import InferenceError, InputError, PayloadError
+from mtl_split_core.errors import (
+    InferenceError,
+    InputError,
+    PayloadError,
+    ReplayError,
+    SecondPublisherError,
+    SignatureError,
+    UnsignedError,
+)
 from mtl_split_core.halves import ServerHalf
-from mtl_split_ros.diagnostics import Stream
+from mtl_split_ros.diagnostics import MOST_AHEAD, Stream
 from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
-from mtl_split_ros.messages import HeaderError, check_header, label_info, result_topic
+from mtl_split_ros.messages import HeaderError, label_info, result_topic
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
-from mtl_split_ros.qos import LATCHED, NEWEST, RESULT, advertise, subscribe
+from mtl_split_ros.qos import LATCHED, MANY, RESULT, advertise, full_name, subscribe
 from mtl_split_ros.share import bundle_folder
+from mtl_split_server.vehicle import OtherContractError, TopicPublishers, Vehicle
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
@@ -38,24 +47,13 @@ PARAMETERS = Parameters(
     Parameter("workers", "Bottlenecks that are worked on at once, each of another vehicle.", range=(1, 64)),
     Parameter("score_threshold", "Lowest score of a published detection.", range=(0.0, 1.0)),
     Parameter("overlap_threshold", "Of two detections that overlap more, the better is kept.", range=(0.0, 1.0)),
-    Parameter("max_age", "Drop bottlenecks of images older than this, in seconds; 0: none.", range=(0.0, 60.0)),
+    Parameter(
+        "max_age",
+        f"Drop bottlenecks of images older than this, in seconds, or stamped more than {MOST_AHEAD} s in the future; "
+        "0 disables both limits.",
+        range=(0.0, 60.0),
+    ),
 )
-
-
-class OtherContractError(InputError):
-    """A bottleneck that was encoded under another contract."""
-
-
-@dataclass(eq=False)
-class Vehicle:
-    """One vehicle being served.
-
-    stream: its bottlenecks; results: the publishers of its results by task name; due: the sequence number to come next.
-    """
-
-    stream: Stream
-    results: dict[str, Publisher[Any]]
-    due: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,8 @@ class ServerNode(ManagedNode):
     _labels: list[Publisher[LabelInfo]]
     _mailbox: Mailbox[Vehicle, Received]
     _inputs: list[Subscription[Bottleneck]]
+    _vehicles: list[Vehicle]
+    _jumps: JumpHandle
 
     def __init__(self) -> None:
         """Declare the parameters, then configure and activate where `autostart` says so."""
@@ -84,6 +84,7 @@ class ServerNode(ManagedNode):
         """Load and warm up the bundle's suffix, and publish every task's labels for every vehicle."""
         self._check_vehicles(values["vehicles"])
         self._max_age: float = values["max_age"]
+        self._keys = self.read_keys(values["key_file"])
         bundle = load_bundle(bundle_folder(values["bundle"]))
         threshold = values["score_threshold"]
         cv2.setNumThreads(values["threads"])
@@ -103,14 +104,10 @@ class ServerNode(ManagedNode):
             raise
 
     def _check_vehicles(self, vehicles: list[str]) -> None:
-        topics = set()
-        for vehicle in vehicles:
-            try:
-                topic = expand_topic_name(_topic(vehicle, "bottleneck"), self.get_name(), self.get_namespace())
-                validate_full_topic_name(topic)
-            except ValueError as error:
-                raise InputError(f"vehicles has {vehicle!r}, expected names of namespaces: {error}") from error
-            topics.add(topic)
+        try:
+            topics = {full_name(self, _topic(vehicle, "bottleneck")) for vehicle in vehicles}
+        except InputError as error:
+            raise InputError(f"vehicles expects names of namespaces: {error}") from error
         if not vehicles or len(topics) < len(vehicles):
             raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
 
@@ -125,7 +122,7 @@ class ServerNode(ManagedNode):
 
     def activate(self) -> None:
         """Subscribe to the bottlenecks of all vehicles and start the workers."""
-        self._inputs = []
+        self._inputs, self._vehicles = [], []
         try:
             for namespace, results in self._results.items():
                 self._inputs.append(self._serve(namespace, results))
@@ -135,9 +132,12 @@ class ServerNode(ManagedNode):
         works = [partial(self._process, half) for half in self._halves]
         self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error))
         self.end_with(self._mailbox.ended)
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._forget_stamps)
 
     def deactivate(self) -> None:
         """Unsubscribe, and stop the workers after the bottlenecks they are at."""
+        self._jumps.unregister()
         self._unsubscribe()
         self._mailbox.close()
 
@@ -150,18 +150,22 @@ class ServerNode(ManagedNode):
 
     def _serve(self, namespace: str, results: dict[str, Publisher[Any]]) -> Subscription[Bottleneck]:
         topic = _topic(namespace, "bottleneck")
+        resolved = self.resolve_topic_name(topic)
+        signatures = (UnsignedError, SignatureError, ReplayError) if self._keys else ()
         stream = Stream(
-            self.resolve_topic_name(topic),
+            resolved,
             stages=("link", "decode", "suffix", "post", "publish"),
-            errors=(PayloadError, OtherContractError, HeaderError, InferenceError),
-            counts=("dropped", "lost", "too_old"),
+            errors=(PayloadError, OtherContractError, HeaderError, SecondPublisherError, InferenceError, *signatures),
+            counts=("dropped", "lost", "too_old", "in_future", "out_of_order"),
             clock=self.get_clock(),
             logger=self.get_logger(),
             facts=self._halves[0].choice.facts,
         )
-        receive = partial(self._receive, Vehicle(stream, results))
-        subscription = subscribe(self, Bottleneck, topic, receive, NEWEST, stream.warn)
+        publishers = TopicPublishers(self, resolved, self._keys is not None)
+        vehicle = Vehicle(resolved, self._bundle, stream, results, publishers, self._max_age, self._keys)
+        subscription = subscribe(self, Bottleneck, topic, partial(self._receive, vehicle), MANY, stream.warn)
         self.streams.append(stream)
+        self._vehicles.append(vehicle)
         return subscription
 
     def _unsubscribe(self) -> None:
@@ -169,33 +173,24 @@ class ServerNode(ManagedNode):
             self.destroy_subscription(subscription)
         self.streams = []
 
+    def _forget_stamps(self, _: TimeJump) -> None:
+        for vehicle in self._vehicles:
+            vehicle.session.forget_stamps()
+
     def _receive(self, vehicle: Vehicle, message: Bottleneck, info: MessageInfo) -> None:
-        stream = vehicle.stream
-        stream.received(message.header.stamp)
-        expected = self._bundle.contract.fingerprint
-        if message.contract != expected:
-            stream.refuse(
-                OtherContractError(
-                    f"the bottleneck has the contract {message.contract[:64]!r}, expected {expected!r}:"
-                    " give edge and server bundles of the same training"
-                )
-            )
-            return
-        # A number below the one due: the edge was activated anew, and nothing can be said of what was lost meanwhile.
-        if vehicle.due is not None and message.sequence > vehicle.due:
-            stream.count("lost", message.sequence - vehicle.due)
-        vehicle.due = message.sequence + 1
-        link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
-        stream.count("dropped", self._mailbox.put(vehicle, Received(message, link)))
+        if vehicle.takes(message, info):
+            link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
+            vehicle.stream.count("dropped", self._mailbox.put(vehicle, Received(message, link)))
 
     def _process(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> None:
         message, payload = received.message, received.message.payload.tobytes()
-        check_header(message.header)
-        # Only now: it may have waited for its turn.
-        if 0 < self._max_age < vehicle.stream.age(message.header.stamp):
-            vehicle.stream.count("too_old")
+        # Again: it may have waited for its turn.
+        if not vehicle.is_timely(message):
             return
         results = half.decode(payload, (message.image_width, message.image_height))
+        # And again: on a busy machine it may have taken long.
+        if not vehicle.is_timely(message):
+            return
         stopwatch = half.stopwatch
         with stopwatch.stage("publish"):
             for task in self._bundle.tasks:

@@ -170,3 +170,25 @@ def fingerprint(contract: Contract) -> str:
         contract["latent_space"],
     ]
     return hashlib.sha256(msgpack.packb(parts, use_single_float=True)).hexdigest()[:16]
+
+
+def signature(
+    key: bytes,
+    vehicle: str,
+    stamp: tuple[int, int],
+    frame_id: str,
+    session: int,
+    sequence: int,
+    contract: str,
+    size: tuple[int, int],
+    payload: bytes,
+) -> bytes:
+    """The signature of a bottleneck."""
+    texts = [text.encode("utf-8") for text in (vehicle, frame_id, contract)]
+    signed = (3).to_bytes(4, "little")
+    signed += stamp[0].to_bytes(4, "little", signed=True) + stamp[1].to_bytes(4, "little")
+    signed += session.to_bytes(8, "little") + sequence.to_bytes(8, "little")
+    signed += b"".join(side.to_bytes(4, "little") for side in size)
+    signed += b"".join(len(part).to_bytes(4, "little") for part in [*texts, payload])
+    signed += b"".join([*texts, payload])
+    return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split").digest()

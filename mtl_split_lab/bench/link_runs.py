@@ -161,7 +161,8 @@ def _running(
     try:
         processes.run("listener of the camera", [*link.within[VEHICLE], *listener, str(sent)])
         processes.run("listener", [*at_server, *listener, str(results), "--bundle", str(bundle.folder)])
-        processes.start(server(options), at_server)
+        # However late they are, answers are to be seen.
+        processes.start(server(options, max_age=0.0), at_server)
         processes.start(edge(options, topic), at_edge)
         processes.start(camera(options, **eyes), link.within[VEHICLE])
         yield processes

@@ -107,10 +107,10 @@ class PlayerNode(Node):
         self._clock_publisher = advertise(self, Clock, "/clock", CLOCK) if self._values["clock"] else None
         self._end = advertise(self, UInt64, "end_of_stream", LATCHED)
         self._audience = Audience([self._outputs[self._images]], self._values["wait_for_subscribers"])
+        self.get_logger().info(f"{self._bag}: {', '.join(sorted(self._outputs))}")
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="player")
         self._pool.submit(self._play).add_done_callback(self._finish)
-        self.get_logger().info(f"{self._bag}: {', '.join(sorted(self._outputs))}")
 
     def destroy_node(self) -> None:
         """Stop and destroy the node."""

@@ -38,6 +38,12 @@ def stream(log: Log) -> Stream:
     return Stream("/bottleneck", ("link", "decode"), (PayloadError,), ("dropped",), Clock(), log, {"engine": "steam"})
 
 
+def now(seconds: float = 0.0) -> Time:
+    """The stamp of an image from so many seconds ahead."""
+    nanoseconds = Clock().now().nanoseconds + round(seconds * 1e9)
+    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
 def report(stream: Stream) -> tuple[DiagnosticStatus, dict[str, str]]:
     status = stream.report("/server")
     return status, {value.key: value.value for value in status.values}
@@ -53,7 +59,7 @@ def test_before_the_first_frame_it_says_what_it_waits_for(stream: Stream) -> Non
 
 def test_medians_are_of_the_frames_since_the_last_report(stream: Stream) -> None:
     for link, size in [(1.0, 100), (9.0, 300), (2.0, 200)]:
-        stream.received(Time(sec=1))
+        stream.received(now())
         stream.published({"link": link}, size)
     status, values = report(stream)
     assert status.level == DiagnosticStatus.OK
@@ -66,9 +72,9 @@ def test_medians_are_of_the_frames_since_the_last_report(stream: Stream) -> None
 @pytest.mark.parametrize(("answered", "level"), [(0, DiagnosticStatus.ERROR), (1, DiagnosticStatus.WARN)])
 def test_refused_frames_are_told(stream: Stream, answered: int, level: bytes) -> None:
     for _ in range(answered):
-        stream.received(Time(sec=1))
+        stream.received(now())
         stream.published({}, 1)
-    stream.received(Time(sec=1))
+    stream.received(now())
     stream.refuse(PayloadError("payload is damaged"))
     status, values = report(stream)
     assert status.level == level and "payload is damaged" in status.message
@@ -77,11 +83,11 @@ def test_refused_frames_are_told(stream: Stream, answered: int, level: bytes) ->
 
 def test_frames_that_were_all_left_unanswered_are_told(stream: Stream) -> None:
     for _ in range(3):
-        stream.received(Time(sec=1))
+        stream.received(now())
     stream.count("dropped", 2)
     status, _ = report(stream)
     assert (status.level, status.message) == (DiagnosticStatus.WARN, "none of 3 frames answered: 2 dropped")
-    stream.received(Time(sec=1))
+    stream.received(now())
     assert report(stream)[0].message == "none of 1 frames answered: still at work"
 
 
@@ -104,16 +110,26 @@ def test_an_error_is_logged_once_and_a_flood_of_different_ones_is_held_back(
 
 
 def test_stamps_that_go_back_are_counted_and_nothing_else(stream: Stream) -> None:
-    for second in (5, 6, 2, 3):
-        stream.received(Time(sec=second))
+    for seconds in (-0.3, -0.2, -0.6, -0.5):
+        stream.received(now(seconds))
         stream.published({}, 1)
     status, values = report(stream)
     assert (status.level, values["stamps_back"], values["published"]) == (DiagnosticStatus.OK, "1", "4")
 
 
+@pytest.mark.parametrize(("seconds", "words"), [(1e6, "ahead of this node's"), (-6, "behind"), (-1e9, "behind")])
+@pytest.mark.parametrize("answered", [False, True])
+def test_stamps_of_another_clock_are_told(stream: Stream, seconds: float, words: str, answered: bool) -> None:
+    stream.received(now(seconds))
+    if answered:
+        stream.published({}, 1)
+    status, _ = report(stream)
+    assert status.level == DiagnosticStatus.WARN and words in status.message
+
+
 def test_frames_that_met_another_fate_are_told_beside_the_answered_ones(stream: Stream) -> None:
     for _ in range(3):
-        stream.received(Time(sec=1))
+        stream.received(now())
     stream.published({}, 1)
     stream.count("dropped", 2)
     status, _ = report(stream)
@@ -121,7 +137,7 @@ def test_frames_that_met_another_fate_are_told_beside_the_answered_ones(stream: 
 
 
 def test_a_refusal_is_not_told_of_when_it_is_over(stream: Stream) -> None:
-    stream.received(Time(sec=1))
+    stream.received(now())
     stream.refuse(PayloadError("payload is damaged"))
     assert "payload is damaged" in report(stream)[0].message
     assert report(stream)[0].message == "no new frame on /bottleneck"
@@ -131,7 +147,7 @@ def test_what_keeps_frames_away_is_told_until_some_arrive(stream: Stream, log: L
     stream.warn("reliability does not match")
     assert log.warnings == ["reliability does not match"]
     assert report(stream)[0].message == report(stream)[0].message == "reliability does not match"
-    stream.received(Time(sec=1))
+    stream.received(now())
     stream.published({}, 1)
     assert report(stream)[0].level == DiagnosticStatus.OK
     assert report(stream)[0].message == "no new frame on /bottleneck"

@@ -78,7 +78,7 @@ def test_the_command_line_brings_everything_into_the_node(
 
 def test_every_parameter_is_one_that_its_node_declares() -> None:
     nodes = {"camera": camera_node, "edge": edge_node, "server": server_node, "player": player_node}
-    options = Options(autostart=False, bundle="street")
+    options = Options(autostart=False, bundle="street", key_file="keys")
     processes = demo(options, "sim", ["car1"], "", rate=15.0, frames=3, width=640, height=360)
     processes += (edge(options, "/front/image_raw/compressed"),)
     processes += replay(options, "bag", "/image_raw", ["/image_raw"], rate=2.0, loop=True)
@@ -139,6 +139,17 @@ def test_unsure_detections_are_published_for_a_recording_alone() -> None:
     assert "score_threshold" not in replay(Options(), "my/bag", "/image_raw")[0].parameters
     for server_ in (demo(Options(), out="out")[0], demo(Options(), measured=True)[0]):
         assert server_.parameters["score_threshold"] == MEASURED_SCORE
+
+
+def test_only_what_is_live_for_certain_has_a_limit_of_age() -> None:
+    assert "max_age" not in demo(Options())[0].parameters
+    for server_ in (demo(Options(), "topic:/front/image")[0], replay(Options(), "my/bag", "/image_raw")[0]):
+        assert server_.parameters["max_age"] == 0.0
+
+
+def test_both_halves_get_the_keys() -> None:
+    given = [process.parameters.get("key_file") for process in demo(Options(key_file="keys"))]
+    assert given == ["keys", "keys", None]
 
 
 def test_a_bag_takes_the_place_of_a_camera_and_its_time_that_of_the_clock() -> None:

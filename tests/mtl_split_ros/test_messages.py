@@ -1,5 +1,9 @@
 """Topics and labels of tasks, the truth of all kinds, and stamps of serialised messages."""
 
+import re
+from array import array
+from pathlib import Path
+
 import pytest
 from builtin_interfaces.msg import Time
 from hypothesis import given
@@ -68,3 +72,11 @@ def test_a_frame_of_reference_that_is_too_long_to_repeat_is_refused(frame_id: st
     with pytest.raises(HeaderError, match=f"frame_id has {len(frame_id.encode())} bytes") as error:
         check_header(Header(frame_id=frame_id))
     assert len(str(error.value)) < 200
+
+
+def test_a_bottleneck_has_as_many_bytes_beside_its_payload_as_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "wire-format.md").read_text()
+    [told] = re.findall(r"a message has (\d+) bytes beside its payload", page)
+    header, payload = Header(frame_id="camera"), array("B", bytes(1200))
+    message = Bottleneck(header=header, contract="0123456789abcdef", payload=payload)
+    assert len(serialize_message(message)) - len(payload) == int(told)

@@ -54,6 +54,12 @@ def test_a_value_that_cannot_be_is_named(overrides: dict[str, Any], words: str, 
         TABLES["edge"].declare(node(context, **overrides))
 
 
+def test_an_empty_list_is_named(context: rclpy.Context) -> None:
+    declared = Node("test", context=context, cli_args=["--ros-args", "-p", "vehicles:=[]"])
+    with pytest.raises(InputError, match=r"^vehicles is empty, expected at least one value"):
+        TABLES["server"].declare(declared)
+
+
 def test_values_can_be_changed_only_when_the_node_says_so(context: rclpy.Context) -> None:
     declared, allowed = node(context), True
     TABLES["edge"].declare(declared, may_change=lambda: allowed)

@@ -1,6 +1,7 @@
-"""A node's process: it begins with the rclpy of every distribution, and its end on a fault is loud and complete."""
+"""A node's process: it begins with the rclpy of every distribution, ends when it is told to, and loudly on a fault."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -47,6 +48,33 @@ class Faulty(Node):
 
 raise SystemExit(run(Faulty))
 """
+
+
+SLOW_NODE = """
+import time
+from rclpy.node import Node
+from mtl_split_ros.process import run
+
+class Slow(Node):
+    def __init__(self):
+        super().__init__("slow")
+        print("making", flush=True)
+        time.sleep(600)
+
+raise SystemExit(run(Slow))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_node_that_is_still_being_made(number: signal.Signals, domain: int) -> None:
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_NODE], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "making\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0 and "Traceback" not in errors
 
 
 @pytest.mark.parametrize(

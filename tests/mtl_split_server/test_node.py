@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from mtl_split.msg import Bottleneck
 from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
@@ -23,6 +25,9 @@ from mtl_split_ros.qos import LATCHED, NEWEST, RESULT
 from ..conftest import Start
 from ..processes import Probe, header, image_message, plain
 from ..tiny_bundle import COLOURS, THING, add_last_step, write_tiny_bundle
+
+ANY_AGE = ("-p", "max_age:=0.0")
+"""What the tests send is stamped with seconds after 1970."""
 
 RED, GREEN, BLACK = (0, 0, 255), (0, 255, 0), (0, 0, 0)
 
@@ -47,7 +52,7 @@ def bottleneck(edge: EdgeHalf, picture: Picture, second: int, sequence: int = 0)
 def test_every_task_is_answered_with_the_header_also_where_nothing_is_found(
     edge_half: EdgeHalf, probe: Probe, start: Start
 ) -> None:
-    server = start("server", "-p", f"bundle:={edge_half.bundle.folder}")
+    server = start("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}")
     detections = probe.listen(Detection2DArray, "/detections", RESULT)
     colours = probe.listen(Classification, "/classification/colour", RESULT)
     edge = probe.publisher(Bottleneck, "/bottleneck", NEWEST)
@@ -70,7 +75,7 @@ def test_refusals_are_told_once_and_counted_and_good_ones_still_answered(
     edge_half: EdgeHalf, probe: Probe, start: Start
 ) -> None:
     name = "/server: /bottleneck"
-    server = start("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "diagnostics_period:=0.1")
+    server = start("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "diagnostics_period:=0.1")
     probe.status(name, lambda status, _: status.message == "waiting for /bottleneck")
     colours = probe.listen(Classification, "/classification/colour", RESULT)
     edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
@@ -93,7 +98,7 @@ def test_refusals_are_told_once_and_counted_and_good_ones_still_answered(
     assert probe.statuses[name].level == DiagnosticStatus.ERROR
     assert {colour.header.stamp.sec for colour in colours} == {1}
     probe.exchange(edge, bottleneck(edge_half, plain(GREEN), 5), colours)
-    probe.status(name, lambda status, _: status.level == DiagnosticStatus.OK)
+    probe.status(name, lambda status, _: "frames/s" in status.message and "synchronise the clocks" in status.message)
     assert server.end(signal.SIGINT) == 0
 
 
@@ -123,7 +128,7 @@ def test_an_override_that_cannot_be_leaves_no_vehicle_half_served(
     edge_half: EdgeHalf, probe: Probe, start: Start
 ) -> None:
     server = start(
-        *("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "vehicles:=[car1, car2]"),
+        *("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "vehicles:=[car1, car2]"),
         *("-p", "diagnostics_period:=0.1", "-p", "qos_overrides./car2/bottleneck.subscription.reliability:=relable"),
     )
     probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
@@ -136,7 +141,7 @@ def test_an_override_that_cannot_be_leaves_no_vehicle_half_served(
 def test_a_step_that_fails_leaves_nothing_behind(edge_half: EdgeHalf, probe: Probe, start: Start) -> None:
     """Labels are latched: those of a server that could not be configured would lie there for ever."""
     server = start(
-        *("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "vehicles:=[car1, car2]"),
+        *("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "vehicles:=[car1, car2]"),
         *("-p", "diagnostics_period:=0.1", "-p", "qos_overrides./car2/detections.publisher.reliability:=relable"),
     )
     probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
@@ -149,7 +154,7 @@ def test_a_step_that_fails_leaves_nothing_behind(edge_half: EdgeHalf, probe: Pro
 def test_gaps_in_the_sequence_are_counted_and_a_new_edge_is_no_gap(
     edge_half: EdgeHalf, probe: Probe, start: Start
 ) -> None:
-    server = start("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "diagnostics_period:=0.1")
+    server = start("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "diagnostics_period:=0.1")
     edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
     colours = probe.listen(Classification, "/classification/colour", RESULT)
     probe.exchange(edge, bottleneck(edge_half, plain(RED), 1, 7), colours)
@@ -177,10 +182,89 @@ def test_bottlenecks_of_old_images_are_dropped_where_that_is_asked_for(
     assert server.end(signal.SIGTERM) == 0
 
 
+def test_a_second_publisher_is_refused_until_the_first_is_gone_and_junk_ends_nothing(
+    edge_half: EdgeHalf, probe: Probe, start: Start
+) -> None:
+    name = "/server: /bottleneck"
+    server = start("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "diagnostics_period:=0.1")
+    edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    probe.exchange(edge, bottleneck(edge_half, plain(RED), 1), colours)
+    rival = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
+    for times in range(1, 4):
+        rival.publish(bottleneck(edge_half, plain(GREEN), 1 + times))
+        probe.value(name, "second_publisher//probe", str(times))
+    assert "/probe publishes too, but /probe was first" in probe.statuses[name].message
+    assert {colour.header.stamp.sec for colour in colours} == {1}
+    probe.node.destroy_publisher(edge)
+    for junk in (b"", bytes(4), b"\x00\x01\x00\x00" + b"\xff" * 100):
+        rival.publish(junk)
+    probe.exchange(rival, bottleneck(edge_half, plain(GREEN), 5), colours)
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_with_a_key_only_what_the_edge_has_signed_is_answered_and_only_once(
+    bundle: Bundle, probe: Probe, start: Start, tmp_path: Path
+) -> None:
+    name = "/server: /fleet/b"
+    keys = tmp_path / "keys"
+    keys.write_text(bytes(range(32)).hex())
+    keys.chmod(0o644)
+    arguments = ("-p", f"bundle:={bundle.folder}", "-p", f"key_file:={keys}", "-r", "bottleneck:=/fleet/b")
+    server = start("server", *ANY_AGE, *arguments, "-p", "diagnostics_period:=0.1")
+    edge = start("edge", *arguments)
+    bottlenecks = probe.listen(Bottleneck, "/fleet/b", NEWEST)
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    camera = probe.publisher(Image, "/image_raw", QoSProfile(depth=1))
+    probe.exchange(camera, image_message(plain(RED), 1), colours)
+    again = probe.first(bottlenecks)
+    rival = probe.publisher(Bottleneck, "/fleet/b", QoSProfile(depth=1))
+    rival.publish(again)
+    probe.value(name, "refused/ReplayError", "1")
+    again.image_width += 1
+    rival.publish(again)
+    probe.value(name, "refused/SignatureError", "1")
+    again.signature[:] = 0
+    rival.publish(again)
+    probe.value(name, "refused/UnsignedError", "1")
+    probe.exchange(camera, image_message(plain(GREEN), 2), colours)
+    assert {colour.header.stamp.sec for colour in colours} == {1, 2}
+    for process in (server, edge):
+        assert process.end(signal.SIGTERM) == 0
+        assert "chmod 600" in process.log and bytes(range(32)).hex() not in process.log
+
+
+def test_stamps_may_go_back_with_the_clock(edge_half: EdgeHalf, probe: Probe, start: Start) -> None:
+    server = start(
+        *("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "use_sim_time:=true"),
+        *("-p", "diagnostics_period:=0.1"),
+    )
+    probe.status("/server", lambda status, _: status.level == DiagnosticStatus.WARN and "/clock" in status.message)
+    edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=1))
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    clock = probe.publisher(Clock, "/clock", QoSProfile(depth=1))
+    time = Clock()
+    probe.node.create_timer(0.05, lambda: clock.publish(time))
+    message = bottleneck(edge_half, plain(RED), 0)
+
+    def is_answered() -> bool:
+        """Whether there is an answer; sends one more bottleneck, whose stamp is new."""
+        message.sequence += 1
+        message.header.stamp.nanosec += 1000
+        edge.publish(message)
+        return any(colour.header.stamp.sec == time.clock.sec for colour in colours)
+
+    for second in (100, 50, 60):
+        time.clock, message.header.stamp = Time(sec=second), Time(sec=second)
+        probe.wait_for(f"an answer at {second} s", is_answered)
+    probe.status("/server", lambda status, _: status.level == DiagnosticStatus.OK)
+    assert server.end(signal.SIGTERM) == 0
+
+
 def test_a_lifecycle_manager_takes_it_up_and_down_again_and_again(
     edge_half: EdgeHalf, probe: Probe, start: Start
 ) -> None:
-    server = start("server", "-p", f"bundle:={edge_half.bundle.folder}", "-p", "autostart:=false")
+    server = start("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "autostart:=false")
     colours = probe.listen(Classification, "/classification/colour", RESULT)
     for second in range(2):
         assert probe.change_state("/server", Transition.TRANSITION_CONFIGURE)
@@ -199,7 +283,7 @@ def test_a_lifecycle_manager_takes_it_up_and_down_again_and_again(
 def test_two_vehicles_with_one_server(edge_half: EdgeHalf, probe: Probe, start: Start) -> None:
     vehicles = {"/car1": (RED, "red"), "/fleet/car2": (GREEN, "green")}
     server = start(
-        *("server", "-p", f"bundle:={edge_half.bundle.folder}", "-r", "__ns:=/fleet"),
+        *("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-r", "__ns:=/fleet"),
         *("-p", "vehicles:=['/car1', 'car2']", "-p", "diagnostics_period:=0.1"),
     )
     for second, (vehicle, (colour, word)) in enumerate(vehicles.items()):
@@ -215,18 +299,26 @@ def test_two_vehicles_with_one_server(edge_half: EdgeHalf, probe: Probe, start: 
     assert server.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.parametrize("vehicles", ["['car 1']", "['cars//1']", "['car1', 'car1']", "['car1', '/car1']", "['', '/']"])
+@pytest.mark.parametrize(
+    "vehicles",
+    [
+        *("['car 1']", "['cars//1']", "['a//b']", f"[{'x' * 300}]"),
+        *("['car1', 'car1']", "['car1', '/car1']", "['', '/']"),
+    ],
+)
 def test_vehicles_that_are_no_namespaces(vehicles: str, probe: Probe, start: Start) -> None:
     server = start("server", "-p", f"vehicles:={vehicles}", "-p", "diagnostics_period:=0.1")
     probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
     assert "vehicles" in probe.statuses["/server"].message
+    assert server.log.count("vehicles") == 1 and "Traceback" not in server.log
     assert server.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize("victim", ["edge", "server"])
 def test_one_of_the_pair_is_killed_and_started_again(victim: str, bundle: Bundle, probe: Probe, start: Start) -> None:
     arguments = ("-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1")
-    pair = {name: start(name, *arguments) for name in ("edge", "server")}
+    more = {"edge": (), "server": ANY_AGE}
+    pair = {name: start(name, *arguments, *more[name]) for name in more}
     bottlenecks = probe.listen(Bottleneck, "/bottleneck", NEWEST)
     colours = probe.listen(Classification, "/classification/colour", RESULT)
     camera = probe.publisher(Image, "/image_raw", QoSProfile(depth=1))
@@ -234,7 +326,7 @@ def test_one_of_the_pair_is_killed_and_started_again(victim: str, bundle: Bundle
     pair[victim].kill()
     if victim == "server":
         probe.exchange(camera, image_message(plain(RED), 2), bottlenecks)
-    pair[victim] = start(victim, *arguments)
+    pair[victim] = start(victim, *arguments, *more[victim])
     probe.exchange(camera, image_message(plain(GREEN), 3), colours)
     if victim == "server":
         assert all(later.sequence > earlier.sequence for earlier, later in pairwise(bottlenecks))

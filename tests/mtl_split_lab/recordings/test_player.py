@@ -74,6 +74,7 @@ def test_what_cannot_be_played_ends_with_one_line(start: Start, tmp_path: Path) 
     for arguments, words in (
         (["-p", f"bag:={tmp_path / 'none'}"], "there is no bag"),
         (["-p", f"bag:={bag}", "-p", "topics:=['/radar']"], "has no topic ['/radar'], expected some of"),
+        (["-p", f"bag:={bag}", "-p", "topics:=[]"], "topics is empty, expected at least one value"),
         (["-p", f"bag:={bag}", "-p", "rate:=0.0"], "rate"),
         ([], "bag is '', expected the folder of a bag"),
     ):

@@ -1,0 +1,96 @@
+"""What a server remembers of one vehicle: who publishes for it, and the newest of its bottlenecks."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mtl_split_core.errors import ReplayError, SecondPublisherError
+
+MOST_LOST = 1_000_000
+"""A sequence that jumps further ahead has begun anew: a day at 10 frames per second has fewer frames."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Where a bottleneck came from, and its place among the others.
+
+    publisher: who published it, by any name that no other publisher has; stamp: of the camera image, in nanoseconds;
+    session, sequence: as in Bottleneck.msg.
+    """
+
+    publisher: str
+    session: int
+    sequence: int
+    stamp: int
+
+
+class Publishers(Protocol):
+    """Those who publish on the topic of a vehicle."""
+
+    def is_gone(self, publisher: str) -> bool:
+        """Whether a publisher has left, so that another one may have the vehicle."""
+        ...
+
+    def name(self, publisher: str) -> str:
+        """Name a publisher in a message to the user."""
+        ...
+
+
+class Session:
+    """The memory of one vehicle. A bottleneck is first admitted, then checked for all else, and then taken."""
+
+    def __init__(self, publishers: Publishers, signed: bool, any_stamp: bool) -> None:
+        """Begin without a publisher.
+
+        signed: only bottlenecks whose signature is right are handed in, so that none can be made up; any_stamp: stamps
+        may also go back or repeat themselves, as those of a recording that is played in a loop.
+        """
+        self._publishers = publishers
+        self._signed = signed
+        self._any_stamp = any_stamp
+        self._newest: Arrival | None = None
+        self._newest_stamp: int | None = None
+
+    def admit(self, arrival: Arrival) -> None:
+        """Compare a bottleneck with the newest one that was taken.
+
+        The first publisher keeps the vehicle until it is gone. With signatures, who delivers a bottleneck counts only
+        at the beginning of a session: all others have to be newer than the last, and so can only be the vehicle's own.
+        Raises SecondPublisherError, and ReplayError with signatures.
+        """
+        newest = self._newest
+        if newest is None:
+            return
+        if self._signed and (arrival.session, arrival.sequence) <= (newest.session, newest.sequence):
+            raise ReplayError(
+                f"bottleneck {arrival.sequence} of session {arrival.session} comes after {newest.sequence} of session"
+                f" {newest.session}: it was sent again, another edge of this vehicle was activated later, or the"
+                " vehicle's clock went back before its edge was activated"
+            )
+        same = arrival.publisher == newest.publisher or (self._signed and arrival.session == newest.session)
+        if not same and not self._publishers.is_gone(newest.publisher):
+            second, first = (self._publishers.name(one.publisher) for one in (arrival, newest))
+            raise SecondPublisherError(
+                f"{second} publishes too, but {first} was first and has the vehicle until it is gone: end one of them,"
+                " or give it a namespace of its own"
+            )
+
+    def take(self, arrival: Arrival) -> int | None:
+        """Remember a bottleneck as the newest; returns how many were lost before it, by their numbers.
+
+        Returns None, and remembers nothing, for one that is left out because its stamp is an old one or that of the
+        newest.
+        """
+        newest, stamp = self._newest, self._newest_stamp
+        restart = newest is None or (arrival.publisher, arrival.session) != (newest.publisher, newest.session)
+        if not (restart or self._any_stamp or stamp is None or arrival.stamp > stamp):
+            return None
+        self._newest, self._newest_stamp = arrival, arrival.stamp
+        if newest is None or restart:
+            return 0
+        # A number that is not ahead, or far ahead, is a new beginning, and nothing can be said of what was lost before.
+        lost = arrival.sequence - newest.sequence - 1
+        return lost if 0 <= lost <= MOST_LOST else 0
+
+    def forget_stamps(self) -> None:
+        """Take the next bottleneck whatever its stamp: the clock has jumped back."""
+        self._newest_stamp = None

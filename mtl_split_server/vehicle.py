@@ -1,0 +1,161 @@
+"""One vehicle being served: which of the bottlenecks on its topic are taken, which refused, and by whom they are."""
+
+from __future__ import annotations  # rclpy's classes are generic from Kilted on
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mtl_split.msg import Bottleneck
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.errors import InputError, PayloadError, SecondPublisherError
+from mtl_split_core.halves import check_size
+from mtl_split_core.session import Arrival, Session
+from mtl_split_core.signing import Keys
+from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
+from mtl_split_ros.messages import check_header, statement
+
+if TYPE_CHECKING:
+    from rclpy.subscription import MessageInfo
+
+LOOK_INTERVAL = 0.2
+"""Seconds between two looks at who publishes on a topic: a flood of messages must not become a flood of looks."""
+
+SILENCE = 1.0
+"""Seconds after which a publisher counts as gone where it cannot be looked up, or a signature proves who comes next."""
+
+MOST_NAMED = 8
+"""Publishers that are counted by name; what others send is counted together."""
+
+
+class OtherContractError(InputError):
+    """A bottleneck that was encoded under another contract."""
+
+
+class TopicPublishers:
+    """Who publishes on a topic, as the middleware knows it: implements mtl_split_core.session.Publishers."""
+
+    def __init__(self, node: Node, topic: str, signed: bool) -> None:
+        """Look at the resolved name of a topic; signed: see SILENCE."""
+        self._node = node
+        self._topic = topic
+        self._signed = signed
+        self._names: dict[str, str] = {}
+        self._look_at = self._heard_at = 0.0
+
+    def heard(self) -> None:
+        """Note that the publisher that has the vehicle has just sent something that was taken."""
+        self._heard_at = time.monotonic()
+
+    def is_gone(self, publisher: str) -> bool:
+        """Whether nobody of that name is there any more, or has been silent for too long; see SILENCE."""
+        if publisher.startswith(_SESSION) or self._signed:
+            return time.monotonic() > self._heard_at + SILENCE
+        self._look()
+        return publisher not in self._names
+
+    def name(self, publisher: str) -> str:
+        """Return the full name of a publisher's node; its identifier, where the node is not known (yet)."""
+        self._look()
+        return self._names.get(publisher, publisher)
+
+    def _look(self) -> None:
+        if (now := time.monotonic()) < self._look_at:
+            return
+        self._look_at = now + LOOK_INTERVAL
+        self._names = {
+            bytes(info.endpoint_gid).hex(): f"{info.node_namespace.rstrip('/')}/{info.node_name}"[:80]
+            for info in self._node.get_publishers_info_by_topic(self._topic)
+        }
+
+
+@dataclass(eq=False)
+class Vehicle:
+    """What the server knows and wants of one vehicle.
+
+    topic: resolved name of its bottlenecks' topic; stream: the account of them; results: the publishers of its results
+    by task name; max_age: in seconds, 0 disables the limit; keys: None: signatures do not count.
+    """
+
+    topic: str
+    bundle: Bundle
+    stream: Stream
+    results: Mapping[str, Publisher[Any]]
+    publishers: TopicPublishers
+    max_age: float
+    keys: Keys | None
+    session: Session = field(init=False)
+    _named: set[str] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        # Without a limit of age, any recording may be played, and in a loop.
+        self.session = Session(self.publishers, self.keys is not None, any_stamp=not self.max_age)
+
+    def takes(self, message: Bottleneck, info: MessageInfo) -> bool:
+        """Count a bottleneck that arrived, and refuse it or not, by all that is known before it is decoded."""
+        self.stream.count("received")
+        arrival = Arrival(
+            _publisher(message, info), message.session, message.sequence, nanoseconds(message.header.stamp)
+        )
+        try:
+            self._check(message, arrival)
+        except InputError as error:
+            if isinstance(error, SecondPublisherError):
+                self.stream.count(f"second_publisher/{self._name(arrival.publisher)}")
+            self.stream.refuse(error)
+            return False
+        self.stream.note(message.header.stamp)
+        if not self.is_timely(message):
+            return False
+        lost = self.session.take(arrival)
+        if lost is None:
+            self.stream.count("out_of_order")
+            return False
+        self.publishers.heard()
+        self.stream.count("lost", lost)
+        return True
+
+    def is_timely(self, message: Bottleneck) -> bool:
+        """Whether a bottleneck's stamp is neither too old nor in the future; counts those that are."""
+        age = self.stream.age(message.header.stamp)
+        if not self.max_age or -MOST_AHEAD <= age <= self.max_age:
+            return True
+        self.stream.count("in_future" if age < 0 else "too_old")
+        return False
+
+    def _check(self, message: Bottleneck, arrival: Arrival) -> None:
+        """Raise InputError for a bottleneck that cannot be used; the cheapest and the hardest to forge come first."""
+        form, contract = self.bundle.payload_format, self.bundle.contract.fingerprint
+        check_header(message.header)
+        if len(message.payload) > form.largest:
+            raise PayloadError(f"payload has {len(message.payload)} bytes, expected at most {form.largest}")
+        if self.keys is not None:
+            self.keys.check(statement(message, self.topic), message.signature.tobytes())
+        self.session.admit(arrival)
+        if message.contract != contract:
+            raise OtherContractError(
+                f"the bottleneck has the contract {message.contract[:64]!r}, expected {contract!r}:"
+                " give edge and server bundles of the same training"
+            )
+        check_size((message.image_width, message.image_height))
+        form.parse(message.payload.tobytes())
+
+    def _name(self, publisher: str) -> str:
+        name = self.publishers.name(publisher)
+        if name not in self._named and len(self._named) >= MOST_NAMED:
+            return "others"
+        self._named.add(name)
+        return name
+
+
+_SESSION = "session "
+
+
+def _publisher(message: Bottleneck, info: MessageInfo) -> str:
+    """Identify a publisher; where rclpy does not tell (up to Kilted), by its session, which it may choose itself."""
+    gid = info.get("publisher_gid")
+    return bytes(gid["data"]).hex() if gid else f"{_SESSION}{message.session}"

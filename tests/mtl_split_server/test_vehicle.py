@@ -1,0 +1,271 @@
+"""What a vehicle's topic brings is taken or refused on arrival, by its publisher, signature, contents and time."""
+
+import random
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mtl_split.msg import Bottleneck
+from rclpy.clock import Clock
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.errors import (
+    InputError,
+    PayloadError,
+    ReplayError,
+    SecondPublisherError,
+    SignatureError,
+    UnsignedError,
+)
+from mtl_split_core.halves import EdgeHalf
+from mtl_split_core.signing import Keys
+from mtl_split_ros.diagnostics import Stream
+from mtl_split_ros.messages import statement
+from mtl_split_server import vehicle as module
+from mtl_split_server.vehicle import MOST_NAMED, OtherContractError, TopicPublishers, Vehicle
+
+from ..fuzz_signatures import TOPIC, fate
+from ..processes import plain
+
+KEYS = Keys([bytes(range(32))])
+EDGE, RIVAL = bytes([1] * 16), bytes([2] * 16)
+
+
+@dataclass
+class Graph:
+    """The part of a node that knows who publishes; counts how often it is asked."""
+
+    names: dict[bytes, str] = field(default_factory=lambda: {EDGE: "edge", RIVAL: "rival"})
+    asked: int = 0
+
+    def get_publishers_info_by_topic(self, topic: str) -> list[Any]:
+        assert topic == TOPIC
+        self.asked += 1
+        return [
+            SimpleNamespace(endpoint_gid=list(gid), node_name=name, node_namespace="/car1")
+            for gid, name in self.names.items()
+        ]
+
+
+@dataclass
+class Log:
+    """Keeps the errors that are logged."""
+
+    errors: list[str] = field(default_factory=list)
+
+    def error(self, message: str) -> bool:
+        self.errors.append(message)
+        return True
+
+    def warning(self, message: str) -> bool:
+        return True
+
+
+@dataclass
+class Served:
+    """A vehicle, and what it is served with."""
+
+    vehicle: Vehicle
+    graph: Graph
+    log: Log
+
+    def takes(self, message: Bottleneck, publisher: bytes | None = EDGE) -> bool:
+        """Let a message of a publisher arrive; None: rclpy does not tell."""
+        gid = {} if publisher is None else {"publisher_gid": {"implementation_identifier": "rmw", "data": publisher}}
+        return self.vehicle.takes(message, cast(Any, gid))
+
+    def values(self) -> Mapping[str, str]:
+        return {value.key: value.value for value in self.vehicle.stream.report("/server").values}
+
+    def counted(self) -> dict[str, int]:
+        """What was counted, without zeros."""
+        values = self.values()
+        kinds = ("refused/", "second_publisher/", "lost", "too_old", "in_future", "out_of_order")
+        return {name: int(value) for name, value in values.items() if name.startswith(kinds) and value != "0"}
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    monkeypatch.setattr(module, "LOOK_INTERVAL", 0.0)
+
+    def serve(keys: Keys | None = None, max_age: float = 0.0) -> Served:
+        graph, log = Graph(), Log()
+        stream = Stream(TOPIC, (), (), (), Clock(), log, {})
+        publishers = TopicPublishers(cast(Node, graph), TOPIC, keys is not None)
+        return Served(Vehicle(TOPIC, bundle, stream, {}, publishers, max_age, keys), graph, log)
+
+    return serve
+
+
+@pytest.fixture(scope="module")
+def payload(bundle: Bundle) -> bytes:
+    return EdgeHalf(bundle).encode(plain((0, 0, 255))).payload
+
+
+Send = Callable[..., Bottleneck]
+
+
+@pytest.fixture
+def send(bundle: Bundle, payload: bytes) -> Send:
+    def send(sequence: int, second: int = 0, session: int = 7, keys: Keys | None = None, **fields: Any) -> Bottleneck:
+        message = Bottleneck(
+            header=Header(stamp=Time(sec=second or 1000 + sequence), frame_id="camera"),
+            session=session,
+            sequence=sequence,
+            contract=bundle.contract.fingerprint,
+            image_width=128,
+            image_height=64,
+            payload=array("B", payload),
+        )
+        for name, value in fields.items():
+            setattr(message, name, value)
+        return sign(message, keys) if keys else message
+
+    return send
+
+
+def sign(message: Bottleneck, keys: Keys, topic: str = TOPIC) -> Bottleneck:
+    message.signature = np.frombuffer(keys.sign(statement(message, topic)), np.uint8)
+    return message
+
+
+def test_a_second_publisher_is_named_and_refused_until_the_first_is_gone(serve: Serve, send: Send) -> None:
+    served = serve()
+    assert served.takes(send(0))
+    assert not served.takes(send(1), RIVAL) and not served.takes(send(2), RIVAL)
+    assert served.takes(send(1))
+    assert served.counted() == {"refused/SecondPublisherError": 2, "second_publisher//car1/rival": 2}
+    assert "/car1/rival publishes too, but /car1/edge was first" in served.log.errors[0]
+    del served.graph.names[EDGE]
+    assert served.takes(send(0, 5000, session=8), RIVAL)
+
+
+def test_junk_does_not_make_a_publisher_the_first(serve: Serve, send: Send) -> None:
+    served = serve()
+    assert not served.takes(send(0, payload=array("B", b"junk")), RIVAL)
+    assert not served.takes(send(0, contract="fedcba9876543210"), RIVAL)
+    assert served.takes(send(0)) and not served.takes(send(1), RIVAL)
+
+
+def test_where_rclpy_does_not_tell_the_publisher_its_session_does(
+    serve: Serve, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve()
+    assert served.takes(send(0), None) and served.takes(send(1), None)
+    assert not served.takes(send(2, session=8), None)
+    assert "session 8 publishes too, but session 7 was first" in served.log.errors[0]
+    monkeypatch.setattr(module, "SILENCE", -1.0)
+    assert served.takes(send(2, session=8), None)
+
+
+def test_a_flood_asks_the_middleware_now_and_then_and_names_few(
+    serve: Serve, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_INTERVAL", 1e6)
+    served = serve()
+    assert served.takes(send(0))
+    for number in range(2, 200):
+        assert not served.takes(send(1), number.to_bytes(1) * 16)
+    assert served.graph.asked == 1
+    counts = {name: count for name, count in served.counted().items() if name.startswith("second_publisher/")}
+    assert len(counts) == MOST_NAMED + 1 and counts["second_publisher/others"] == sum(counts.values()) - MOST_NAMED
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"contract": "fedcba9876543210"}, OtherContractError),
+        ({"image_width": 0}, PayloadError),
+        ({"image_height": 2**32 - 1}, PayloadError),
+        ({"payload": array("B", b"")}, PayloadError),
+        ({"payload": array("B", bytes(1 << 20))}, PayloadError),
+    ],
+)
+@pytest.mark.parametrize("keys", [None, KEYS])
+def test_what_cannot_be_decoded_is_refused_before_it_could_replace_anything(
+    fields: dict[str, Any], error: type[InputError], keys: Keys | None, serve: Serve, send: Send
+) -> None:
+    served = serve(keys)
+    assert not served.takes(send(0, keys=keys, **fields))
+    assert served.counted() == {f"refused/{error.__name__}": 1}
+    assert served.takes(send(0, keys=keys))
+
+
+def now(ahead: float = 0.0) -> Header:
+    nanoseconds = Clock().now().nanoseconds + round(ahead * 1e9)
+    return Header(stamp=Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9))
+
+
+def test_old_and_future_stamps_are_dropped_where_the_age_is_limited(serve: Serve, send: Send) -> None:
+    served = serve(max_age=60.0)
+    assert not served.takes(send(0, header=now(-100))) and not served.takes(send(1, header=now(100)))
+    assert served.counted() == {"too_old": 1, "in_future": 1}
+    assert served.takes(send(2, header=now()))
+    old = send(3, header=now(-100))
+    assert not served.vehicle.is_timely(old) and served.counted()["too_old"] == 2
+    unlimited = serve()
+    assert unlimited.takes(send(0, 1)) and unlimited.takes(send(1, header=now(1e6)))
+
+
+def test_stamps_that_go_back_are_dropped_until_the_clock_jumps_back(serve: Serve, send: Send) -> None:
+    served = serve(max_age=60.0)
+    newest = now()
+    assert served.takes(send(0, header=newest)) and not served.takes(send(1, header=newest))
+    assert not served.takes(send(2, header=now(-20)))
+    assert served.counted() == {"out_of_order": 2}
+    served.vehicle.session.forget_stamps()
+    assert served.takes(send(3, header=now(-20)))
+
+
+def test_numbers_at_their_limits(serve: Serve, send: Send) -> None:
+    served = serve()
+    for number, sequence in enumerate([0, 2**64 - 1, 0, 2**64 - 1, 5]):
+        assert served.takes(send(sequence, 1 + number, session=2**64 - 1))
+    earliest = send(6, session=0)
+    earliest.header.stamp = Time(sec=-(2**31), nanosec=2**32 - 1)
+    assert served.takes(earliest)
+    assert served.counted() == {}
+
+
+def test_with_a_key_only_what_is_signed_new_and_the_vehicles_own_is_taken(serve: Serve, send: Send) -> None:
+    served = serve(KEYS)
+    first, second = send(0, keys=KEYS), send(1, keys=KEYS)
+    assert not served.takes(send(0))
+    assert not served.takes(send(0, keys=Keys([bytes(32)])))
+    assert not served.takes(sign(send(0), KEYS, "/car2/bottleneck"))
+    assert served.takes(first, RIVAL) and served.takes(second)  # who delivers it does not matter
+    assert not served.takes(first) and not served.takes(second)
+    assert not served.takes(send(9, session=6, keys=KEYS))
+    counted = {UnsignedError: 1, SignatureError: 2, ReplayError: 3}
+    assert served.counted() == {f"refused/{error.__name__}": count for error, count in counted.items()}
+
+
+def test_with_a_key_another_edge_waits_until_the_first_is_silent(
+    serve: Serve, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE", 1e6)
+    served = serve(KEYS)
+    assert served.takes(send(0, keys=KEYS))
+    assert not served.takes(send(0, session=8, keys=KEYS), RIVAL)
+    assert served.counted() == {f"refused/{SecondPublisherError.__name__}": 1, "second_publisher//car1/rival": 1}
+    monkeypatch.setattr(module, "SILENCE", -1.0)
+    assert served.takes(send(0, session=8, keys=KEYS), RIVAL)
+    assert not served.takes(send(1, keys=KEYS))
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32))
+def test_one_bit_of_a_signed_message_is_enough(seed: int) -> None:
+    fate(random.Random(seed), KEYS)
