@@ -3,6 +3,8 @@
 ros2_ws/run python -m mtl_split_lab.bench.torture --out docs/results
 """
 
+from __future__ import annotations  # rclpy's classes are generic from Kilted on
+
 import argparse
 import itertools
 import time
@@ -11,11 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from tqdm import tqdm
@@ -102,10 +106,11 @@ class Ear(Node):
 
     def change(self, node: str, transition: int) -> None:
         """Ask a node for a transition of its lifecycle. Raises ProcessError where it does not follow."""
-        client = self.create_client(ChangeState, f"/{node}/change_state")
+        client: Client[Any, Any] = self.create_client(ChangeState, f"/{node}/change_state")
         there = self.wait_for(client.service_is_ready, GIVEN_UP)
         done = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
-        if not (there and self.wait_for(done.done, GIVEN_UP) and done.result().success):
+        response = done.result() if there and self.wait_for(done.done, GIVEN_UP) else None
+        if response is None or not response.success:
             raise ProcessError(f"the {node} did not follow the transition {transition}")
         self.destroy_client(client)
 

@@ -109,7 +109,7 @@ def test_an_exported_suffix_has_corrected_scores(int8: Bundle, run: Path, tmp_pa
     latents = np.random.default_rng(0).standard_normal((1, *int8.payload_format.shape), np.float32)
     plain, corrected = (ServerHalf(each).choice.engine(latents) for each in (int8, bundle))
     expected = np.exp(2 * np.log(plain["weather"]) + np.arange(labels))
-    np.testing.assert_allclose(corrected["weather"], expected / expected.sum(), atol=1e-5)
+    np.testing.assert_allclose(np.asarray(corrected["weather"], float), expected / expected.sum(), atol=1e-5)
     np.testing.assert_array_equal(corrected["scene"], plain["scene"])
 
 
