@@ -28,6 +28,9 @@ LOOK_INTERVAL = 0.2
 SILENCE = 1.0
 """Seconds after which a publisher counts as gone where it cannot be looked up, or a signature proves who comes next."""
 
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
+"""How rmw calls the node of a publisher before it has heard of the node."""
+
 MOST_NAMED = 8
 """Publishers that are counted by name; what others send is counted together."""
 
@@ -68,7 +71,9 @@ class TopicPublishers:
             return
         self._look_at = now + LOOK_INTERVAL
         self._names = {
-            bytes(info.endpoint_gid).hex(): f"{info.node_namespace.rstrip('/')}/{info.node_name}"[:80]
+            (gid := bytes(info.endpoint_gid).hex()): gid
+            if info.node_name == _UNKNOWN
+            else f"{info.node_namespace.rstrip('/')}/{info.node_name}"[:80]
             for info in self._node.get_publishers_info_by_topic(self._topic)
         }
 

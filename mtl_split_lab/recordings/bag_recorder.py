@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +89,12 @@ class BagRecorder(Node):
 
     def _begin(self, image_topic: str, tasks: Sequence[Task]) -> None:
         self._disk.submit(self._writer.open).result()
+        with ExitStack() as undo:
+            undo.callback(lambda: self._disk.submit(self._writer.close).result())
+            self._record_all(image_topic, tasks)
+            undo.pop_all()
+
+    def _record_all(self, image_topic: str, tasks: Sequence[Task]) -> None:
         image = CompressedImage if image_topic.endswith(COMPRESSED) else RawImage
         self._record(image, image_topic, RECORDED)
         self._record(Bottleneck, "bottleneck", RECORDED)

@@ -45,7 +45,7 @@ def test_of_many_candidates_the_best_are_looked_at() -> None:
     scores = np.full((len(boxes), 1), 0.5, np.float32)
     scores[-1] = 0.75
     found = suppress(("car",), boxes, scores, 0.5, 0.4)
-    np.testing.assert_array_equal(found.boxes, np.concatenate([boxes[-1:], boxes[: MOST_CANDIDATES - 1]]))
+    np.testing.assert_array_equal(found.boxes, np.concatenate([boxes[-1:], boxes[: MOST_DETECTIONS - 1]]))
     nothing = suppress(("car",), boxes, scores, 0.8, 0.4)
     assert nothing.boxes.shape == (0, 4) and nothing.labels == () and nothing.scores.shape == (0,)
 

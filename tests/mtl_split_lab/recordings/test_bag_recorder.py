@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,10 +98,10 @@ def test_a_bag_holds_what_was_sent(domain: int, probe: Probe, tmp_path: Path, bu
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_an_empty_bag_is_warned_of(record: Record, tmp_path: Path, storage: str) -> None:
+def test_an_empty_bag_is_warned_of(record: Record, probe: Probe, storage: str) -> None:
     process = record("--namespace", "nobody", "--storage", storage)
-    while not (tmp_path / "bag").exists() and process.poll() is None:
-        time.sleep(0.05)
+    last = "/nobody/label_info/scene"
+    probe.wait_for("the recorder", lambda: probe.node.count_subscribers(last) or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=PATIENCE)
     assert "the bag has no images: nothing came on /nobody/image_raw" in output
