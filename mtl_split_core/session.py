@@ -26,8 +26,8 @@ class Arrival:
 class Publishers(Protocol):
     """Those who publish on the topic of a vehicle."""
 
-    def is_gone(self, publisher: str) -> bool:
-        """Whether a publisher has left, so that another one may have the vehicle."""
+    def may_follow(self, publisher: str, other: str) -> bool:
+        """Whether a publisher has left, so that the other one may have the vehicle."""
         ...
 
     def name(self, publisher: str) -> str:
@@ -67,7 +67,7 @@ class Session:
                 " vehicle's clock went back before its edge was activated"
             )
         same = arrival.publisher == newest.publisher or (self._signed and arrival.session == newest.session)
-        if not same and not self._publishers.is_gone(newest.publisher):
+        if not same and not self._publishers.may_follow(newest.publisher, arrival.publisher):
             second, first = (self._publishers.name(one.publisher) for one in (arrival, newest))
             raise SecondPublisherError(
                 f"{second} publishes too, but {first} was first and has the vehicle until it is gone: end one of them,"

@@ -26,7 +26,9 @@ LOOK_INTERVAL = 0.2
 """Seconds between two looks at who publishes on a topic: a flood of messages must not become a flood of looks."""
 
 SILENCE = 1.0
-"""Seconds after which a publisher counts as gone where it cannot be looked up, or a signature proves who comes next."""
+"""Seconds after which a publisher counts as gone where it cannot be looked up, where a signature proves who comes next,
+or where the next one is the same node.
+"""
 
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """How rmw calls the node of a publisher before it has heard of the node."""
@@ -54,12 +56,15 @@ class TopicPublishers:
         """Note that the publisher that has the vehicle has just sent something that was taken."""
         self._heard_at = time.monotonic()
 
-    def is_gone(self, publisher: str) -> bool:
-        """Whether nobody of that name is there any more, or has been silent for too long; see SILENCE."""
+    def may_follow(self, publisher: str, other: str) -> bool:
+        """Whether the first one is not there any more, or silent, see SILENCE, and the other one its like."""
+        silent = time.monotonic() > self._heard_at + SILENCE
         if publisher.startswith(_SESSION) or self._signed:
-            return time.monotonic() > self._heard_at + SILENCE
+            return silent
         self._look()
-        return publisher not in self._names
+        # A node that was killed is still known for a while: the one of its name is itself, started again.
+        again = silent and self._names.get(other) == self._names.get(publisher)
+        return publisher not in self._names or again
 
     def name(self, publisher: str) -> str:
         """Return the full name of a publisher's node; its identifier, where the node is not known (yet)."""

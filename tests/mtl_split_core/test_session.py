@@ -22,7 +22,7 @@ class Publishers:
 
     gone: set[str] = field(default_factory=set)
 
-    def is_gone(self, publisher: str) -> bool:
+    def may_follow(self, publisher: str, other: str) -> bool:
         return publisher in self.gone
 
     def name(self, publisher: str) -> str:

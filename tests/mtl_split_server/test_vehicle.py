@@ -152,6 +152,19 @@ def test_a_second_publisher_is_named_and_refused_until_the_first_is_gone(serve: 
     assert served.takes(send(0, 5000, session=8), RIVAL)
 
 
+def test_a_node_that_was_killed_and_starts_again_need_not_wait_until_it_is_forgotten(
+    serve: Serve, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve()
+    served.graph.names[RIVAL] = "edge"
+    assert served.takes(send(0))
+    assert not served.takes(send(0, 5000, session=8), RIVAL)
+    monkeypatch.setattr(module, "SILENCE", -1.0)
+    assert served.takes(send(0, 5000, session=8), RIVAL)
+    served.graph.names[RIVAL] = "rival"
+    assert not served.takes(send(1, 5001))
+
+
 def test_junk_does_not_make_a_publisher_the_first(serve: Serve, send: Send) -> None:
     served = serve()
     assert not served.takes(send(0, payload=array("B", b"junk")), RIVAL)
