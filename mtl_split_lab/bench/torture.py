@@ -242,7 +242,7 @@ def _plot(killed: Killed, cycled: dict[str, Memory], soaked: dict[str, Memory]) 
         for name, one in memory.items():
             axes.plot(np.array(one.at) / scale, np.array(one.bytes) / 1e6, label=name)
         axes.set(xlabel=label, ylabel="memory, MB")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.2 * max(max(one.bytes) for one in memory.values()) / 1e6)
     for axes in (recovery, cycles, soak):
         axes.grid(alpha=0.3)
         axes.legend()
