@@ -200,7 +200,7 @@ class Recipe:
     bottleneck_reduction: _Axis = 2
     bottleneck_width: _Count | None = None
     operating_points: Annotated[dict[str, _Count], AfterValidator(_sort_operating_points)] = field(
-        default_factory=lambda: {"coarsest": 300, "coarse": 550, "default": 860, "fine": 2000, "finest": 6000}
+        default_factory=lambda: {"coarsest": 300, "coarse": 550, "default": 860, "fine": 2000}
     )
     loss_sum: Literal["plain", "uncertainty"] = "plain"
     augment: bool = True
