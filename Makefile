@@ -56,7 +56,7 @@ help:
 	@echo 'make test    ruff, mypy and all tests'
 	@echo 'make lock    pin the newest versions, with their hashes, in requirements.lock'
 	@echo 'make fuzz    damaged payloads, files and signed bottlenecks, hundreds of thousands, for minutes'
-	@echo 'make torture nodes killed, cycled and soaked, for most of an hour; page in docs/results'
+	@echo 'make torture nodes killed, cycled, attacked and soaked, for an hour; page in docs/results'
 	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'

@@ -1,4 +1,4 @@
-"""What the nodes survive: being killed in turn, hundreds of lifecycles, half an hour of nearly all that they can do.
+"""What the nodes survive: being killed in turn, hundreds of lifecycles, attacks, half an hour near the limit.
 
 ros2_ws/run python -m mtl_split_lab.bench.torture --out docs/results
 """
@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from mtl_split_camera.street import Street
 from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_lab.bench.attack import HOSTILE, KINDS, Attacked, attack
 from mtl_split_lab.bench.listener import result_topics
 from mtl_split_lab.bench.nodes import PICTURES, Camera, image_message
 from mtl_split_lab.bench.traffic import running
@@ -183,17 +184,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="torture", description=main.__doc__)
     parser.add_argument("--kills", type=int, default=200, help="how often a node is killed (default: %(default)s)")
     parser.add_argument("--lifecycles", type=int, default=100, help="(default: %(default)s)")
+    parser.add_argument("--attack", type=float, default=30.0, help="seconds of each attack (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=30.0, help="of the soak (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=20.0, help="frames/s of the soak (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of the page")
     options = parser.parse_args()
     bundle = load_bundle(bundle_folder("street"))
     killed, cycled = kill(bundle, options.kills), cycle(bundle, options.lifecycles)
-    write_page(bundle, killed, cycled, soak(bundle, options.rate, options.minutes * 60), options.rate, options.out)
+    attacked = {
+        "junk, unsigned": attack(bundle, ["junk"], keyed=False, seconds=options.attack),
+        "junk, forged and replayed, with keys": attack(bundle, list(KINDS), keyed=True, seconds=options.attack),
+    }
+    soaked = soak(bundle, options.rate, options.minutes * 60)
+    write_page(bundle, killed, cycled, attacked, soaked, options.rate, options.out)
 
 
 def write_page(
-    bundle: Bundle, killed: Killed, cycled: dict[str, Memory], soaked: dict[str, Memory], rate: float, out: Path
+    bundle: Bundle,
+    killed: Killed,
+    cycled: dict[str, Memory],
+    attacked: dict[str, Attacked],
+    soaked: dict[str, Memory],
+    rate: float,
+    out: Path,
 ) -> None:
     """Write the page and its plot into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
@@ -209,6 +222,14 @@ def write_page(
             lifecycles=len(cycled["server"].at),
             cycles=table(
                 "node|kB more per lifecycle", [[name, f"{one.slope / 1e3:.1f}"] for name, one in cycled.items()]
+            ),
+            hostile=f"{HOSTILE:,.0f}",
+            attacks=table(
+                "attack|answered before|under attack|false results",
+                [
+                    [name, f"{one.alone.share:.1%}", f"{one.attacked.share:.1%}", str(one.false)]
+                    for name, one in attacked.items()
+                ],
             ),
             minutes=f"{soaked['server'].at[-1] / 60:.0f}",
             soak_rate=f"{rate:g}",
@@ -270,6 +291,15 @@ Shared memory of Fast DDS in /dev/shm: {shared}.
 {lifecycles} times deactivate, cleanup, configure, activate of both nodes while images come.
 
 {cycles}
+
+## Attacks
+
+Another node publishes {hostile} messages per second on the vehicle's topic: junk in the form of bottlenecks, the
+vehicle's own ones over again, and forged ones, which carry other payloads under the vehicle's headers, unsigned, with
+the true signature or with one of another key. False results are those of no frame, those that come twice, and those
+that say something else than the same picture's before.
+
+{attacks}
 
 ## Soak
 
