@@ -53,12 +53,12 @@ class Process:
     executable: str
     name: str
     namespace: str = ""
-    enclave: str = ""
     parameters: Mapping[str, Value] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
     params_file: str = ""
     log_level: str = ""
+    enclave: str = ""
 
     def __post_init__(self) -> None:
         try:

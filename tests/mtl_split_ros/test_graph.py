@@ -152,6 +152,16 @@ def test_both_halves_get_the_keys() -> None:
     assert given == ["keys", "keys", None]
 
 
+def test_every_node_is_in_the_enclave() -> None:
+    processes = [*demo(Options(enclave="/mtl_split/demo"), "sim", ["car1"], "out"), edge(Options())]
+    ends = [process.ros_arguments()[-2:] for process in processes]
+    assert ends[:-1] == [["--enclave", "/mtl_split/demo"]] * 4 and "--enclave" not in ends[-1]
+    assert Process("edge", "edge", enclave="/a").flags() == ["--enclave", "/a"]
+    for enclave in ("mtl_split/server", "/mtl split", "/a/"):
+        with pytest.raises(InputError, match="expected a path such as /mtl_split/server"):
+            server(Options(enclave=enclave))
+
+
 def test_a_bag_takes_the_place_of_a_camera_and_its_time_that_of_the_clock() -> None:
     server_, edge_, player, recorder = replay(Options(namespace="car1"), "my/bag", "/car1/front/image_raw", out="out")
     assert ("image_raw", "/car1/front/image_raw") in edge_.remappings
