@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rclpy
@@ -197,9 +198,10 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, 
 
     description = get_launch_description_from_python_launch_file(str(path))
     context = LaunchContext()
+    context.launch_configurations["enclave"] = "/mtl_split/all"
     if path.name.startswith("replay"):
         context.launch_configurations["bag"] = str(write_bag(tmp_path / "bag", [("/image_raw", Image())]))
-    nodes: list[object] = []
+    nodes: list[Any] = []
     for entity in description.entities:
         if isinstance(entity, DeclareLaunchArgument):
             assert entity.description
@@ -208,6 +210,9 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, 
             nodes += result or []
     assert nodes
     assert all(isinstance(node, ExecuteProcess | TimerAction) for node in nodes)
+    for node in nodes:
+        words = [getattr(substitution, "text", "") for part in node.cmd for substitution in part]
+        assert words[words.index("--enclave") + 1] == "/mtl_split/all"
 
 
 @pytest.mark.parametrize(
