@@ -143,7 +143,7 @@ $(CREATED):
 
 # What is linked into share/ is listed too, so that a new file there is found.
 ros2_ws/build/.done: .venv/.cmake CMakeLists.txt package.xml \
-    $(shell find msg launch config models ros2_ws/stand_in -type f 2> /dev/null)
+    $(shell find msg launch config models security ros2_ws/stand_in -type f 2> /dev/null)
 	source .venv/bin/activate; cd ros2_ws; \
 	$(BUILD_ENVIRONMENT) colcon --log-level error build --symlink-install --base-paths $(BASE_PATHS) \
 	    --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE='$(CURDIR)/.venv/bin/python'

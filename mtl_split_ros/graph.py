@@ -46,7 +46,8 @@ PROFILES_FILE = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FIL
 class Process:
     """One node in a process of its own: an executable of this package and what it is given.
 
-    Raises InputError for a namespace that ROS does not allow.
+    enclave: the keys and permissions of DDS security, a folder of the keystore; empty: as set in the environment.
+    Raises InputError for a namespace or an enclave that ROS does not allow.
     """
 
     executable: str
@@ -57,6 +58,7 @@ class Process:
     arguments: tuple[str, ...] = ()
     params_file: str = ""
     log_level: str = ""
+    enclave: str = ""
 
     def __post_init__(self) -> None:
         try:
@@ -65,6 +67,10 @@ class Process:
             raise InputError(
                 f"namespace is {self.namespace!r}, expected names of letters, digits and _, with / between them"
             ) from error
+        try:
+            validate_namespace(self.enclave or "/")
+        except InvalidNamespaceException as error:
+            raise InputError(f"enclave is {self.enclave!r}, expected a path such as /mtl_split/server") from error
 
     @property
     def module(self) -> str:
@@ -86,9 +92,12 @@ class Process:
             line += ["--params-file", self.params_file]
         for name, value in self.parameters.items():
             line += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]  # JSON is YAML
-        if self.log_level:
-            line += ["--log-level", self.log_level]
-        return line
+        return line + self.flags()
+
+    def flags(self) -> list[str]:
+        """Return the part of `ros_arguments` for which the launch system has no word of its own."""
+        given = {"--log-level": self.log_level, "--enclave": self.enclave}
+        return [part for flag, value in given.items() if value for part in (flag, value)]
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,7 @@ class Options:
     autostart: bool | None = None
     bundle: str = ""
     key_file: str = ""
+    enclave: str = ""
 
     def within(self, namespace: str) -> "Options":
         """Return the same options for a namespace inside this one."""
@@ -264,6 +274,7 @@ def _process(
         executable=executable,
         name=executable,
         namespace=options.namespace,
+        enclave=options.enclave,
         parameters=given,
         remappings=tuple(remappings),
         params_file=options.params_file,

@@ -26,7 +26,7 @@ from mtl_split_ros.graph import Options, Process, bag_play_command, environment
 
 Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 
-OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart", "bundle", "key_file")
+OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart", "bundle", "key_file", "enclave")
 """The arguments of every launch file."""
 
 RECORDER = "demo"
@@ -94,6 +94,11 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         _file,
         "Keys that bottlenecks are signed with, see docs/security.md. Empty: as in the parameter files.",
     ),
+    "enclave": (
+        str,
+        "Enclave of the nodes: folder of the keystore with their keys and permissions, see docs/security.md. Empty: as "
+        "set in the environment.",
+    ),
     "vehicles": (
         _names,
         "Namespaces of the vehicles, separated by commas. Empty: one, in the namespace itself; "
@@ -139,7 +144,8 @@ def describe(build: Build, *names: str) -> LaunchDescription:
         options = Options(**{name: values.pop(name) for name in OPTIONS if name in values})
         processes = list(build(options, values))
         recordings = sum(process.executable == RECORDER for process in processes)
-        play = _play_bag if not recordings and shutil.which("ros2") and _is_installed("ros2bag") else _action
+        ours = recordings or options.enclave  # ROS's own player would be in no enclave
+        play = _play_bag if not ours and shutil.which("ros2") and _is_installed("ros2bag") else _action
 
         def end_of_a_recording(*_: object) -> Action | None:
             nonlocal recordings
@@ -192,7 +198,7 @@ def _action(process: Process, end_of_a_recording: Callable[..., Action | None]) 
         parameters=[source for source in (process.params_file, parameters) if source],
         remappings=process.remappings,
         arguments=process.arguments,
-        ros_arguments=["--log-level", process.log_level] if process.log_level else None,
+        ros_arguments=process.flags() or None,
         output="both",
         prefix=_PREFIX,
         respawn=process.respawned,

@@ -7,7 +7,7 @@ where `CameraNode` is a node that is `Runnable`.
 """
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Protocol, cast
@@ -20,6 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future as RosFuture
 
 from mtl_split_core.errors import InputError
+from mtl_split_ros.security import check_security
 
 
 class Runnable(Protocol):
@@ -36,6 +37,15 @@ class Runnable(Protocol):
 
 class _StoppedError(BaseException):
     """A signal came while the node was made; no Exception, so that nothing on the way takes it for a fault."""
+
+
+def begin(args: Sequence[str] | None = None) -> None:
+    """Initialise rclpy with a command line (None: the process' own); the caller handles the signals.
+
+    Raises InputError where the environment asks for security that is not there.
+    """
+    check_security(args)
+    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
 
 
 def run(create: Callable[[], Runnable]) -> int:
@@ -60,7 +70,7 @@ def run(create: Callable[[], Runnable]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     try:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        begin()
         node = create()
         making = False
         _spin(node, stop)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from mtl_split_core.bundle import load_bundle
@@ -27,6 +26,7 @@ from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.bag_recorder import BagRecorder
 from mtl_split_lab.recordings.bags import find_image_topic, namespace_of
 from mtl_split_ros.graph import BAG, DISCOVERY_RANGE, Options, Process, demo, environment, image_topic, replay, topic_of
+from mtl_split_ros.process import begin
 from mtl_split_ros.share import bundle_folder
 
 CHECK_INTERVAL = 0.5
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         # What is played has the namespace of the bag's vehicle, and its time.
         player = next((node for node in nodes if node.executable == "player"), None)
         own = ["--ros-args", "-r", f"__ns:=/{player.namespace}", "-p", "use_sim_time:=true"] if player else []
-        rclpy.init(args=[*sys.argv, *own], signal_handler_options=SignalHandlerOptions.NO)
+        begin([*sys.argv, *own])
         stack.callback(rclpy.shutdown)
         recorder = Recorder(bundle, topic, PictureStore(out))
         recording = recorder.recording

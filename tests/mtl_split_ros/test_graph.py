@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rclpy
@@ -152,6 +153,16 @@ def test_both_halves_get_the_keys() -> None:
     assert given == ["keys", "keys", None]
 
 
+def test_every_node_is_in_the_enclave() -> None:
+    processes = [*demo(Options(enclave="/mtl_split/demo"), "sim", ["car1"], "out"), edge(Options())]
+    ends = [process.ros_arguments()[-2:] for process in processes]
+    assert ends[:-1] == [["--enclave", "/mtl_split/demo"]] * 4 and "--enclave" not in ends[-1]
+    assert Process("edge", "edge", enclave="/a").flags() == ["--enclave", "/a"]
+    for enclave in ("mtl_split/server", "/mtl split", "/a/"):
+        with pytest.raises(InputError, match="expected a path such as /mtl_split/server"):
+            server(Options(enclave=enclave))
+
+
 def test_a_bag_takes_the_place_of_a_camera_and_its_time_that_of_the_clock() -> None:
     server_, edge_, player, recorder = replay(Options(namespace="car1"), "my/bag", "/car1/front/image_raw", out="out")
     assert ("image_raw", "/car1/front/image_raw") in edge_.remappings
@@ -187,9 +198,10 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, 
 
     description = get_launch_description_from_python_launch_file(str(path))
     context = LaunchContext()
+    context.launch_configurations["enclave"] = "/mtl_split/all"
     if path.name.startswith("replay"):
         context.launch_configurations["bag"] = str(write_bag(tmp_path / "bag", [("/image_raw", Image())]))
-    nodes: list[object] = []
+    nodes: list[Any] = []
     for entity in description.entities:
         if isinstance(entity, DeclareLaunchArgument):
             assert entity.description
@@ -198,6 +210,9 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, 
             nodes += result or []
     assert nodes
     assert all(isinstance(node, ExecuteProcess | TimerAction) for node in nodes)
+    for node in nodes:
+        words = [getattr(substitution, "text", "") for part in node.cmd for substitution in part]
+        assert words[words.index("--enclave") + 1] == "/mtl_split/all"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""The policies in security/ allow each node what it does over the network, and nothing else."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import rclpy
+from rclpy.node import Node
+
+from mtl_split_camera.node import CameraNode
+from mtl_split_core.bundle import Bundle
+from mtl_split_edge.node import EdgeNode
+from mtl_split_lab.live.processes import free_domain
+from mtl_split_lab.live.recorder import Recorder
+from mtl_split_lab.live.recording import PictureStore
+from mtl_split_lab.recordings.bag_recorder import BagRecorder
+from mtl_split_server.node import ServerNode
+
+FILES = sorted((Path(__file__).parents[1] / "security").glob("*.policy.xml"))
+RIGHTS = ("publish", "subscribe", "reply", "request")
+VEHICLE, SERVER, OPERATOR = "/mtl_split/car1", "/mtl_split/server", "/mtl_split/operator"
+# What comes with tasks that the bundle of these tests does not have.
+OTHER_TASKS = {
+    SERVER: {"publish": {"/detections/other", "/car1/detections/other"}},
+    f"{VEHICLE}/recorder": {"subscribe": {"/car1/detections/other", "/car1/ground_truth/detections/other"}},
+}
+
+Names = dict[str, set[str]]
+"""By right: full names of topics and services, or in a policy expressions with *."""
+
+
+def read_policies() -> dict[str, Names]:
+    """The names in each enclave's policy, made full as sros2 does it."""
+    policies = {}
+    for file in FILES:
+        for enclave in ElementTree.parse(file).iter("enclave"):
+            names: Names = defaultdict(set)
+            for profile in enclave.iter("profile"):
+                for rules in profile:
+                    ((right, qualifier),) = rules.attrib.items()
+                    assert right in RIGHTS and qualifier == "ALLOW"
+                    names[right] |= {full_name(rule.text or "", profile.attrib) for rule in rules}
+            policies[enclave.attrib["path"]] = names
+    return policies
+
+
+def full_name(name: str, profile: dict[str, str]) -> str:
+    namespace = profile["ns"].rstrip("/")
+    if name.startswith("/"):
+        return name
+    return f"{namespace}/{profile['node']}{name[1:]}" if name.startswith("~") else f"{namespace}/{name}"
+
+
+POLICIES = read_policies()
+
+
+@contextmanager
+def running(create: Callable[[], Node], domain: int, *arguments: str) -> Iterator[Node]:
+    rclpy.init(args=["--ros-args", "-p", "use_sim_time:=true", *arguments], domain_id=domain)
+    node = create()
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+def names_of(create: Callable[[], Node], domain: int, *arguments: str) -> Names:
+    """What a node does over the network, as it tells itself."""
+    with running(create, domain, *arguments) as node:
+        own = node.get_name(), node.get_namespace()
+        found = {
+            "publish": node.get_publisher_names_and_types_by_node(*own),
+            "subscribe": node.get_subscriber_names_and_types_by_node(*own),
+            "reply": node.get_service_names_and_types_by_node(*own),
+            "request": node.get_client_names_and_types_by_node(*own),
+        }
+    return {right: {name for name, _ in names} for right, names in found.items()}
+
+
+def together(parts: Sequence[Names]) -> Names:
+    return {right: set().union(*(part.get(right, set()) for part in parts)) for right in RIGHTS}
+
+
+@pytest.fixture(scope="module")
+def done(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
+    """What the nodes of each enclave do in all."""
+    folder = tmp_path_factory.mktemp("security")
+    car, network = ["-r", "__ns:=/car1"], ["-p", f"bundle:={bundle.folder}"]
+    domain, claim = free_domain()
+    with claim:
+        recorders = [partial(Recorder, bundle, topic, PictureStore(folder)) for topic in ("", "image_raw/compressed")]
+        recorders += [
+            partial(BagRecorder, folder / str(number), bundle.tasks, topic, namespace="car1")
+            for number, topic in enumerate(("image_raw", "image_raw/compressed"))
+        ]
+        transports = ("raw", "compressed")
+        edge = [names_of(EdgeNode, domain, *car, *network, "-p", f"transport:={kind}") for kind in transports]
+        recorder = [names_of(create, domain, *car) for create in recorders]
+        camera = names_of(CameraNode, domain, *car, "-p", "compressed:=true")
+        server = names_of(ServerNode, domain, *network, "-p", 'vehicles:=["", car1]')
+    return {
+        f"{VEHICLE}/edge": together(edge),
+        f"{VEHICLE}/camera": camera,
+        f"{VEHICLE}/recorder": together(recorder),
+        SERVER: server,
+    }
+
+
+def allowing(right: str, name: str) -> set[str]:
+    """The enclaves that have a right."""
+    return {
+        enclave
+        for enclave, names in POLICIES.items()
+        if any(fnmatchcase(name, expression) for expression in names[right])
+    }
+
+
+def test_every_node_may_do_what_it_does(done: dict[str, Names]) -> None:
+    refused = [
+        (enclave, right, name)
+        for enclave, names in done.items()
+        for right in RIGHTS
+        for name in names[right]
+        if enclave not in allowing(right, name)
+    ]
+    assert refused == []
+
+
+def test_no_node_may_do_what_none_does(done: dict[str, Names]) -> None:
+    assert POLICIES.keys() == {*done, OPERATOR}
+    for enclave, names in done.items():
+        names = together([names, OTHER_TASKS.get(enclave, {})])
+        for right in RIGHTS:
+            unused = {
+                expression
+                for expression in POLICIES[enclave][right]
+                if not any(fnmatchcase(name, expression) for name in names[right])
+            }
+            assert unused == set(), f"{enclave} may {right} what it never does"
+
+
+def test_nobody_speaks_for_another(done: dict[str, Names]) -> None:
+    assert allowing("publish", "/car1/bottleneck") == {f"{VEHICLE}/edge"}
+    assert allowing("publish", "/car1/image_raw") == {f"{VEHICLE}/camera"}
+    assert allowing("publish", "/car1/detections") == {SERVER}
+    assert allowing("publish", "/car2/bottleneck") == allowing("publish", "/clock") == set()
+    assert allowing("subscribe", "/car2/bottleneck") == {SERVER}
+
+
+def test_only_an_operator_calls_services(done: dict[str, Names]) -> None:
+    services = {name for names in done.values() for name in names["reply"]}
+    assert {"/server/change_state", "/car1/edge/set_parameters"} <= services
+    for service in services:
+        assert allowing("request", service) == {OPERATOR}
+        assert len(allowing("reply", service)) == 1
+
+
+def test_another_vehicle_is_another_word_in_the_file() -> None:
+    [file] = [file for file in FILES if file.name == "vehicle.policy.xml"]
+    policy = ElementTree.fromstring(file.read_text().replace("car1", "van"))
+    for enclave in policy.iter("enclave"):
+        assert enclave.attrib["path"].startswith("/mtl_split/van/")
+        assert {profile.attrib["ns"] for profile in enclave.iter("profile")} == {"/van"}
