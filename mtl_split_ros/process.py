@@ -20,6 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future as RosFuture
 
 from mtl_split_core.errors import InputError
+from mtl_split_ros.shared_memory import tidy_shared_memory
 
 
 class Runnable(Protocol):
@@ -60,8 +61,11 @@ def run(create: Callable[[], Runnable]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     try:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        node = create()
+        with tidy_shared_memory() as freed:
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+            if freed:
+                get_logger("mtl_split").info(f"freed {freed / 1e6:.1f} MB of shared memory that killed processes left")
+            node = create()
         making = False
         _spin(node, stop)
     except _StoppedError:
