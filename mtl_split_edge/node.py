@@ -14,20 +14,20 @@ from mtl_split.msg import Bottleneck
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.errors import ImageError, InferenceError, InputError, TooLargeError
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_ros.diagnostics import Stream
+from mtl_split_ros.ears import Ears
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
 from mtl_split_ros.messages import HeaderError, check_header, statement
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
-from mtl_split_ros.qos import NEWEST, advertise, subscribe
+from mtl_split_ros.qos import NEWEST, advertise
 from mtl_split_ros.share import bundle_folder
 
 PARAMETERS = Parameters(
@@ -65,7 +65,7 @@ class EdgeNode(ManagedNode):
 
     _half: EdgeHalf
     _publisher: Publisher[Bottleneck]
-    _subscription: Subscription[CameraMessage]
+    _ears: Ears
     _mailbox: Mailbox[Stream, Received]
 
     def __init__(self) -> None:
@@ -112,14 +112,15 @@ class EdgeNode(ManagedNode):
         # A later session needs a larger number: by the wall clock, because a simulated one begins anew.
         self._session = max(self._session + 1, time.time_ns())
         self._sequence = 0
-        self._subscription = subscribe(self, self._kind, self._topic, receive, NEWEST, stream.warn)
+        self._ears = Ears(self)
+        self._ears.subscribe(self._kind, self._topic, receive, NEWEST, stream)
         self._mailbox = Mailbox([self._process], Stream.refuse)
         self.end_with(self._mailbox.ended)
         self.streams = [stream]
 
     def deactivate(self) -> None:
         """Unsubscribe, and stop the worker after the image it is at."""
-        self.destroy_subscription(self._subscription)
+        self._ears.close()
         self._mailbox.close()
 
     def cleanup(self) -> None:

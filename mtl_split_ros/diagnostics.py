@@ -23,6 +23,10 @@ MOST_BEHIND = 5.0
 """Seconds after which the age of a frame says more about the clocks than about the frame."""
 
 
+_ALWAYS = ("received", "published", "stamps_back", "renewed")
+"""What is counted of every stream: renewed is how often it was subscribed to anew."""
+
+
 class Logger(Protocol):
     """The part of a node's logger that is needed here."""
 
@@ -57,15 +61,20 @@ class Stream:
         self._stages: dict[str, list[float]] = {stage: [] for stage in stages}
         self._bytes: list[int] = []
         self._counts = tuple(counts)
-        self._totals = Counter({"received": 0, "published": 0, "stamps_back": 0, **dict.fromkeys(self._counts, 0)})
+        self._totals = Counter({**dict.fromkeys(_ALWAYS, 0), **dict.fromkeys(self._counts, 0)})
         self._totals.update({_refused(error): 0 for error in errors})
         self._reported = self._totals.copy()
         self._reported_at = time.monotonic()
         self._newest: Stamp | None = None
         self._newest_age = 0.0
-        self._problem = self._refusal = ""
+        self._problem = self._refusal = self._fault = ""
         self._logged: deque[str] = deque(maxlen=64)
         self._log_again_at: defaultdict[type[InputError], float] = defaultdict(float)
+
+    @property
+    def arrived(self) -> int:
+        """How many frames have arrived so far."""
+        return self._totals["received"]
 
     def received(self, stamp: Stamp) -> float:
         """Count a frame that arrived, and note its camera image's stamp; returns its age, see `note`."""
@@ -118,6 +127,12 @@ class Stream:
         with self._lock:
             self._problem = problem
 
+    def fail(self, fault: str) -> None:
+        """Log a fault that has passed, and report it once."""
+        self._logger.error(fault)
+        with self._lock:
+            self._fault = fault
+
     def report(self, name: str) -> DiagnosticStatus:
         """Return a status about the time since the previous report, and begin anew."""
         with self._lock:
@@ -138,6 +153,7 @@ class Stream:
             self._bytes.clear()
             for times in self._stages.values():
                 times.clear()
+            self._fault = ""
             if news["published"]:
                 self._problem = ""
         return DiagnosticStatus(
@@ -148,6 +164,8 @@ class Stream:
         )
 
     def _judge(self, news: Counter[str], rate: str) -> tuple[bytes, str]:
+        if self._fault:
+            return DiagnosticStatus.ERROR, self._fault
         refused = sum(number for name, number in news.items() if name.startswith("refused/"))
         fates = [f"{news[name]} {name}" for name in self._counts if news[name]]
         if refused:

@@ -21,6 +21,7 @@ from rclpy.task import Future as RosFuture
 
 from mtl_split_core.errors import InputError
 from mtl_split_ros.security import check_security
+from mtl_split_ros.shared_memory import tidy_shared_memory
 
 
 class Runnable(Protocol):
@@ -70,8 +71,11 @@ def run(create: Callable[[], Runnable]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     try:
-        begin()
-        node = create()
+        with tidy_shared_memory() as freed:
+            begin()
+            if freed:
+                get_logger("mtl_split").info(f"freed {freed / 1e6:.1f} MB of shared memory that killed processes left")
+            node = create()
         making = False
         _spin(node, stop)
     except _StoppedError:

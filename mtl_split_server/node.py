@@ -11,7 +11,6 @@ from mtl_split.msg import Bottleneck
 from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
-from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
@@ -27,13 +26,14 @@ from mtl_split_core.errors import (
 )
 from mtl_split_core.halves import ServerHalf
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream
+from mtl_split_ros.ears import Ears
 from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
 from mtl_split_ros.messages import HeaderError, label_info, result_topic
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
-from mtl_split_ros.qos import LATCHED, MANY, RESULT, advertise, full_name, subscribe
+from mtl_split_ros.qos import LATCHED, MANY, RESULT, advertise, full_name
 from mtl_split_ros.share import bundle_folder
 from mtl_split_server.vehicle import OtherContractError, TopicPublishers, Vehicle
 
@@ -71,7 +71,7 @@ class ServerNode(ManagedNode):
     _results: dict[str, dict[str, Publisher[Any]]]
     _labels: list[Publisher[LabelInfo]]
     _mailbox: Mailbox[Vehicle, Received]
-    _inputs: list[Subscription[Bottleneck]]
+    _ears: Ears
     _vehicles: list[Vehicle]
     _jumps: JumpHandle
 
@@ -122,10 +122,10 @@ class ServerNode(ManagedNode):
 
     def activate(self) -> None:
         """Subscribe to the bottlenecks of all vehicles and start the workers."""
-        self._inputs, self._vehicles = [], []
+        self._ears, self._vehicles = Ears(self), []
         try:
             for namespace, results in self._results.items():
-                self._inputs.append(self._serve(namespace, results))
+                self._serve(namespace, results)
         except InputError:
             self._unsubscribe()
             raise
@@ -148,7 +148,7 @@ class ServerNode(ManagedNode):
                 self.destroy_publisher(publisher)
         self._halves = []
 
-    def _serve(self, namespace: str, results: dict[str, Publisher[Any]]) -> Subscription[Bottleneck]:
+    def _serve(self, namespace: str, results: dict[str, Publisher[Any]]) -> None:
         topic = _topic(namespace, "bottleneck")
         resolved = self.resolve_topic_name(topic)
         signatures = (UnsignedError, SignatureError, ReplayError) if self._keys else ()
@@ -163,14 +163,12 @@ class ServerNode(ManagedNode):
         )
         publishers = TopicPublishers(self, resolved, self._keys is not None)
         vehicle = Vehicle(resolved, self._bundle, stream, results, publishers, self._max_age, self._keys)
-        subscription = subscribe(self, Bottleneck, topic, partial(self._receive, vehicle), MANY, stream.warn)
+        self._ears.subscribe(Bottleneck, topic, partial(self._receive, vehicle), MANY, stream)
         self.streams.append(stream)
         self._vehicles.append(vehicle)
-        return subscription
 
     def _unsubscribe(self) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        self._ears.close()
         self.streams = []
 
     def _forget_stamps(self, _: TimeJump) -> None:

@@ -52,6 +52,11 @@ class NodeProcess:
             )
 
     @property
+    def pid(self) -> int:
+        """The process number."""
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """Everything that the process has written so far."""
         return self._log.read_text()
