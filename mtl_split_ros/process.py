@@ -20,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future as RosFuture
 
 from mtl_split_core.errors import InputError
-from mtl_split_ros.security import check_security
+from mtl_split_ros.security import check_security, permitted
 
 
 class Runnable(Protocol):
@@ -71,7 +71,8 @@ def run(create: Callable[[], Runnable]) -> int:
         signal.signal(number, end)
     try:
         begin()
-        node = create()
+        with permitted("the node"):
+            node = create()
         making = False
         _spin(node, stop)
     except _StoppedError:
