@@ -20,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future as RosFuture
 
 from mtl_split_core.errors import InputError
-from mtl_split_ros.security import check_security
+from mtl_split_ros.security import check_security, permitted
 from mtl_split_ros.shared_memory import tidy_shared_memory
 
 
@@ -75,7 +75,8 @@ def run(create: Callable[[], Runnable]) -> int:
             begin()
             if freed:
                 get_logger("mtl_split").info(f"freed {freed / 1e6:.1f} MB of shared memory that killed processes left")
-            node = create()
+            with permitted("the node"):
+                node = create()
         making = False
         _spin(node, stop)
     except _StoppedError:

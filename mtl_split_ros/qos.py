@@ -27,6 +27,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from mtl_split_core.errors import InputError
+from mtl_split_ros.security import permitted
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Images and bottlenecks: only the newest counts, and a lost one is not worth waiting for."""
@@ -138,7 +139,8 @@ def _overrides(node: Node, topic: str) -> Iterator[None]:
     """Raise InputError for what rclpy says of an override of an unknown name or a wrong type."""
     full_name(node, topic)
     try:
-        yield
+        with permitted(node.resolve_topic_name(topic)):
+            yield
     except (RuntimeError, InvalidParameterTypeException) as error:
         raise InputError(f"qos_overrides of {node.resolve_topic_name(topic)}: {error}") from error
 

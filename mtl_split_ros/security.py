@@ -1,7 +1,8 @@
 """Whether the security that the environment asks for is there: ROS goes on without it, and without a word."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import rclpy
 from rclpy.context import Context
@@ -42,6 +43,25 @@ def check_security(args: Sequence[str] | None = None) -> None:
     )
 
 
+@contextmanager
+def permitted(what: str) -> Iterator[None]:
+    """Raise InputError where security is on and ROS fails to create `what`, as without the permission."""
+    try:
+        yield
+    except rclpy_implementation.RCLError as error:
+        if os.environ.get(ENABLE) != "true":
+            raise
+        raise InputError(
+            f"{what}: {_words(error)}; {ENABLE} is true, so the enclave's permissions have to allow every topic and"
+            " service of the node, see docs/security.md"
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    """What an error of ROS says, without where in its source."""
+    return in_one_line(error).partition(", at /")[0].rstrip(".")
+
+
 def _problem_with(strategy: str, args: Sequence[str] | None) -> str:
     """What keeps a node from being made with a strategy; empty: nothing.
 
@@ -65,7 +85,7 @@ def _problem_with(strategy: str, args: Sequence[str] | None) -> str:
         )
         node.destroy_node()
     except rclpy_implementation.RCLError as error:
-        return in_one_line(error).partition(", at /")[0].rstrip(".")
+        return _words(error)
     finally:
         context.try_shutdown()
         if before is None:

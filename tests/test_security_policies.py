@@ -94,7 +94,9 @@ def done(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     car, network = ["-r", "__ns:=/car1"], ["-p", f"bundle:={bundle.folder}"]
     domain, claim = free_domain()
     with claim:
-        recorders = [partial(Recorder, bundle, topic, PictureStore(folder)) for topic in ("", "image_raw/compressed")]
+        recorders: list[Callable[[], Node]] = [
+            partial(Recorder, bundle, topic, PictureStore(folder)) for topic in ("", "image_raw/compressed")
+        ]
         recorders += [
             partial(BagRecorder, folder / str(number), bundle.tasks, topic, namespace="car1")
             for number, topic in enumerate(("image_raw", "image_raw/compressed"))

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rclpy.impl.implementation_singleton import rclpy_implementation
 
 from mtl_split_core.errors import InputError
 from mtl_split_ros import security
-from mtl_split_ros.security import ENABLE, ENFORCE, KEYSTORE, PERMISSIVE, STRATEGY, check_security
+from mtl_split_ros.security import ENABLE, ENFORCE, KEYSTORE, PERMISSIVE, STRATEGY, check_security, permitted
 
 from ..processes import PATIENCE
 
@@ -81,3 +82,15 @@ def test_with_keys_that_cannot_be_used_no_node_starts_without_a_word(
     assert process.returncode == 1 and "Traceback" not in process.stderr
     assert "ROS_SECURITY_ENABLE is true, but " in process.stderr
     assert strategy == PERMISSIVE or "created" not in process.stderr
+
+
+def test_what_permissions_refuse_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = rclpy_implementation.RCLError(
+        "Failed to create publisher: no data writer, at /project/src/publisher.cpp:1"
+    )
+    with pytest.raises(rclpy_implementation.RCLError), permitted("/car1/bottleneck"):
+        raise refusal
+    monkeypatch.setenv(ENABLE, "true")
+    words = "^/car1/bottleneck: Failed to create publisher: no data writer; .* permissions have to allow"
+    with pytest.raises(InputError, match=words), permitted("/car1/bottleneck"):
+        raise refusal
