@@ -102,10 +102,10 @@ licences: setup .venv/.test .venv/.lock
 	.venv/lock/bin/python -m pip install --quiet uv pip-licenses
 	touch $@
 
+# Of the bottlenecks that Fast DDS cannot read, it says so itself.
 fuzz: setup .venv/.test
 	$(INSTALL) --group fuzz
 	$(RUN) python -m tests.fuzz_payload
-	# Fast DDS says what it does not read, too.
 	$(RUN) python -m tests.fuzz_signatures 2> >(grep -v '^sequence size exceeds' >&2)
 	$(RUN) python -m tests.fuzz_files
 
