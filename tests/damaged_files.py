@@ -5,7 +5,7 @@ Memory is bounded while something is read, so that a file that takes too much en
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mtl_split_core.bundle import MANIFEST, load_bundle
 from mtl_split_core.errors import InputError
-from mtl_split_lab.data.pictures import LABELS, PictureFile, read_pictures
+from mtl_split_lab.data.pictures import LABELS, LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.recipe import RECIPES, Portion, load_recipe
 
@@ -93,12 +93,13 @@ def _read_table(folder: Path) -> None:
     _check_pictures(_find(folder, Portion(TABLE_FILE)), folder)
 
 
-def _find(folder: Path, portion: Portion) -> list[PictureFile]:
+def _find(folder: Path, portion: Portion) -> Sequence[LabelledPicture]:
     return find_pictures(portion, folder, folder, (64, 48), processes=1)
 
 
-def _check_pictures(pictures: list[PictureFile], folder: Path) -> None:
+def _check_pictures(pictures: Sequence[LabelledPicture], folder: Path) -> None:
     for picture in pictures:
+        assert isinstance(picture, PictureFile)
         truth = picture.truth
         assert np.isfinite(truth.boxes).all() and len(truth.boxes) == len(truth.labels) == len(truth.ignore)
         assert picture.path.is_relative_to(folder) and ".." not in picture.path.parts

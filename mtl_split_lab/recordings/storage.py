@@ -4,13 +4,13 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from functools import partial
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import Any
 from urllib.parse import quote
 
 import apsw
@@ -53,12 +53,13 @@ def is_ros_1(path: Path) -> bool:
     return os.path.isfile(path) and _begins_with(path, _ROS_1)
 
 
-def _decompress(opened: Callable[[BytesIO], BinaryIO], data: bytes, size: int) -> bytes:
+def _decompress(opened: Callable[[BytesIO], Any], data: bytes, size: int) -> bytes:
     """Decompress a chunk, but at most one byte more than it says to have, which rosbags then refuses."""
     if size > MOST_BYTES:
         raise InputError(_too_large(size))
     with opened(BytesIO(data)) as file:
-        return file.read(size + 1)
+        data = file.read(size + 1)
+    return data
 
 
 # rosbags' own decompress without a limit.
@@ -130,6 +131,7 @@ class _FolderReader(DirectoryReader):
         if odd := [one.name for one in path.iterdir() if one.exists() and not (one.is_file() or one.is_dir())]:
             raise InputError(f"{path} is no complete bag: {odd[0]} is no file")
         super().__init__(path)
+        self._folder = path
         self._messages_compressed = False
 
     def open(self) -> None:
@@ -143,7 +145,7 @@ class _FolderReader(DirectoryReader):
 
     def messages(
         self, connections: Collection[Connection], start: int | None = None, stop: int | None = None
-    ) -> Iterator[tuple[Connection, int, bytes]]:
+    ) -> Generator[tuple[Connection, int, bytes], None, None]:
         """Read messages, decompressed."""
         for connection, recorded, data in super().messages(connections, start, stop):
             if self._messages_compressed:
@@ -156,7 +158,7 @@ class _FolderReader(DirectoryReader):
     def _check_room(self) -> None:
         """Raise InputError where compressed files, which rosbags decompresses into temporary ones, take too much."""
         room = shutil.disk_usage(tempfile.gettempdir()).free * MOST_OF_FREE
-        for path in self.path.glob("*.zstd"):
+        for path in self._folder.glob("*.zstd"):
             with zstd.open(path) as file:
                 while block := file.read(_BLOCK):
                     room -= len(block)
