@@ -55,7 +55,7 @@ help:
 	@echo 'make train   install what training and export need, for `ros2_ws/run mtl-split train`'
 	@echo 'make test    ruff, mypy and all tests'
 	@echo 'make lock    pin the newest versions, with their hashes, in requirements.lock'
-	@echo 'make fuzz    damaged payloads, files and signed bottlenecks, hundreds of thousands, for minutes'
+	@echo 'make fuzz    a million damaged payloads, 100,000 signed bottlenecks, 10,000 files of each kind'
 	@echo 'make torture nodes killed, cycled, attacked and soaked, for an hour; page in docs/results'
 	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
 	@echo
@@ -102,12 +102,12 @@ licences: setup .venv/.test .venv/.lock
 	.venv/lock/bin/python -m pip install --quiet uv pip-licenses
 	touch $@
 
+# Of the bottlenecks that Fast DDS cannot read, it says so itself.
 fuzz: setup .venv/.test
 	$(INSTALL) --group fuzz
-	$(RUN) python tests/fuzz_payload.py
-	$(RUN) python -m tests.fuzz_signatures
-	FUZZ_EXAMPLES=20000 $(RUN) python -m pytest --timeout=0 tests/test_damaged_files.py \
-	    tests/mtl_split_lab/recordings/test_damaged_bags.py
+	$(RUN) python -m tests.fuzz_payload
+	$(RUN) python -m tests.fuzz_signatures 2> >(grep -v '^sequence size exceeds' >&2)
+	$(RUN) python -m tests.fuzz_files
 
 # What was built on one Python or one ROS 2, or in another place, cannot be used with another, so all of it goes.
 $(CREATED):

@@ -71,6 +71,11 @@ class PayloadFormat:
         """The most bytes that a payload of this format can have."""
         return MOST_BYTES_PER_SYMBOL * math.prod(self.shape) + FRAME
 
+    def check_length(self, length: int) -> None:
+        """Raise PayloadError for more bytes than a payload of this format can have."""
+        if length > self.largest:
+            raise PayloadError(f"payload has {length} bytes, expected at most {self.largest}")
+
     def pack(self, latents: Floats, operating_point: int) -> bytes:
         """Quantise latents, float32 of `shape`, at an operating point, given by its index, and code them."""
         steps = self.operating_points[operating_point].steps[:, None, None]
@@ -99,8 +104,7 @@ class PayloadFormat:
 
         Raises PayloadError for a payload that is not of this format, or damaged.
         """
-        if len(payload) > self.largest:
-            raise PayloadError(f"payload has {len(payload)} bytes, expected at most {self.largest}")
+        self.check_length(len(payload))
         try:
             fields = msgpack.unpackb(payload, use_list=False)
         except (ValueError, msgpack.UnpackException) as error:

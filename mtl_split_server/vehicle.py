@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 
 from mtl_split_core.bundle import Bundle
-from mtl_split_core.errors import InputError, PayloadError, SecondPublisherError
+from mtl_split_core.errors import InputError, SecondPublisherError
 from mtl_split_core.halves import check_size
 from mtl_split_core.session import Arrival, Session
 from mtl_split_core.signing import Keys
@@ -141,8 +141,7 @@ class Vehicle:
         """Raise InputError for a bottleneck that cannot be used; the cheapest and the hardest to forge come first."""
         form, contract = self.bundle.payload_format, self.bundle.contract.fingerprint
         check_header(message.header)
-        if len(message.payload) > form.largest:
-            raise PayloadError(f"payload has {len(message.payload)} bytes, expected at most {form.largest}")
+        form.check_length(len(message.payload))
         if self.keys is not None:
             self.keys.check(statement(message, self.topic), message.signature.tobytes())
         self.session.admit(arrival)

@@ -2,7 +2,6 @@
 
 import random
 from array import array
-from collections import Counter
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -14,8 +13,12 @@ from mtl_split_core.errors import SignatureError, UnsignedError
 from mtl_split_core.signing import Keys
 from mtl_split_ros.messages import statement
 
+from .fuzzing import Tally
+
 RUNS = 100_000
 TOPIC = "/car1/bottleneck"
+UNALTERED = "unaltered"
+"""The bit was one of the padding."""
 
 
 def random_bottleneck(chance: random.Random, keys: Keys) -> Bottleneck:
@@ -51,7 +54,7 @@ def fate(chance: random.Random, keys: Keys) -> str:
     if received is None:
         return "not even read"
     if received == message:
-        return "without an effect"  # a bit of the padding
+        return UNALTERED
     try:
         keys.check(statement(received, TOPIC), received.signature.tobytes())
     except (SignatureError, UnsignedError):
@@ -63,10 +66,11 @@ def main() -> None:
     """Alter one bit of each."""
     chance = random.Random(0)
     keys = Keys([chance.randbytes(32), chance.randbytes(64)])
-    fates: Counter[str] = Counter()
-    while fates["refused"] + fates["not even read"] < RUNS:
-        fates[fate(chance, keys)] += 1
-    print(", ".join(f"{count:,} {name}" for name, count in fates.items()))
+    tally = Tally("signed bottlenecks with one bit altered", RUNS)
+    while tally.left:
+        if (what := fate(chance, keys)) != UNALTERED:
+            tally.add(what)
+    tally.tell()
 
 
 if __name__ == "__main__":

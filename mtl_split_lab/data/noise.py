@@ -49,6 +49,11 @@ class NoisyPicture:
         """What is really in the picture."""
         return self.picture.truth
 
+    @property
+    def imitated(self) -> bool:
+        """Whether a teacher's answers are to be learned as well."""
+        return self.picture.imitated
+
     def read(self) -> Image:
         """Read the picture, uint8 (height, width, 3), and overwrite some of it. Raises InputError as the picture."""
         return self.noise.apply(self.picture.read(), self.seed)

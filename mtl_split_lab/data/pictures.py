@@ -35,10 +35,13 @@ _logger = logging.getLogger(__name__)
 
 
 class LabelledPicture(Protocol):
-    """One picture and what is really in it."""
+    """One picture and what is really in it; imitated: whether a teacher's answers are to be learned as well."""
 
     @property
     def truth(self) -> Truth: ...
+
+    @property
+    def imitated(self) -> bool: ...
 
     def read(self) -> Image:
         """Read or draw the picture: uint8 (height, width, 3) blue-green-red. Raises InputError for a damaged one."""

@@ -24,7 +24,7 @@ class Sample:
     """One picture fitted to the network's input, uint8 (height, width, 3), and its truth in input pixels.
 
     damage: what is wrong with a picture that could not be read; it is plain grey, and nothing is known of it; imitated:
-    see PictureFile.
+    see LabelledPicture.
     """
 
     image: Image
@@ -74,7 +74,7 @@ class Samples(Dataset[Sample]):
         if self._window is not None:
             sample = cut(sample, self._window, _random_scale() if self._augment else 1.0, self._labels)
         sample = _vary(sample) if self._augment else sample
-        return replace(sample, imitated=getattr(picture, "imitated", False))
+        return replace(sample, imitated=picture.imitated)
 
 
 _light = transforms.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.3)
@@ -158,7 +158,7 @@ def _areas(boxes: Floats) -> Floats:
 class Batch:
     """N pictures, uint8 (N, height, width, 3), and by task its target, see mtl_split_net.kinds.
 
-    imitated: bool (N,), see PictureFile; damage: what is wrong with the pictures that were left out.
+    imitated: bool (N,), see LabelledPicture; damage: what is wrong with the pictures that were left out.
     """
 
     images: Tensor

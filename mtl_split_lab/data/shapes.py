@@ -46,6 +46,11 @@ class ShapesPicture:
         classes = {name: str(index) for name, index in zip(FACTORS, self.factors, strict=True)}
         return Truth(classes=classes | {"type": TYPES[int(classes["type"])]}, labelled=frozenset())
 
+    @property
+    def imitated(self) -> bool:
+        """No: the truth is known."""
+        return False
+
     def read(self) -> Image:
         """Draw the picture, uint8 (64, 64, 3)."""
         return draw(self.factors)

@@ -24,7 +24,7 @@ from mtl_split_core.contract import Contract, format_contract
 from mtl_split_core.engine import OnnxRuntime
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.scene import Image
+from mtl_split_core.scene import Image, Size
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import check_there, find_all_pictures, find_pictures
@@ -125,8 +125,7 @@ def export(
     with TemporaryDirectory() as unfinished:
         bundle = write_bundle(recipe, network, seen, Path(unfinished), deployed, run)
         if known:
-            calibrations = _calibrate_scores(bundle, known)
-            bundle = write_bundle(recipe, network, seen, Path(unfinished), bundle.contract, run, calibrations)
+            bundle = correct_scores(bundle, network, _calibrate_scores(bundle, known))
         added: dict[str, Any] = {"measured": _measure(bundle, sources)}
         if int8:
             quantise(bundle.path(PREFIX), seen[::4])
@@ -178,13 +177,12 @@ def _calibrate_scores(bundle: Bundle, pictures: Sequence[LabelledPicture]) -> di
 
 def write_bundle(
     recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path, deployed: Contract | None = None,
-    run: Path | None = None, calibrations: Mapping[str, Calibration] = MappingProxyType({}),
+    run: Path | None = None,
 ) -> Bundle:  # fmt: skip
     """Write the bundle of a network, in inference mode, that was built from a recipe.
 
     The operating points are those of the contract `deployed`, or else calibrated on the pictures `seen`, which have the
-    input's size and were trained on. `run` is the folder of an imported network's training;
-    `calibrations` correct the scores of tasks by name.
+    input's size and were trained on. `run` is the folder of an imported network's training.
     """
     with torch.no_grad():
         all_latents = torch.cat([network.prefix(torch.from_numpy(picture)[None]) for picture in seen])
@@ -192,20 +190,14 @@ def write_bundle(
     contract = Contract(recipe.input_size, form, recipe.tasks, name_latent_space(network.suffix))
     if deployed and contract.fingerprint != deployed.fingerprint:
         raise InputError(f"the contract {deployed.fingerprint} is of another training than {recipe.name}")
-    width, height = recipe.input_size
-    images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    answers = _Answers(network.suffix, calibrations).eval()
-    with torch.no_grad():
-        latents = network.prefix(images).contiguous()
-        expected = answers(latents)
-    prefix, suffix = folder / FILES[PREFIX], folder / FILES[SUFFIX]
+    images, latents = _example(network, recipe.input_size)
+    prefix = folder / FILES[PREFIX]
     # An imported network need not begin with a convolution.
     half = network.prefix if recipe.network else _Folded(network.prefix)
     _export_half(half.eval(), images[:1], prefix, "images", ["latents"])
-    _export_half(answers, latents, suffix, "latents", list(expected), ({0: torch.export.Dim("batch")},))
     differences = {
         PREFIX: _difference(prefix, images[:1], {"latents": latents[:1]}),
-        SUFFIX: _difference(suffix, latents, expected),
+        SUFFIX: _write_suffix(network.suffix, latents, folder / FILES[SUFFIX]),
     }
     graph = run / GRAPH if run is not None and recipe.network is not None else None
     write_weights(network, graph, folder / FILES[WEIGHTS])
@@ -225,6 +217,33 @@ def write_bundle(
         },
         FILES,
     )
+
+
+def _example(network: MultiTaskNetwork, size: Size) -> tuple[Tensor, Tensor]:
+    """Two pictures of the input's size, and their latents."""
+    width, height = size
+    images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return images, network.prefix(images).contiguous()
+
+
+def _write_suffix(
+    suffix: Suffix, latents: Tensor, path: Path, calibrations: Mapping[str, Calibration] = MappingProxyType({})
+) -> float:
+    """Export a suffix, with the scores of tasks corrected by name; returns its difference from torch."""
+    answers = _Answers(suffix, calibrations).eval()
+    with torch.no_grad():
+        expected = answers(latents)
+    _export_half(answers, latents, path, "latents", list(expected), ({0: torch.export.Dim("batch")},))
+    return _difference(path, latents, expected)
+
+
+def correct_scores(bundle: Bundle, network: MultiTaskNetwork, calibrations: Mapping[str, Calibration]) -> Bundle:
+    """Write a bundle's suffix once more, with the scores of tasks corrected by name."""
+    _, latents = _example(network, bundle.input_size)
+    difference = _write_suffix(network.suffix, latents, bundle.path(SUFFIX), calibrations)
+    differences = {**bundle.manifest["difference_from_torch"], SUFFIX: difference}
+    return write_manifest(bundle.folder, {**bundle.manifest, "difference_from_torch": differences}, FILES)
 
 
 def _unsuppressed(recipe: Recipe) -> dict[str, list[str]]:

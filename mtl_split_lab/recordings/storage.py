@@ -2,13 +2,24 @@
 
 import os
 import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Generator
+from functools import partial
+from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
+import apsw
+import lz4.frame
+from backports import zstd
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.rosbag2.reader import DirectoryReader
-from rosbags.rosbag2.storage_mcap import McapReader
+from rosbags.rosbag2.storage_mcap import DECOMPRESSORS, McapReader
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader, Sqlite3Writer
 
 from mtl_split_core.errors import InputError
@@ -18,6 +29,13 @@ STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 SUFFIXES = (".mcap", ".db3")
 METADATA = "metadata.yaml"
 
+MOST_BYTES = 1 << 29
+"""Bytes of a message, and of the chunks of an MCAP file that have to be in memory at the same time."""
+
+MOST_OF_FREE = 0.5
+"""The part of the free space for temporary files that compressed files may take when they are decompressed there."""
+
+_BLOCK = 1 << 20
 _ROS_1 = b"#ROSBAG"
 _MCAP = b"\x89MCAP0\r\n"
 _SQLITE = b"SQLite format 3\x00"
@@ -35,6 +53,19 @@ def is_ros_1(path: Path) -> bool:
     return os.path.isfile(path) and _begins_with(path, _ROS_1)
 
 
+def _decompress(opened: Callable[[BytesIO], Any], data: bytes, size: int) -> bytes:
+    """Decompress a chunk, but at most one byte more than it says to have, which rosbags then refuses."""
+    if size > MOST_BYTES:
+        raise InputError(_too_large(size))
+    with opened(BytesIO(data)) as file:
+        data = file.read(size + 1)
+    return data
+
+
+# rosbags' own decompress without a limit.
+DECOMPRESSORS.update({"zstd": partial(_decompress, zstd.open), "lz4": partial(_decompress, lz4.frame.open)})
+
+
 class _McapReader(McapReader):
     """A file that ends as MCAP has to. Raises InputError for another one."""
 
@@ -48,6 +79,23 @@ class _McapReader(McapReader):
                     f"`mcap recover {shlex.quote(str(path))} -o WHOLE.mcap` saves what is in it"
                 )
         super().__init__(path)
+
+    def open(self) -> None:
+        """Open the file. Raises InputError where it could take too much memory, too."""
+        super().open()
+        # rosbags reads all chunks that have messages of the same time before it goes on.
+        sizes = [
+            (time, size)
+            for one in self.chunks
+            for time, size in (
+                ((one.message_start_time, 0), one.uncompressed_size),
+                ((max(one.message_start_time, one.message_end_time), 1), -one.uncompressed_size),
+            )
+        ]
+        most = max(accumulate(size for _, size in sorted(sizes)), default=0)
+        if most > MOST_BYTES:
+            self.close()
+            raise InputError(_too_large(most))
 
 
 class _Sqlite3Reader(Sqlite3Reader):
@@ -64,6 +112,12 @@ class _Sqlite3Reader(Sqlite3Reader):
                 )
         super().__init__(_within_uri(path))
 
+    def open(self) -> None:
+        """Open the file; values that are calculated in it are limited, too."""
+        super().open()
+        assert self.dbconn is not None
+        self.dbconn.limit(apsw.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+
 
 class _FolderReader(DirectoryReader):
     STORAGE_PLUGINS = MappingProxyType({"mcap": _McapReader, "sqlite3": _Sqlite3Reader})
@@ -77,6 +131,42 @@ class _FolderReader(DirectoryReader):
         if odd := [one.name for one in path.iterdir() if one.exists() and not (one.is_file() or one.is_dir())]:
             raise InputError(f"{path} is no complete bag: {odd[0]} is no file")
         super().__init__(path)
+        self._folder = path
+        self._messages_compressed = False
+
+    def open(self) -> None:
+        """Open the files. Raises InputError where decompressed they take too much room."""
+        self._check_room()
+        super().open()
+        # rosbags' own way to decompress messages has no limit.
+        self._messages_compressed = self.metadata.compression_mode == "message"
+        if self._messages_compressed:
+            self.metadata = self.metadata._replace(compression_mode=None)
+
+    def messages(
+        self, connections: Collection[Connection], start: int | None = None, stop: int | None = None
+    ) -> Generator[tuple[Connection, int, bytes], None, None]:
+        """Read messages, decompressed."""
+        for connection, recorded, data in super().messages(connections, start, stop):
+            if self._messages_compressed:
+                with zstd.open(BytesIO(data)) as file:
+                    data = file.read(MOST_BYTES + 1)
+                if len(data) > MOST_BYTES:
+                    raise InputError(f"a message on {connection.topic!r} has more than {MOST_BYTES} bytes")
+            yield connection, recorded, data
+
+    def _check_room(self) -> None:
+        """Raise InputError where compressed files, which rosbags decompresses into temporary ones, take too much."""
+        room = shutil.disk_usage(tempfile.gettempdir()).free * MOST_OF_FREE
+        for path in self._folder.glob("*.zstd"):
+            with zstd.open(path) as file:
+                while block := file.read(_BLOCK):
+                    room -= len(block)
+                    if room < 0:
+                        raise InputError(
+                            f"{path} takes more than half of what is free in {tempfile.gettempdir()} when it is"
+                            " decompressed: name a folder with more room in TMPDIR"
+                        )
 
 
 class BagReader(Reader):
@@ -113,6 +203,13 @@ class BagWriter(Writer):
         except UnicodeEncodeError as error:
             raise InputError(f"cannot write the bag {str(path)!r}: its name is not UTF-8") from error
         super().__init__(path, version=9, storage_plugin=STORAGES[storage])
+
+
+def _too_large(size: int) -> str:
+    return (
+        f"chunks of {size} bytes have to be in memory at the same time, expected at most {MOST_BYTES}: "
+        "`mcap sort IN -o OUT` writes small ones"
+    )
 
 
 def without_metadata(path: Path) -> str:

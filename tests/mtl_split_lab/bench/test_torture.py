@@ -28,6 +28,11 @@ def test_the_slope_is_of_what_comes_after_the_warm_up() -> None:
     assert Memory(at, [0] * 10 + [1000 + 3 * number for number in range(90)]).slope == pytest.approx(3)
 
 
+def test_one_step_is_no_slope() -> None:
+    at = list(np.arange(100.0))
+    assert Memory(at, [10**8 + 10**7 * (number > 50) for number in range(100)]).slope == 0
+
+
 def test_killed_nodes_come_back(bundle: Bundle) -> None:
     killed = kill(bundle, 3)
     assert [len(seconds) for seconds in killed.seconds.values()] == [1, 1, 1] == [len(killed.shared) // 3] * 3

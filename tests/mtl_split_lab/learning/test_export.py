@@ -22,7 +22,7 @@ from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.kinds.calibration import Calibration
 from mtl_split_lab.learning.beginning import build_network
-from mtl_split_lab.learning.export import load_network, name_latent_space, write_bundle
+from mtl_split_lab.learning.export import correct_scores, load_network, name_latent_space, write_bundle
 from mtl_split_lab.learning.training import BEST
 from mtl_split_lab.recipe import Portion, load_recipe
 
@@ -105,7 +105,12 @@ def test_an_exported_suffix_has_corrected_scores(int8: Bundle, run: Path, tmp_pa
     labels = len(next(task for task in recipe.tasks if task.name == "weather").labels)
     twice = Calibration(np.full(labels, 2, np.float32), np.arange(labels, dtype=np.float32))
     picture = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
-    bundle = write_bundle(recipe, network, [picture], tmp_path, int8.contract, calibrations={"weather": twice})
+    uncorrected = write_bundle(recipe, network, [picture], tmp_path, int8.contract)
+    bundle = correct_scores(uncorrected, network, {"weather": twice})
+    assert (
+        bundle.fingerprint != uncorrected.fingerprint
+        and bundle.contract.fingerprint == uncorrected.contract.fingerprint
+    )
     latents = np.random.default_rng(0).standard_normal((1, *int8.payload_format.shape), np.float32)
     plain, corrected = (ServerHalf(each).choice.engine(latents) for each in (int8, bundle))
     expected = np.exp(2 * np.log(plain["weather"]) + np.arange(labels))

@@ -1,25 +1,32 @@
 """Bags work at any path; what is no whole bag is named with its cure, and never read in part as if it were all."""
 
 import os
+import re
 import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import lz4.frame
 import pytest
+from backports import zstd
 from rclpy.serialization import serialize_message
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, ReaderError
+from rosbags.rosbag2.storage_mcap import decompress
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
+from mtl_split_lab.recordings import storage as bag_storage
 from mtl_split_lab.recordings.bags import BagFrames, open_bag
 from mtl_split_lab.recordings.definitions import message_class, message_types
 from mtl_split_lab.recordings.inputs import open_input
 from mtl_split_lab.recordings.storage import METADATA, STORAGES, BagWriter, storage_files
 
 from ...bags import START, header, write_bag
+from ...damage import MOST_GROWTH, bounded_memory
 from .test_bags import image, truth
 
 NAMES = (
@@ -258,3 +265,74 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
     with open_bag(write_bag(tmp_path / "bag", [("/image_raw", image(0)), *truth(0)])) as bag:
         assert list(bag.messages(["/nowhere"])) == []
         assert [topic for topic, _, _ in bag.messages(["/image_raw"])] == ["/image_raw"]
+
+
+def write_bomb(path: Path, plugin: str, mode: CompressionMode, messages: int = 1) -> Path:
+    """A bag whose messages, all of the same time, have 2 MB each, but nearly none when they are compressed."""
+    bag = BagWriter(path, plugin)
+    bag.set_compression(mode, CompressionFormat.ZSTD)
+    with bag:
+        connection = bag.add_connection("/image_raw", "sensor_msgs/msg/Image", typestore=message_types())
+        for _ in range(messages):
+            bag.write(connection, START, serialize_message(Image(data=bytes(2_000_000))))
+    assert sum(file.stat().st_size for file in path.iterdir()) < 100_000
+    return path
+
+
+def read_all(path: Path) -> int:
+    with open_bag(path) as bag:
+        return len(list(bag.messages(["/image_raw"])))
+
+
+@pytest.mark.parametrize("most, messages", [(1_000_000, 1), (5_000_000, 3)])
+def test_chunks_that_take_too_much_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, messages: int
+) -> None:
+    bomb = write_bomb(tmp_path / "bomb", "mcap", CompressionMode.STORAGE, messages)
+    assert read_all(bomb) == messages
+    monkeypatch.setattr(bag_storage, "MOST_BYTES", most)
+    with pytest.raises(InputError, match=f"{re.escape(str(bomb))}: chunks of .* expected at most {most}: "):
+        read_all(bomb)
+
+
+@pytest.mark.parametrize("name, compress", [("zstd", zstd.compress), ("lz4", lz4.frame.compress)])
+def test_a_chunk_that_decompresses_to_more_than_it_says(name: str, compress: Callable[[bytes], bytes]) -> None:
+    bomb = compress(bytes(1 << 24)) * (2 * MOST_GROWTH >> 24)
+    with bounded_memory(), pytest.raises(ReaderError, match="expected 1000 bytes, got 1001"):
+        decompress(bomb, name, 1000, 0)
+    with pytest.raises(InputError, match="expected at most"):
+        decompress(bomb, name, bag_storage.MOST_BYTES + 1, 0)
+
+
+@pytest.mark.parametrize("plugin", STORAGES)
+def test_a_message_that_takes_too_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: str) -> None:
+    bomb = write_bomb(tmp_path / "bomb", plugin, CompressionMode.MESSAGE)
+    assert read_all(bomb) == 1
+    monkeypatch.setattr(bag_storage, "MOST_BYTES", 1_000_000)
+    with pytest.raises(InputError, match="a message on '/image_raw' has more than 1000000 bytes"):
+        read_all(bomb)
+
+
+@pytest.mark.parametrize("plugin", STORAGES)
+def test_a_compressed_file_that_takes_too_much_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: str
+) -> None:
+    bomb = write_bomb(tmp_path / "bomb", plugin, CompressionMode.FILE)
+    assert read_all(bomb) == 1
+    monkeypatch.setattr(bag_storage, "MOST_OF_FREE", 0.0)
+    with pytest.raises(InputError, match=r"zstd takes more than half of what is free in .*TMPDIR"):
+        read_all(bomb)
+
+
+def test_values_that_a_database_calculates(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", [("/image_raw", Image())], "sqlite3")
+    [file] = storage_files(bag)
+    with sqlite3.connect(file) as database:
+        database.executescript(
+            "ALTER TABLE messages RENAME TO old;"
+            f"CREATE TABLE messages(id, topic_id, timestamp, data AS (zeroblob({bag_storage.MOST_BYTES + 1})));"
+            "INSERT INTO messages SELECT id, topic_id, timestamp FROM old"
+        )
+    database.close()
+    with pytest.raises(InputError, match="too big"), bounded_memory():
+        read_all(bag)
