@@ -69,7 +69,10 @@ class Participant:
 
 @dataclass
 class Watch:
-    """When a subscription that nothing arrives on is to be made anew: after `SILENCE`, and after pauses that double."""
+    """When a subscription that nothing arrives on is to be made anew: after `SILENCE`, again, then after longer pauses.
+
+    since: when the last message or attempt was, or who publishes changed.
+    """
 
     since: float
     pause: float = SILENCE
@@ -92,8 +95,8 @@ class Watch:
             self._begin(now)
         if not publishers or now - self.since < self.pause:
             return False
+        self.since, self.pause = now, SILENCE * 2**self.attempts
         self.attempts += 1
-        self.since, self.pause = now, self.pause * 2
         return True
 
     def _begin(self, now: float) -> None:

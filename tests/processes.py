@@ -29,6 +29,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mtl_split_core.scene import Image as Picture
+from mtl_split_ros.shared_memory import tidy_shared_memory
 
 T = TypeVar("T")
 
@@ -84,8 +85,9 @@ class Probe:
     def __init__(self, domain: int) -> None:
         """Join a DDS domain."""
         self._context = Context()
-        rclpy.init(context=self._context, domain_id=domain)
-        self.node = Node("probe", context=self._context)
+        with tidy_shared_memory():  # killed nodes of earlier tests have left theirs
+            rclpy.init(context=self._context, domain_id=domain)
+            self.node = Node("probe", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self.statuses: dict[str, DiagnosticStatus] = {}

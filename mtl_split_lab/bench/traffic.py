@@ -26,6 +26,7 @@ from mtl_split_ros.graph import Process
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
 from mtl_split_ros.messages import result_topic, stamp_of
 from mtl_split_ros.qos import RESULT
+from mtl_split_ros.shared_memory import tidy_shared_memory
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
@@ -74,7 +75,8 @@ def running(nodes: Sequence[Process]) -> Iterator[Processes]:
     """
     with claim_domain(), TemporaryDirectory() as folder:
         processes = Processes(Path(folder))
-        rclpy.init()
+        with tidy_shared_memory():
+            rclpy.init()
         try:
             for node in nodes:
                 processes.start(node)
