@@ -32,12 +32,19 @@ class Detections:
     """Objects found in one picture, best first.
 
     boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the original picture; labels: N names; scores: float32 (N,),
-    0 to 1.
+    0 to 1; ids: N identities, the same for one object from frame to frame, "" for one that is not followed (none at
+    all: nothing is followed).
     """
 
     boxes: Floats
     labels: tuple[str, ...]
     scores: Floats
+    ids: tuple[str, ...] = ()
+
+    def take(self, indices: npt.NDArray[np.intp]) -> "Detections":
+        """Return those with these indices, in their order."""
+        ids = tuple(self.ids[i] for i in indices) if self.ids else ()
+        return Detections(self.boxes[indices], tuple(self.labels[i] for i in indices), self.scores[indices], ids)
 
 
 @dataclass(frozen=True)
