@@ -32,7 +32,7 @@ MAY_IMPORT = {
 ON_THE_VEHICLE = ["mtl_split_core", "mtl_split_ros", "mtl_split_edge", "mtl_split_server", "mtl_split_camera"]
 # Engines that a machine may have or not; what they need is imported when they are asked for.
 OPTIONAL = {"openvino"}
-WITHOUT_ROSDEP_KEY = {"constriction", "simplejpeg"}
+WITHOUT_ROSDEP_KEY = {"constriction", "edgefirst", "simplejpeg"}
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "msgpack": "python3-msgpack",
@@ -113,7 +113,8 @@ def test_the_rooms_of_the_lab_import_only_those_that_the_documentation_names_aft
 def test_the_core_needs_no_ros_at_all() -> None:
     assert (
         imports("mtl_split_core")
-        <= {"mtl_split_core", "constriction", "cv2", "msgpack", "numpy", "onnxruntime", "simplejpeg"} | OPTIONAL
+        <= {"mtl_split_core", "constriction", "cv2", "edgefirst", "msgpack", "numpy", "onnxruntime", "simplejpeg"}
+        | OPTIONAL
     )
 
 
