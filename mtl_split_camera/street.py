@@ -39,7 +39,8 @@ LEAST_CONTRAST = 0.12
 """Objects of whose colour the haze leaves less count as hidden."""
 
 _Outline = tuple[np.ndarray, bool]
-_Thing = tuple[str | None, Body, Prop | None]
+_Thing = tuple[str | None, Body, Prop | None, str]
+"""Its detection label, if it has one, its body, what it is if it does not move, and its identity."""
 
 
 class Street:
@@ -76,7 +77,7 @@ class Street:
         self._ground = Ground(seed, size, self._road, self._air)
         self._lens = Lens(self._air, rng, size)
         self._canvas = Canvas(size, self._air)
-        self._furniture: dict[int, list[tuple[Prop, Body]]] = {}
+        self._furniture: dict[int, list[tuple[Prop, Body, str]]] = {}
         self._bodies: dict[int, dict[tuple[float, bool, int], list[tuple[str, Body]]]] = {}
 
     @property
@@ -104,12 +105,12 @@ class Street:
         self._paint_sky(camera)
         self._ground.paint(canvas.picture, camera, blocks, self._lamps(camera, things), self._shadows(camera, things))
         canvas.names[:] = 0
-        painted: list[tuple[str, float, Painted | None]] = []
-        for label, body, _ in sorted(shown, key=functools.cmp_to_key(functools.partial(_farther, camera))):
+        painted: list[tuple[str, str, float, Painted | None]] = []
+        for label, body, _, identity in sorted(shown, key=functools.cmp_to_key(functools.partial(_farther, camera))):
             name = len(painted) + 1 if label else 0
             done = canvas.paint(body, camera, name)
             if label:
-                painted.append((label, body.s - camera.s, done))
+                painted.append((label, identity, body.s - camera.s, done))
         truth = self._truth(painted)
         noise = np.random.default_rng([self._seed, 4, self._frame])  # not the world's: skipping draws none
         picture = self._lens.look_through(canvas.picture, noise, world.time, world.ego_v)
@@ -151,16 +152,20 @@ class Street:
         for block in blocks:
             if block.number not in self._furniture:
                 props = scenery.furnish(self._seed, self._road, block, self._air.lit_windows)
-                self._furniture[block.number] = [(p, Body(p.shape, p.heading, self._air).at(p.s, p.x)) for p in props]
+                self._furniture[block.number] = [
+                    (prop, Body(prop.shape, prop.heading, self._air).at(prop.s, prop.x), f"{self._seed}/{number}")
+                    for prop, number in zip(props, _numbers(block, props), strict=True)
+                ]
             light = block.light(self._world.time)
-            for prop, body in self._furniture[block.number]:
+            for prop, body, identity in self._furniture[block.number]:
                 if body.s + body.high[2] - camera.s > 0.8 and body.s - camera.s < SIGHT and prop.light in (None, light):
-                    things.append((prop.label, body, prop))
+                    things.append((prop.label, body, prop, identity))
         alive = {m.name for m in self._world.movers}
         self._bodies = {n: b for n, b in self._bodies.items() if n in alive}
         for mover in self._world.movers:
             if 0.8 - mover.length < mover.s - camera.s < SIGHT:
-                things += [(label, body, None) for label, body in self._mover_bodies(mover)]
+                for part, (label, body) in enumerate(self._mover_bodies(mover)):
+                    things.append((label, body, None, f"{self._seed}/mover {mover.name}.{part}"))
         return things
 
     def _mover_bodies(self, mover: Mover) -> list[tuple[str, Body]]:
@@ -180,14 +185,14 @@ class Street:
             return []
         return [
             (b.s, b.x + float(b.lamps[0][1][0]))
-            for label, b, _ in things
+            for label, b, _, _ in things
             if label is None and b.lamps and b.s - camera.s < 90
         ]
 
     def _shadows(self, camera: Camera, things: list[_Thing]) -> list[_Outline]:
         found: list[_Outline] = []
         sun = self._air.sun
-        for _, body, prop in things:
+        for _, body, prop, _ in things:
             if body.s - camera.s > 110:
                 continue
             foot = _footprint(body)
@@ -203,11 +208,11 @@ class Street:
 
     # the truth
 
-    def _truth(self, painted: list[tuple[str, float, Painted | None]]) -> Truth:
+    def _truth(self, painted: list[tuple[str, str, float, Painted | None]]) -> Truth:
         """The boxes hold what can be seen of the things, as people draw them, not what they know is behind."""
         width, height = self._size
-        boxes, labels, visible, ignore = [], [], [], []
-        for label, distance, done in painted:
+        boxes, labels, visible, ignore, ids = [], [], [], [], []
+        for label, identity, distance, done in painted:
             if done is None:
                 continue
             box, seen = self._canvas.visible(done)
@@ -220,14 +225,22 @@ class Street:
             clipped = np.clip(box, 0, corners)
             boxes.append(clipped)
             labels.append(label)
+            ids.append(identity)
             visible.append(seen)
             low = float(clipped[3] - clipped[1]) < LEAST_HEIGHT * height / 720
             ignore.append(low or seen < LEAST_VISIBLE or float(self._air.left(distance)) < LEAST_CONTRAST)
         return Truth(
             np.array(boxes, np.float32).reshape(-1, 4), tuple(labels), np.array(visible, np.float32),
             np.array(ignore, np.bool_),
-            dict(self._classes),
+            dict(self._classes), ids=tuple(ids),
         )  # fmt: skip
+
+
+def _numbers(block: Block, props: list[Prop]) -> list[str]:
+    """Name what stands in a block; the states of one signal, of which one is shown at a time, have the same name."""
+    numbers: dict[object, int] = {}
+    keys = [index if prop.light is None else (prop.s, prop.x) for index, prop in enumerate(props)]
+    return [f"{block.number}.{numbers.setdefault(key, len(numbers))}" for key in keys]
 
 
 def _shapes(mover: Mover, phase: float) -> list[tuple[str, shapes.Shape]]:

@@ -32,12 +32,19 @@ class Detections:
     """Objects found in one picture, best first.
 
     boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the original picture; labels: N names; scores: float32 (N,),
-    0 to 1.
+    0 to 1; ids: N identities, the same for one object from frame to frame, "" for one that is not followed (none at
+    all: nothing is followed).
     """
 
     boxes: Floats
     labels: tuple[str, ...]
     scores: Floats
+    ids: tuple[str, ...] = ()
+
+    def take(self, indices: npt.NDArray[np.intp]) -> "Detections":
+        """Return those with these indices, in their order."""
+        ids = tuple(self.ids[i] for i in indices) if self.ids else ()
+        return Detections(self.boxes[indices], tuple(self.labels[i] for i in indices), self.scores[indices], ids)
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ class Truth:
     boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, around what can be seen of the objects; labels: N names; visible:
     float32 (N,), the fraction of them not hidden, 0 to 1; ignore: bool (N,), objects neither rewarded nor punished, in
     training and in scoring; classes: label by classification task, only the known ones; labelled: the detection labels
-    of which every object in the picture has its box (None: all of them).
+    of which every object in the picture has its box (None: all of them); ids: N identities, by which an object is known
+    again in other pictures, "" for an object whose identity is not known (none at all: of no object is it known).
     """
 
     boxes: Floats = field(default_factory=lambda: np.zeros((0, 4), np.float32))
@@ -73,3 +81,4 @@ class Truth:
     ignore: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     classes: dict[str, str] = field(default_factory=dict)
     labelled: frozenset[str] | None = None
+    ids: tuple[str, ...] = ()

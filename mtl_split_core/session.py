@@ -1,9 +1,10 @@
-"""What a server remembers of one vehicle: who publishes for it, and the newest of its bottlenecks."""
+"""What a server remembers of one vehicle: who publishes for it, the newest of its bottlenecks, and its objects."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 from mtl_split_core.errors import ReplayError, SecondPublisherError
+from mtl_split_core.tracks import Tracks
 
 MOST_LOST = 1_000_000
 """A sequence that jumps further ahead has begun anew: a day at 10 frames per second has fewer frames."""
@@ -36,14 +37,18 @@ class Publishers(Protocol):
 
 
 class Session:
-    """The memory of one vehicle. A bottleneck is first admitted, then checked for all else, and then taken."""
+    """The memory of one vehicle. A bottleneck is first admitted, then checked for all else, and then taken.
 
-    def __init__(self, publishers: Publishers, signed: bool, any_stamp: bool) -> None:
+    tracks: those for the results of the bottleneck that was taken last.
+    """
+
+    def __init__(self, publishers: Publishers, signed: bool, any_stamp: bool, tracks: Tracks) -> None:
         """Begin without a publisher.
 
         signed: only bottlenecks whose signature is right are handed in, so that none can be made up; any_stamp: stamps
-        may also go back or repeat themselves, as those of a recording that is played in a loop.
+        may also go back or repeat themselves, as those of a recording that is played in a loop; tracks: to begin with.
         """
+        self.tracks = tracks
         self._publishers = publishers
         self._signed = signed
         self._any_stamp = any_stamp
@@ -85,6 +90,9 @@ class Session:
         if not (restart or self._any_stamp or stamp is None or arrival.stamp > stamp):
             return None
         self._newest, self._newest_stamp = arrival, arrival.stamp
+        if newest is not None and restart:
+            # A worker may still be at the last bottleneck, with the tracks that it had.
+            self.tracks = self.tracks.anew()
         if newest is None or restart:
             return 0
         # A number that is not ahead, or far ahead, is a new beginning, and nothing can be said of what was lost before.
@@ -92,5 +100,6 @@ class Session:
         return lost if 0 <= lost <= MOST_LOST else 0
 
     def forget_stamps(self) -> None:
-        """Take the next bottleneck whatever its stamp: the clock has jumped back."""
+        """Take the next bottleneck whatever its stamp, as if nothing had been seen: the clock has jumped back."""
         self._newest_stamp = None
+        self.tracks = self.tracks.anew()

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from mtl_split_core.errors import InputError
+from mtl_split_core.tracks import TRACKING
 
 EXPERIMENTS = ("street", "shapes-8", "shapes-71")
 PICTURES = ("sim:100000:200", "carla_towns/val.json", "road_mix/val.json")
@@ -125,7 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     command = commands.add_parser("replay", help="evaluate a rosbag or labelled pictures, without ROS running")
     command.add_argument(
-        "input", help="a rosbag, a folder with images/ and one JSON file of labels, such a file, or sim:SEED:FRAMES"
+        "input",
+        help="a rosbag, a folder with images/ and one JSON file of labels, such a file, sim:SEED:FRAMES, or "
+        "sim:SEED:DRIVES:FRAMES for consecutive ones",
     )
     command.add_argument(
         "--bundle",
@@ -149,6 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--rename", action="append", default=[], metavar="LABEL=OURS", type=_pair,
         help="what the bundle calls a label of the file, such as person=pedestrian",
     )  # fmt: skip
+    command.add_argument(
+        "--tracking", choices=TRACKING, default=TRACKING[0], help="as the server node's (default: %(default)s)"
+    )
     command.add_argument("--frames", type=_positive, help="evaluate only so many (default: all)")
     command.add_argument(
         "--out", type=Path, default=Path("out/replay"), help="folder for what comes out (default: %(default)s)"
@@ -311,7 +317,10 @@ def _replay(options: argparse.Namespace) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    done = replay(bundle, source, ways, options.out, options.max_payload_bytes, options.at_once, stop, options.frames)
+    done = replay(
+        bundle, source, ways, options.out, options.max_payload_bytes, options.at_once, stop, options.frames,
+        options.tracking,
+    )  # fmt: skip
     report = write_report(done, bundle, source, options.out)
     write_page(report, done, bundle, options.out)
     print(format_report(report))

@@ -25,7 +25,8 @@ from mtl_split_core.errors import (
     UnsignedError,
 )
 from mtl_split_core.halves import ServerHalf
-from mtl_split_ros.diagnostics import MOST_AHEAD, Stream
+from mtl_split_core.tracks import TRACKING, Tracks, needed_score
+from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
 from mtl_split_ros.ears import Ears
 from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
@@ -48,6 +49,11 @@ PARAMETERS = Parameters(
     Parameter("score_threshold", "Lowest score of a published detection.", range=(0.0, 1.0)),
     Parameter("overlap_threshold", "Of two detections that overlap more, the better is kept.", range=(0.0, 1.0)),
     Parameter(
+        "tracking",
+        "How objects are followed from frame to frame: `id` of a detection is the same for the same object.",
+        choices=TRACKING,
+    ),
+    Parameter(
         "max_age",
         f"Drop bottlenecks of images older than this, in seconds, or stamped more than {MOST_AHEAD} s in the future; "
         "0 disables both limits.",
@@ -58,10 +64,11 @@ PARAMETERS = Parameters(
 
 @dataclass(frozen=True)
 class Received:
-    """A bottleneck, and how many milliseconds it was on its way."""
+    """A bottleneck, how many milliseconds it was on its way, and what its objects are followed with."""
 
     message: Bottleneck
     link: float
+    tracks: Tracks
 
 
 class ServerNode(ManagedNode):
@@ -70,6 +77,7 @@ class ServerNode(ManagedNode):
     _halves: list[ServerHalf]
     _results: dict[str, dict[str, Publisher[Any]]]
     _labels: list[Publisher[LabelInfo]]
+    _tracks: dict[str, Tracks]
     _mailbox: Mailbox[Vehicle, Received]
     _ears: Ears
     _vehicles: list[Vehicle]
@@ -86,10 +94,12 @@ class ServerNode(ManagedNode):
         self._max_age: float = values["max_age"]
         self._keys = self.read_keys(values["key_file"])
         bundle = load_bundle(bundle_folder(values["bundle"]))
-        threshold = values["score_threshold"]
+        threshold, tracking = values["score_threshold"], values["tracking"]
+        self._tracks = {vehicle: Tracks(bundle.tasks, tracking, threshold) for vehicle in values["vehicles"]}
         cv2.setNumThreads(values["threads"])
         workers = values["workers"]
-        half = ServerHalf(bundle, values["threads"], threshold, values["overlap_threshold"], values["engine"], workers)
+        least, overlap = needed_score(tracking, threshold), values["overlap_threshold"]
+        half = ServerHalf(bundle, values["threads"], least, overlap, values["engine"], workers)
         self._halves = [half, *(half.twin() for _ in range(workers - 1))]
         self._bundle = bundle
         self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
@@ -154,7 +164,7 @@ class ServerNode(ManagedNode):
         signatures = (UnsignedError, SignatureError, ReplayError) if self._keys else ()
         stream = Stream(
             resolved,
-            stages=("link", "decode", "suffix", "post", "publish"),
+            stages=("link", "decode", "suffix", "post", "track", "publish"),
             errors=(PayloadError, OtherContractError, HeaderError, SecondPublisherError, InferenceError, *signatures),
             counts=("dropped", "lost", "too_old", "in_future", "out_of_order"),
             clock=self.get_clock(),
@@ -162,7 +172,8 @@ class ServerNode(ManagedNode):
             facts=self._halves[0].choice.facts,
         )
         publishers = TopicPublishers(self, resolved, self._keys is not None)
-        vehicle = Vehicle(resolved, self._bundle, stream, results, publishers, self._max_age, self._keys)
+        tracks = self._tracks[namespace].anew()
+        vehicle = Vehicle(resolved, self._bundle, stream, results, publishers, self._max_age, self._keys, tracks)
         self._ears.subscribe(Bottleneck, topic, partial(self._receive, vehicle), MANY, stream)
         self.streams.append(stream)
         self._vehicles.append(vehicle)
@@ -178,7 +189,8 @@ class ServerNode(ManagedNode):
     def _receive(self, vehicle: Vehicle, message: Bottleneck, info: MessageInfo) -> None:
         if vehicle.takes(message, info):
             link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
-            vehicle.stream.count("dropped", self._mailbox.put(vehicle, Received(message, link)))
+            received = Received(message, link, vehicle.session.tracks)
+            vehicle.stream.count("dropped", self._mailbox.put(vehicle, received))
 
     def _process(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> None:
         message, payload = received.message, received.message.payload.tobytes()
@@ -190,6 +202,8 @@ class ServerNode(ManagedNode):
         if not vehicle.is_timely(message):
             return
         stopwatch = half.stopwatch
+        with stopwatch.stage("track"):
+            results = received.tracks.follow(results, nanoseconds(message.header.stamp))
         with stopwatch.stage("publish"):
             for task in self._bundle.tasks:
                 result = KINDS[task.kind].to_message(results[task.name], message.header)

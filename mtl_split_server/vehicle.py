@@ -4,7 +4,7 @@ from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mtl_split.msg import Bottleneck
@@ -16,6 +16,7 @@ from mtl_split_core.errors import InputError, SecondPublisherError
 from mtl_split_core.halves import check_size
 from mtl_split_core.session import Arrival, Session
 from mtl_split_core.signing import Keys
+from mtl_split_core.tracks import Tracks
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
 from mtl_split_ros.messages import check_header, statement
 
@@ -88,7 +89,8 @@ class Vehicle:
     """What the server knows and wants of one vehicle.
 
     topic: resolved name of its bottlenecks' topic; stream: the account of them; results: the publishers of its results
-    by task name; max_age: in seconds, 0 disables the limit; keys: None: signatures do not count.
+    by task name; max_age: in seconds, 0 disables the limit; keys: None: signatures do not count; tracks: without an
+    object.
     """
 
     topic: str
@@ -98,12 +100,13 @@ class Vehicle:
     publishers: TopicPublishers
     max_age: float
     keys: Keys | None
+    tracks: InitVar[Tracks]
     session: Session = field(init=False)
     _named: set[str] = field(init=False, default_factory=set)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, tracks: Tracks) -> None:
         # Without a limit of age, any recording may be played, and in a loop.
-        self.session = Session(self.publishers, self.keys is not None, any_stamp=not self.max_age)
+        self.session = Session(self.publishers, self.keys is not None, any_stamp=not self.max_age, tracks=tracks)
 
     def takes(self, message: Bottleneck, info: MessageInfo) -> bool:
         """Count a bottleneck that arrived, and refuse it or not, by all that is known before it is decoded."""

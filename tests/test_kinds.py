@@ -1,7 +1,7 @@
 """Every layer knows the same kinds of task, and a new one is one more entry in each layer's table."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,9 @@ class CoreBrightness:
         overlap_threshold: float,
     ) -> float:  # fmt: skip
         return float(outputs["detection.scores"].item())
+
+    def tracker(self, score_threshold: float, name: Callable[[], str]) -> None:
+        return None
 
     def to_picture(self, result: float, letterbox: Letterbox) -> float:
         return result

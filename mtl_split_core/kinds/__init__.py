@@ -1,6 +1,6 @@
 """The kinds of task, one module each, and the table of them: what the network's outputs mean."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +9,17 @@ import numpy.typing as npt
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.kinds import classification, detection
 from mtl_split_core.scene import Task
+
+
+class Tracker(Protocol):
+    """Follows the objects in the results of one vehicle for one task."""
+
+    def follow(self, result: Any, stamp: int) -> Any:
+        """Return the next frame's result with identities, without the objects below the tracker's score threshold.
+
+        stamp: of the camera image, in nanoseconds. Frames may be missing. One that is older than the one before is
+        late, or where it is much older, a new beginning.
+        """
 
 
 class Kind(Protocol):
@@ -40,6 +51,13 @@ class Kind(Protocol):
 
     def to_picture(self, result: Any, letterbox: Letterbox) -> Any:
         """Map a result from pixels of the input to pixels of the original picture, and leave out what is beside it."""
+
+    def tracker(self, score_threshold: float, name: Callable[[], str]) -> Tracker | None:
+        """Return what follows the objects of results; None for a kind without objects.
+
+        score_threshold: the lowest score that is wanted in the end; name: returns a new identity. Raises InputError
+        where a library is missing.
+        """
 
     def to_json(self, result: Any) -> Any:
         """Return a result ready for JSON; its numbers are exact."""

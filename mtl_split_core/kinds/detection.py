@@ -1,13 +1,13 @@
 """Detection: boxes with a label and a score."""
 
-from collections.abc import Mapping
-from itertools import compress
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mtl_split_core.byte_track import ByteTracker
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Detections, Floats, Task
 
@@ -38,12 +38,18 @@ def to_picture(result: Detections, letterbox: Letterbox) -> Detections:
     """Map and clip the boxes; those in the grey bars around the picture are left out."""
     boxes = letterbox.to_picture(result.boxes)
     kept = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
-    return Detections(boxes[kept], tuple(compress(result.labels, kept)), result.scores[kept])
+    return Detections(boxes, result.labels, result.scores, result.ids).take(np.flatnonzero(kept))
+
+
+def tracker(score_threshold: float, name: Callable[[], str]) -> ByteTracker:
+    """Follow boxes, whatever their label."""
+    return ByteTracker(score_threshold, name)
 
 
 def to_json(result: Detections) -> dict[str, Any]:
-    """Boxes, labels and scores, a list each."""
-    return {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": result.scores.tolist()}
+    """Boxes, labels and scores, a list each, and where objects are followed, their identities."""
+    ids = {"ids": result.ids} if result.ids else {}
+    return {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": result.scores.tolist()} | ids
 
 
 def suppress(

@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mtl_split_core.scene import Detections, Floats, Truth
+from mtl_split_lab.kinds.identities import IdentityScore
 
 SIZES = {"small": [0.0, 32.0**2], "medium": [32.0**2, 96.0**2], "large": [96.0**2, np.inf]}
 """COCO's sizes of objects: areas of their boxes in square pixels of the picture."""
@@ -24,13 +25,15 @@ class DetectionScore:
     """COCO's average precisions, 0 to 1, over the labels that have at least one object to be found.
 
     map: mean over the overlaps 0.50, 0.55, ... 0.95; map50: at 0.50; ap50: the latter by label; map50_by_size: by those
-    of SIZES that there are objects of. Nothing to be found: 0 and {}.
+    of SIZES that there are objects of. Nothing to be found: 0 and {}. identities: how well objects were followed, None
+    where that is not known.
     """
 
     map: float
     map50: float
     ap50: dict[str, float]
     map50_by_size: dict[str, float]
+    identities: IdentityScore | None = None
 
 
 def score_detections(pairs: Sequence[tuple[Truth, Detections]]) -> DetectionScore:

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from mtl_split_core.scene import Detections, Floats, Task, Truth
+from mtl_split_core.scene import Detections, Task, Truth
 from mtl_split_lab.kinds.average_precision import DetectionScore, match_detections, score_detections
 from mtl_split_lab.kinds.calibration import Calibration, fit_logistic
 from mtl_split_lab.kinds.canvas import PALE, Canvas, colour_of
+from mtl_split_lab.kinds.identities import score_identities
+from mtl_split_lab.kinds.overlaps import overlaps, shares_inside
 from mtl_split_lab.kinds.sheet import Sheet
 
 SHOWN_SCORE = 0.3
@@ -40,8 +42,8 @@ def pair(truth: Truth, results: Mapping[str, Detections]) -> tuple[Truth, Detect
 
 
 def score(pairs: Sequence[tuple[Truth, Detections]]) -> DetectionScore:
-    """Score all tasks together."""
-    return score_detections(pairs)
+    """Score all tasks together, and where objects are followed and their identities known, the tracks too."""
+    return replace(score_detections(pairs), identities=score_identities(pairs, SHOWN_SCORE))
 
 
 def accuracy(score: DetectionScore, task: str) -> float:
@@ -50,12 +52,17 @@ def accuracy(score: DetectionScore, task: str) -> float:
 
 
 def figures(score: DetectionScore) -> dict[str, Any]:
-    """Return what DetectionScore has; map50 and map are None without an object to be found."""
+    """Return what DetectionScore has; map50 and map are None without an object to be found.
+
+    `tracking` is there where there are figures of it.
+    """
+    tracking = {"tracking": asdict(score.identities)} if score.identities else {}
     return {
         "map50": score.map50 if score.ap50 else None,
         "map": score.map if score.ap50 else None,
         "map50_by_size": score.map50_by_size,
         "ap50": score.ap50,
+        **tracking,
     }
 
 
@@ -74,15 +81,29 @@ def calibrate(task: Task, answered: Sequence[tuple[Truth, Detections]]) -> Calib
 
 
 def columns(figures: Mapping[str, Any]) -> dict[str, float | None]:
-    """mAP50, mAP, and mAP50 by size."""
-    return {"mAP50": figures["map50"], "mAP": figures["map"], **figures["map50_by_size"]}
+    """mAP50, mAP, mAP50 by size, and of tracking, IDF1 and HOTA."""
+    tracking = figures.get("tracking", {})
+    names = {"IDF1": "idf1", "HOTA": "hota"}
+    return {
+        "mAP50": figures["map50"],
+        "mAP": figures["map"],
+        **figures["map50_by_size"],
+        **{name: tracking[key] for name, key in names.items() if key in tracking},
+    }
 
 
 def sheets(ways: Mapping[str, Mapping[str, Any]]) -> list[Sheet]:
-    """AP50 by label, of all ways."""
+    """AP50 by label, of all ways, and what tracking has of figures."""
     labels = dict.fromkeys(label for figures in ways.values() for label in figures["ap50"])
     rows = [[label, *(figures["ap50"].get(label) for figures in ways.values())] for label in labels]
-    return [Sheet("Detection, AP50 by label", ["label", *ways], rows)]
+    sheets = [Sheet("Detection, AP50 by label", ["label", *ways], rows)]
+    tracked = {way: figures["tracking"] for way, figures in ways.items() if "tracking" in figures}
+    if tracked:
+        names = {"idf1": "IDF1", "hota": "HOTA", "deta": "DetA", "assa": "AssA"}
+        rows = [[name, *(figures[key] for figures in tracked.values())] for key, name in names.items()]
+        rows.append(["identity switches", *(f"{figures['switches']:,}" for figures in tracked.values())])
+        sheets.append(Sheet("Tracking, whatever the label", ["figure", *tracked], rows))
+    return sheets
 
 
 def sheet(task: Task, results: Sequence[Detections], score: DetectionScore) -> Sheet:
@@ -110,27 +131,17 @@ def count_mistakes(truth: Truth, results: Mapping[str, Detections]) -> int:
     counted = set(found.labels) | set(truth.labels) if truth.labelled is None else truth.labelled
     wanted = np.array([label in counted for label in truth.labels], np.bool_) & ~truth.ignore
     missed, wrong = set(np.flatnonzero(wanted).tolist()), 0
-    shared = _intersections(found.boxes, truth.boxes)
-    own, theirs = ((boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (found.boxes, truth.boxes))
-    overlaps = shared / np.maximum(own[:, None] + theirs[None] - shared, 1e-9)
-    inside = shared / np.maximum(own[:, None], 1e-9)
+    shared, inside = overlaps(found.boxes, truth.boxes), shares_inside(found.boxes, truth.boxes)
     for i, (label, score) in enumerate(zip(found.labels, found.scores, strict=True)):
         if score < SHOWN_SCORE or label not in counted:
             continue
         same = np.array([label == other for other in truth.labels], np.bool_)
-        hits = [j for j in np.flatnonzero(same & (overlaps[i] >= 0.5)).tolist() if j in missed]
+        hits = [j for j in np.flatnonzero(same & (shared[i] >= 0.5)).tolist() if j in missed]
         if hits:
-            missed.remove(max(hits, key=lambda j: overlaps[i, j]))
+            missed.remove(max(hits, key=lambda j: shared[i, j]))
         else:
             wrong += not (same & truth.ignore & (inside[i] >= 0.5)).any()
     return len(missed) + wrong
-
-
-def _intersections(some: Floats, others: Floats) -> Floats:
-    """Areas that boxes (N, 4) and (M, 4) share: (N, M)."""
-    corners = np.minimum(some[:, None, 2:], others[None, :, 2:]) - np.maximum(some[:, None, :2], others[None, :, :2])
-    shared: Floats = np.clip(corners, 0, None).prod(-1)
-    return shared
 
 
 def count_objects(result: Detections) -> int:
@@ -149,6 +160,9 @@ def draw(canvas: Canvas, tasks: Sequence[Task], results: Mapping[str, Detections
         boxes, names = found.boxes[shown], [found.labels[i] for i in shown]
         colours = [colour_of(labels, name) for name in names]
         texts = [f"{name} {score:.2f}" for name, score in zip(names, found.scores[shown], strict=True)]
+        if found.ids:
+            # All identities of a drive begin with the same milliseconds.
+            texts = [f"{text} {found.ids[i].rpartition('-')[2]}".rstrip() for text, i in zip(texts, shown, strict=True)]
         canvas.rectangles(boxes, colours)
         canvas.tags(boxes, texts, colours)
 
@@ -161,7 +175,8 @@ def caption(result: Detections) -> str:
 def join(parts: Sequence[Detections]) -> Detections:
     """Return the detections of several tasks as one, best first."""
     scores = np.concatenate([part.scores for part in parts])
-    order = np.argsort(-scores, kind="stable")
-    labels = [label for part in parts for label in part.labels]
+    labels = tuple(label for part in parts for label in part.labels)
+    ids = tuple(one for part in parts for one in part.ids or ("",) * len(part.labels))
     boxes = np.concatenate([part.boxes for part in parts])
-    return Detections(boxes[order], tuple(labels[i] for i in order), scores[order])
+    every = Detections(boxes, labels, scores, ids if any(part.ids for part in parts) else ())
+    return every.take(np.argsort(-scores, kind="stable"))

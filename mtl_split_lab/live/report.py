@@ -40,6 +40,7 @@ STAGES = (
     "decode",
     "suffix",
     "post",
+    "track",
     "publish",
 )
 """A frame's way; stages that only other nodes report come after these."""

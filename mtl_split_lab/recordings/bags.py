@@ -211,7 +211,8 @@ class BagFrames:
                 truth = NOTHING_KNOWN if stamp in seen else self._truths.get(stamp, NOTHING_KNOWN)
                 newest = max(newest, stamp)
                 seen.add(stamp)
-                yield Frame(str(stamp), keep_known(truth, self._tasks, self.skipped), partial(_read, data, self._kind))
+                known = keep_known(truth, self._tasks, self.skipped)
+                yield Frame(str(stamp), known, partial(_read, data, self._kind), stamp)
         self.skipped["truths without an image"] = len(self._truths.keys() - seen)
 
     def _find_truth(self, bag: Bag, task: Task) -> str:

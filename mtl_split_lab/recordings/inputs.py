@@ -3,11 +3,15 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from mtl_split_camera.sources import DEFAULT_RATE
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Task
+from mtl_split_lab.data.drives import Drive, find_drives
 from mtl_split_lab.data.pictures import IMAGES, LabelledPicture, PictureFile
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import find_pictures
@@ -52,6 +56,29 @@ class PictureFrames:
             yield Frame(name, keep_known(picture.truth, self._tasks, self.skipped), picture.read)
 
 
+class DriveFrames:
+    """Drives on simulated streets as frames, one drive after the other, a minute apart."""
+
+    def __init__(self, name: str, drives: Sequence[Drive], tasks: Sequence[Task]) -> None:
+        """Take drives; of their truth, what the tasks ask for counts."""
+        self.name = name
+        self.count = sum(drive.length for drive in drives)
+        self.facts: dict[str, str] = {}
+        self.skipped: Counter[str] = Counter()
+        self._drives = drives
+        self._tasks = tasks
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Draw the pictures."""
+        self.skipped.clear()
+        for number, drive in enumerate(self._drives):
+            for index, (image, truth) in enumerate(drive.frames()):
+                stamp = 60 * number * 10**9 + round(index * 1e9 / DEFAULT_RATE)
+                yield Frame(
+                    f"{number}/{index}", keep_known(truth, self._tasks, self.skipped), partial(copy, image), stamp
+                )
+
+
 def open_input(
     name: str,
     tasks: Sequence[Task],
@@ -66,8 +93,9 @@ def open_input(
 
     That is a rosbag (then `image_topic` and `truth_topics` are as BagFrames takes them), a folder with `images/` and
     one JSON file of labels, such a file (then `images` may be the folder of the pictures and `rename` tell the bundle's
-    labels for those in the file), or `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw into the
-    folder `drawn`. Raises InputError for anything else.
+    labels for those in the file), `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw into the
+    folder `drawn`, or `sim:SEED:DRIVES:FRAMES`, consecutive ones, see mtl_split_lab.data.drives. Raises InputError for
+    anything else.
     """
     path = Path(os.path.expanduser(name))
     if is_bag(path) or (storage_files(path) and not (path / IMAGES).is_dir()):
@@ -88,8 +116,10 @@ def open_input(
     elif not name.startswith("sim:") and path.suffix != ".json":
         raise InputError(
             f"nothing to replay at {name!r}: expected a rosbag, a folder with {IMAGES}/ and a JSON file of labels, such"
-            " a file, or sim:SEED:FRAMES"
+            " a file, sim:SEED:FRAMES or sim:SEED:DRIVES:FRAMES"
         )
+    if name.startswith("sim:") and name.count(":") == 3:
+        return DriveFrames(name, find_drives(name, Path()), tasks)
     portion = Portion(str(path), images=str(images) if images else None, rename=dict(rename or {}))
     pictures = find_pictures(portion, Path(), drawn, CAMERA_SIZE, processes)
     return PictureFrames(name, pictures, tasks)

@@ -17,8 +17,10 @@ from tqdm import tqdm
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
-from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.halves import SCORE_THRESHOLD, EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Results, Task
+from mtl_split_core.stopwatch import Stopwatch
+from mtl_split_core.tracks import BYTETRACK, Tracks
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.inputs import Input
 from mtl_split_lab.scoring.frames import Frame, results_to_json
@@ -27,7 +29,7 @@ from mtl_split_lab.scoring.ways import Way, find_way
 
 REPORT = "report.json"
 FRAMES = "frames.jsonl"
-PARTS = ("prepare", "compress", "prefix", "encode", "decode", "decompress", "suffix", "post")
+PARTS = ("prepare", "compress", "prefix", "encode", "decode", "decompress", "suffix", "post", "track")
 """A frame's way, on the edge and then on the server."""
 WORST = 6
 """Frames that are shown because they went worst."""
@@ -48,20 +50,37 @@ class Answer:
 class Replay:
     """What came out of the frames so far.
 
-    tasks: of the bundle; ways: by name, as Measurement adds them up; times: milliseconds by way and stage; at_once:
-    frames that were at work at the same time; known: of how many frames there is a truth, by what it is of; refused:
-    what was wrong with frames, or with one way for them; worst: how many mistakes the first way made on a frame, the
-    frame and its results, the worst ones first; interrupted: whether it ended before all frames were answered.
+    tasks: of the bundle; ways: by name, as Measurement adds them up; tracks: by way; times: milliseconds by way and
+    stage; at_once: frames that were at work at the same time; known: of how many frames there is a truth, by what it is
+    of; refused: what was wrong with frames, or with one way for them; worst: how many mistakes the first way made on a
+    frame, the frame and its results, the worst ones first; interrupted: whether it ended before all frames were
+    answered.
     """
 
     tasks: Sequence[Task]
     ways: dict[str, Measurement]
+    tracks: dict[str, Tracks]
     times: dict[str, defaultdict[str, list[float]]]
     at_once: int
     known: Counter[str] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
     worst: list[tuple[int, Frame, Results]] = field(default_factory=list)
     interrupted: bool = False
+
+    def follow(self, frame: Frame, answers: Mapping[str, Answer | InputError]) -> dict[str, Answer | InputError]:
+        """Return the answers to the next frame with identities, as the server's session gives them."""
+        return {
+            way: self._followed(answer, self.tracks[way], frame.stamp)
+            if isinstance(answer, Answer) and frame.stamp is not None
+            else answer
+            for way, answer in answers.items()
+        }
+
+    def _followed(self, answer: Answer, tracks: Tracks, stamp: int) -> Answer:
+        stopwatch = Stopwatch()
+        with stopwatch.stage("track"):
+            results = tracks.follow(answer.results, stamp)
+        return Answer(answer.size, results, answer.milliseconds | stopwatch.milliseconds)
 
     def add(self, frame: Frame, answers: Mapping[str, Answer | InputError]) -> None:
         """Add a frame."""
@@ -109,15 +128,18 @@ def replay(
     at_once: int,
     stop: threading.Event,
     most: int | None = None,
+    tracking: str = BYTETRACK,
 ) -> Replay:
     """Send the frames of `source`, `most` of them, every way, and write what came of each as a line of JSON into `out`.
 
     ways, max_payload_bytes: see mtl_split_lab.scoring.ways.find_way. `at_once` frames are at work at the same time;
-    only times depend on it. It ends early when `stop` is set. The lines have the results of the first way. Raises
-    InputError for an unknown way, and where no frame can be used.
+    only times depend on it. It ends early when `stop` is set. tracking: one of mtl_split_core.tracks.TRACKING, for
+    frames that follow each other in time. The lines have the results of the first way. Raises InputError for an unknown
+    way, and where no frame can be used.
     """
     measurements = {name: Measurement(bundle.tasks) for name in ways}
-    done = Replay(bundle.tasks, measurements, {name: defaultdict(list) for name in ways}, at_once)
+    tracks = {name: Tracks(bundle.tasks, tracking, SCORE_THRESHOLD) for name in ways}
+    done = Replay(bundle.tasks, measurements, tracks, {name: defaultdict(list) for name in ways}, at_once)
     for name in ways:
         find_way(name, bundle, max_payload_bytes)
     cv2.setNumThreads(1)
@@ -142,7 +164,7 @@ def replay(
     ):
         for frame, pending in _ahead(pool, answer, islice(source, most), 2 * at_once):
             try:
-                answers = pending()
+                answers = done.follow(frame, pending())
             except InputError as error:
                 done.refused.append(f"{frame.name}: {error}")
                 line: dict[str, Any] = {"refused": str(error)}

@@ -25,6 +25,12 @@ class _Milliseconds:
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
+class _Tracking:
+    idf1: _Share
+    hota: _Share
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
 class _Way:
     frames: int
     bytes: _Bytes
@@ -32,12 +38,14 @@ class _Way:
     map: _Share | None
     classification: dict[str, _Share]
     total_ms: _Milliseconds
+    tracking: _Tracking | None = None
 
     @property
     def scores(self) -> dict[str, float]:
         """Every accuracy that is known."""
         maps = {"mAP50": self.map50, "mAP": self.map}
-        return {name: score for name, score in maps.items() if score is not None} | self.classification
+        tracking = {"IDF1": self.tracking.idf1, "HOTA": self.tracking.hota} if self.tracking else {}
+        return {name: score for name, score in maps.items() if score is not None} | tracking | self.classification
 
 
 @pydantic.dataclasses.dataclass(frozen=True)

@@ -19,12 +19,13 @@ class Frame:
     """One picture.
 
     name: what tells it apart, a stamp in nanoseconds or a file's name; truth: what is known of it; read: returns the
-    picture, or raises InputError for a damaged one.
+    picture, or raises InputError for a damaged one; stamp: in nanoseconds, where frames follow each other in time.
     """
 
     name: str
     truth: Truth
     read: Callable[[], Image]
+    stamp: int | None = None
 
     @property
     def known(self) -> list[str]:
@@ -40,8 +41,15 @@ def join_truths(one: Truth, other: Truth) -> Truth:
         np.concatenate([one.visible, other.visible]),
         np.concatenate([one.ignore, other.ignore]),
         one.classes | other.classes,
-        None if one.labelled is None or other.labelled is None else one.labelled | other.labelled,
+        _joined_labels(one, other),
+        tuple(known for truth in (one, other) for known in truth.ids or ("",) * len(truth.labels)),
     )
+
+
+def _joined_labels(one: Truth, other: Truth) -> frozenset[str] | None:
+    if one.labelled is None or other.labelled is None:
+        return None
+    return one.labelled | other.labelled
 
 
 def keep_known(truth: Truth, tasks: Sequence[Task], skipped: Counter[str]) -> Truth:

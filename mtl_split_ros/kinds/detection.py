@@ -1,7 +1,6 @@
 """Detections as vision_msgs/Detection2DArray."""
 
 from collections import Counter
-from itertools import compress
 
 import numpy as np
 from std_msgs.msg import Header
@@ -24,7 +23,8 @@ TRUTH_TOPIC = "ground_truth/detections"
 """The objects of all tasks."""
 
 IGNORE = "ignore"
-"""The `id` of a true object that is to be ignored in scoring."""
+"""The class of a second hypothesis of a true object that is to be ignored in scoring. In recordings from before objects
+had identities it is the `id` of such an object."""
 
 LARGEST_COORDINATE = 1e6
 """Boxes with a coordinate beyond this many pixels are invalid."""
@@ -41,8 +41,9 @@ def truth_topic(task: Task) -> str:
 
 
 def to_message(result: Detections, header: Header) -> Detection2DArray:
-    """Write each detection with the header and one hypothesis."""
-    rows = zip(result.boxes.tolist(), result.labels, result.scores.tolist(), strict=True)
+    """Write each detection with the header, one hypothesis and its identity."""
+    ids = result.ids or ("",) * len(result.labels)
+    rows = zip(result.boxes.tolist(), result.labels, result.scores.tolist(), ids, strict=True)
     return Detection2DArray(header=header, detections=[_detection(header, *row) for row in rows])
 
 
@@ -69,14 +70,16 @@ def _read(message: Detection2DArray) -> Detections:
         row[:] = centre.x - half_width, centre.y - half_height, centre.x + half_width, centre.y + half_height
     hypotheses = [detection.results[0].hypothesis for detection in message.detections]
     scores = np.array([hypothesis.score for hypothesis in hypotheses], np.float32)
-    return Detections(boxes, tuple(hypothesis.class_id for hypothesis in hypotheses), scores)
+    ids = tuple(detection.id for detection in message.detections)
+    return Detections(boxes, tuple(hypothesis.class_id for hypothesis in hypotheses), scores, ids if any(ids) else ())
 
 
 def truth_messages(truth: Truth, header: Header) -> dict[str, Detection2DArray]:
     """Write the objects of all tasks."""
-    objects = to_message(Detections(truth.boxes, truth.labels, np.ones(len(truth.labels), np.float32)), header)
-    for detection, ignore in zip(objects.detections, truth.ignore, strict=True):
-        detection.id = IGNORE if ignore else ""
+    ones = np.ones(len(truth.labels), np.float32)
+    objects = to_message(Detections(truth.boxes, truth.labels, ones, truth.ids), header)
+    for at in np.flatnonzero(truth.ignore):
+        objects.detections[at].results.append(_hypothesis(IGNORE, 1.0))
     return {TRUTH_TOPIC: objects}
 
 
@@ -86,19 +89,29 @@ def to_truth(task: str, message: Detection2DArray, skipped: Counter[str]) -> Tru
         skipped["truths without a class"] += 1
         return None
     objects = _read(message)
-    boxes, ignore = objects.boxes, np.array([one.id == IGNORE for one in message.detections], np.bool_)
+    boxes, ignore = objects.boxes, np.array([_is_ignored(one) for one in message.detections], np.bool_)
     in_order = boxes[:, :2] < boxes[:, 2:]
     valid = np.all(np.concatenate([np.abs(boxes) < LARGEST_COORDINATE, in_order], axis=1), axis=1)
     skipped["objects whose box is invalid"] += int((~valid).sum())
-    labels = tuple(compress(objects.labels, valid))
-    return Truth(boxes[valid], labels, np.ones(len(labels), np.float32), ignore[valid])
+    kept = objects.take(np.flatnonzero(valid))
+    ids = tuple("" if one == IGNORE else one for one in kept.ids)
+    return Truth(kept.boxes, kept.labels, np.ones(len(kept.labels), np.float32), ignore[valid], ids=ids)
 
 
-def _detection(header: Header, box: list[float], label: str, score: float) -> Detection2D:
+def _is_ignored(detection: Detection2D) -> bool:
+    return detection.id == IGNORE or any(one.hypothesis.class_id == IGNORE for one in detection.results[1:])
+
+
+def _hypothesis(label: str, score: float) -> ObjectHypothesisWithPose:
+    return ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id=label, score=score))
+
+
+def _detection(header: Header, box: list[float], label: str, score: float, identity: str) -> Detection2D:
     left, top, right, bottom = box
     centre = Point2D(x=(left + right) / 2, y=(top + bottom) / 2)
     return Detection2D(
         header=header,
-        results=[ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id=label, score=score))],
+        results=[_hypothesis(label, score)],
         bbox=BoundingBox2D(center=Pose2D(position=centre), size_x=right - left, size_y=bottom - top),
+        id=identity,
     )

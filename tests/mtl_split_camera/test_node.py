@@ -69,7 +69,8 @@ def test_a_short_street_with_everything_that_is_known_of_it(probe: Probe, start:
         found = detection.to_result(message)
         assert found.labels == truth.labels
         np.testing.assert_allclose(found.boxes, truth.boxes, atol=1e-3)
-        assert [detection.id for detection in message.detections] == ["ignore" if i else "" for i in truth.ignore]
+        assert tuple(detection.id for detection in message.detections) == truth.ids
+        assert [len(detection.results) for detection in message.detections] == [1 + ignore for ignore in truth.ignore]
     for message in weathers:
         assert classification.to_result(message).best == truths[nanoseconds(message.header.stamp)].classes["weather"]
     for info in infos:

@@ -139,6 +139,25 @@ def test_objects_persist_from_picture_to_picture() -> None:
     assert followed > 50 and missed < 0.03 * followed
 
 
+def test_an_object_is_known_again_by_its_identity() -> None:
+    """A light that changes its colour, and what is hidden for a while, stay the same object."""
+    for seed, scene in ((4, "city street"), (6, "highway")):
+        street = Street(seed, (640, 360), 10.0, scene=scene)
+        seen: dict[str, tuple[str, np.ndarray]] = {}
+        again = 0
+        for _ in range(12):
+            _, truth = next(street)
+            assert len(truth.ids) == len(truth.labels) and len(set(truth.ids)) == len(truth.ids)
+            for identity, label, box in zip(truth.ids, truth.labels, truth.boxes, strict=True):
+                assert identity.startswith(f"{seed}/")
+                before = seen.get(identity)
+                if before is not None:
+                    assert before[0] == label
+                    again += 1
+                seen[identity] = (label, box)
+        assert again > 3 * len(seen)
+
+
 def test_time_passes_in_the_picture() -> None:
     street = Street(8, SMALL)
     first, _ = next(street)

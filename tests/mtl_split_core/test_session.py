@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mtl_split_core.errors import ReplayError, SecondPublisherError
 from mtl_split_core.session import MOST_LOST, Arrival, Session
+from mtl_split_core.tracks import NONE, Tracks
 
 FIRST = Arrival("edge", session=10, sequence=0, stamp=1000)
 uint64 = st.integers(0, 2**64 - 1)
@@ -31,7 +32,7 @@ class Publishers:
 
 def begun(publishers: Publishers, signed: bool = False, any_stamp: bool = False) -> Session:
     """A session after its first bottleneck."""
-    session = Session(publishers, signed, any_stamp)
+    session = Session(publishers, signed, any_stamp, Tracks((), NONE, 0.0))
     session.admit(FIRST)
     assert session.take(FIRST) == 0
     return session
@@ -56,7 +57,7 @@ def test_the_first_publisher_keeps_the_vehicle_until_it_is_gone() -> None:
 
 
 def test_whoever_is_admitted_but_not_taken_has_nothing() -> None:
-    session = Session(Publishers(), signed=False, any_stamp=False)
+    session = Session(Publishers(), signed=False, any_stamp=False, tracks=Tracks((), NONE, 0.0))
     session.admit(later(5, 5000, "other", 11))
     session.admit(FIRST)
     assert session.take(FIRST) == 0
@@ -119,7 +120,7 @@ def test_with_signatures_whoever_delivers_may_and_a_new_session_waits_for_the_en
 def test_nothing_overflows_and_with_signatures_the_numbers_only_grow(
     stream: list[Arrival], signed: bool, any_stamp: bool
 ) -> None:
-    session = Session(Publishers({"edge", "other"}), signed, any_stamp)
+    session = Session(Publishers({"edge", "other"}), signed, any_stamp, Tracks((), NONE, 0.0))
     taken = []
     for arrival in stream:
         try:
@@ -132,3 +133,19 @@ def test_nothing_overflows_and_with_signatures_the_numbers_only_grow(
             taken.append((arrival.session, arrival.sequence))
     if signed:
         assert taken == sorted(set(taken))
+
+
+def test_whoever_begins_anew_knows_no_object() -> None:
+    session = begun(Publishers(gone={"edge"}))
+    tracks = session.tracks
+    for arrival in (later(1, 2000), later(3, 3000)):
+        assert session.take(arrival) is not None
+        assert session.tracks is tracks
+    session.take(later(0, 4000, session=11))
+    again = session.tracks
+    assert again is not tracks
+    session.take(later(0, 5000, "other", 12))
+    assert session.tracks not in (tracks, again)
+    other = session.tracks
+    session.forget_stamps()
+    assert session.tracks is not other

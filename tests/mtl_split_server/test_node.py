@@ -72,6 +72,25 @@ def test_every_task_is_answered_with_the_header_also_where_nothing_is_found(
     assert server.end(signal.SIGTERM) == 0
 
 
+def test_an_object_has_the_same_identity_until_its_vehicle_begins_anew(
+    edge_half: EdgeHalf, probe: Probe, start: Start
+) -> None:
+    server = start("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "vehicles:=[car1, car2]")
+    detections = {name: probe.listen(Detection2DArray, f"/{name}/detections", RESULT) for name in ("car1", "car2")}
+    edges = {name: probe.publisher(Bottleneck, f"/{name}/bottleneck", NEWEST) for name in detections}
+
+    def identity(name: str, second: int, session: int = 1) -> str:
+        message = bottleneck(edge_half, plain(RED), second, second)
+        message.session = session
+        [found] = probe.exchange(edges[name], message, detections[name]).detections
+        return str(found.id)
+
+    assert identity("car1", 5) == identity("car1", 6) == "5000-1"
+    assert identity("car2", 6) == "6000-1"
+    assert identity("car1", 7, session=2) == "7000-2"
+    assert server.end(signal.SIGTERM) == 0
+
+
 def test_refusals_are_told_once_and_counted_and_good_ones_still_answered(
     edge_half: EdgeHalf, probe: Probe, start: Start
 ) -> None:

@@ -28,6 +28,7 @@ from mtl_split_core.errors import (
 )
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.signing import Keys
+from mtl_split_core.tracks import BYTETRACK, Tracks
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.messages import statement
 from mtl_split_server import vehicle as module
@@ -104,7 +105,8 @@ def serve(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Serve:
         graph, log = Graph(), Log()
         stream = Stream(TOPIC, (), (), (), Clock(), log, {})
         publishers = TopicPublishers(cast(Node, graph), TOPIC, keys is not None)
-        return Served(Vehicle(TOPIC, bundle, stream, {}, publishers, max_age, keys), graph, log)
+        tracks = Tracks(bundle.tasks, BYTETRACK, 0.3)
+        return Served(Vehicle(TOPIC, bundle, stream, {}, publishers, max_age, keys, tracks), graph, log)
 
     return serve
 

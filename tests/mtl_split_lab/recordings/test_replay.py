@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,13 @@ import pytest
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.tracks import BYTETRACK, Tracks, needed_score
 from mtl_split_lab.command import main
 from mtl_split_lab.recordings.inputs import open_input
 from mtl_split_lab.recordings.replay import FRAMES, REPORT, default_ways, replay
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame
 
-from ...bags import write_bag
+from ...bags import START, write_bag
 from .test_bags import image, picture, truth
 
 TIMES = ("stages_ms", "total_ms")
@@ -86,7 +88,7 @@ def test_the_report_says_what_the_halves_do(tmp_path: Path, bundle: Bundle, bag:
     red = sum(max(answer["colour"], key=answer["colour"].__getitem__) == "red" for answer in answers)
     assert split["classification"] == {"colour": round(red / 12, 4)}
     assert sum(split["confusion"]["colour"]["red"].values()) == 12
-    assert split["stages_ms"].keys() == {"prepare", "prefix", "encode", "decode", "suffix", "post"}
+    assert split["stages_ms"].keys() == {"prepare", "prefix", "encode", "decode", "suffix", "post", "track"}
     totals = [sum(line["ways"]["split"]["stages_ms"].values()) for line in lines(tmp_path) if "ways" in line]
     assert split["total_ms"]["p50"] == pytest.approx(np.median(totals), abs=0.01)
     assert report["ways"]["raw"]["bytes"]["max"] == 64 * 32 * 3 and report["ways"]["whole"]["bytes"]["max"] == 0
@@ -104,6 +106,52 @@ def test_the_report_says_what_the_halves_do(tmp_path: Path, bundle: Bundle, bag:
     ):
         assert part in page
     assert "http" not in page.replace("http-equiv", "")  # self-contained
+
+
+def test_identities_are_those_that_a_server_gives(tmp_path: Path, bundle: Bundle) -> None:
+    """Through the same halves and the same tracks, at the server's own threshold."""
+    # The brightness of a picture is the score of what the tiny bundle finds in it.
+    pictures = [np.full((32, 64, 3), grey, np.uint8) for grey in (230, 60, 90, 20, 120, 60, 200)]
+    messages = []
+    for number, shown in enumerate(pictures):
+        message = image(number)
+        message.data = array("B", shown.tobytes())
+        messages.append(("/image_raw", message))
+    run(write_bag(tmp_path / "drive", messages), bundle, tmp_path / "out", "--ways", "split,whole", "--at-once", "2")
+    edge, server = EdgeHalf(bundle), ServerHalf(bundle, score_threshold=needed_score(BYTETRACK, 0.3))
+    tracks = Tracks(bundle.tasks, BYTETRACK, 0.3)
+    given = []
+    for shown, line in zip(pictures, lines(tmp_path / "out"), strict=True):
+        results = server.decode(edge.encode(shown).payload, (64, 32))
+        live = tracks.follow(results, int(line["frame"]))["detection"]
+        offline = line["ways"]["split"]["results"]["detection"]
+        assert live.ids == tuple(offline["ids"][: len(live.ids)])
+        given.append(live.ids)
+    one = (f"{START // 10**6}-1",)
+    assert given == [one, (), one, (), one, (), one]
+    run(tmp_path / "drive", bundle, tmp_path / "none", "--ways", "split", "--tracking", "none")
+    assert all("ids" not in line["ways"]["split"]["results"]["detection"] for line in lines(tmp_path / "none"))
+
+
+def test_drives_with_identities_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["replay", "sim:7:2:4", "--ways", "split", "--out", str(tmp_path)])
+    report = json.loads((tmp_path / REPORT).read_text())
+    figures = report["ways"]["split"]["tracking"]
+    assert report["ways"]["split"]["frames"] == 8 and figures.keys() == {"idf1", "hota", "deta", "assa", "switches"}
+    assert 0 < figures["idf1"] <= 1
+    assert "| IDF1 | HOTA |" in capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text()
+    assert "Tracking, whatever the label" in page and "identity switches" in page
+    ids = {one for line in lines(tmp_path) for one in line["ways"]["split"]["results"]["detection"]["ids"] if one}
+    assert ids and all(one.partition("-")[0] == "0" for one in ids)
+    worse = json.loads((tmp_path / REPORT).read_text())
+    worse["ways"]["split"]["tracking"]["idf1"] = 0.0
+    (tmp_path / "worse.json").write_text(json.dumps(worse))
+    with pytest.raises(SystemExit, match="worse: split: IDF1"):
+        main(["compare", str(tmp_path / REPORT), str(tmp_path / "worse.json")])
+    with pytest.raises(SystemExit) as end:
+        main(["replay", "sim:7:2:1", "--out", str(tmp_path)])
+    assert end.value.code == 1 and "expected at least 4" in capsys.readouterr().err
 
 
 def test_every_kind_of_input(tmp_path: Path, bundle: Bundle) -> None:

@@ -34,7 +34,9 @@ def detections(draw: st.DrawFn) -> Detections:
     pixels = st.integers(0, 8192).map(lambda eighths: eighths / 8)
     corners = np.sort(draw(arrays(np.float32, (len(labels), 2, 2), elements=pixels)), axis=1)
     scores = draw(arrays(np.float32, len(labels), elements=st.floats(0, 1, width=32)))
-    return Detections(corners.reshape(-1, 4), labels, scores)
+    known = draw(st.lists(st.sampled_from(["", "1700-1", "1700-2"]), min_size=len(labels), max_size=len(labels)))
+    ids = tuple(known) if any(known) else ()
+    return Detections(corners.reshape(-1, 4), labels, scores, ids)
 
 
 @given(found=detections())
@@ -42,7 +44,7 @@ def test_a_result(found: Detections) -> None:
     message = deserialize_message(serialize_message(to_message(found, header(1))), Detection2DArray)
     assert message.header == header(1)
     read = to_result(message)
-    assert read.labels == found.labels
+    assert read.labels == found.labels and read.ids == found.ids
     np.testing.assert_array_equal(read.boxes, found.boxes)
     np.testing.assert_array_equal(read.scores, found.scores)
 
@@ -51,16 +53,24 @@ def test_a_result(found: Detections) -> None:
 def test_the_truth(there: Detections, data: st.DataObject) -> None:
     count = len(there.labels)
     ignore = data.draw(arrays(np.bool_, count))
-    objects = truth_messages(Truth(there.boxes, there.labels, np.ones(count, np.float32), ignore), header(3))[
-        TRUTH_TOPIC
-    ]
+    known = Truth(there.boxes, there.labels, np.ones(count, np.float32), ignore, ids=there.ids)
+    objects = truth_messages(known, header(3))[TRUTH_TOPIC]
     skipped: Counter[str] = Counter()
     read = to_truth("detection", deserialize_message(serialize_message(objects), Detection2DArray), skipped)
     valid = np.all(there.boxes[:, :2] < there.boxes[:, 2:], axis=1)
     assert read and objects.header == header(3) and read.labels == tuple(compress(there.labels, valid.tolist()))
     np.testing.assert_array_equal(read.boxes, there.boxes[valid])
     np.testing.assert_array_equal(read.ignore, ignore[valid])
+    assert any(read.ids) == any(compress(there.ids, valid.tolist()))
+    assert read.ids in ((), tuple(compress(there.ids, valid.tolist())))
     assert read.labelled is None and skipped == {"objects whose box is invalid": (~valid).sum()}
+
+
+def test_objects_to_be_ignored_in_earlier_recordings() -> None:
+    """They were marked where there is an identity now."""
+    there = Detections(np.array([[0, 0, 9, 9]] * 2, np.float32), ("car", "bus"), np.ones(2, np.float32), ("ignore", ""))
+    read = to_truth("detection", to_message(there, header(1)), Counter())
+    assert read and read.ignore.tolist() == [True, False] and not any(read.ids)
 
 
 @given(numbers=st.lists(st.tuples(*[st.floats(-1e30, 1e30) | st.sampled_from([np.nan, np.inf])] * 4), max_size=5))
