@@ -20,7 +20,6 @@ from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.errors import ImageError, InferenceError, InputError, TooLargeError
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_ros.diagnostics import Stream
-from mtl_split_ros.ears import Ears
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
@@ -29,6 +28,7 @@ from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import NEWEST, advertise
 from mtl_split_ros.share import bundle_folder
+from mtl_split_ros.subscriptions import Subscriptions
 
 PARAMETERS = Parameters(
     "edge",
@@ -65,7 +65,7 @@ class EdgeNode(ManagedNode):
 
     _half: EdgeHalf
     _publisher: Publisher[Bottleneck]
-    _ears: Ears
+    _inputs: Subscriptions
     _mailbox: Mailbox[Stream, Received]
 
     def __init__(self) -> None:
@@ -112,15 +112,15 @@ class EdgeNode(ManagedNode):
         # A later session needs a larger number: by the wall clock, because a simulated one begins anew.
         self._session = max(self._session + 1, time.time_ns())
         self._sequence = 0
-        self._ears = Ears(self)
-        self._ears.subscribe(self._kind, self._topic, receive, NEWEST, stream)
+        self._inputs = Subscriptions(self)
+        self._inputs.subscribe(self._kind, self._topic, receive, NEWEST, stream)
         self._mailbox = Mailbox([self._process], Stream.refuse)
         self.end_with(self._mailbox.ended)
         self.streams = [stream]
 
     def deactivate(self) -> None:
         """Unsubscribe, and stop the worker after the image it is at."""
-        self._ears.close()
+        self._inputs.close()
         self._mailbox.close()
 
     def cleanup(self) -> None:

@@ -27,7 +27,6 @@ from mtl_split_core.errors import (
 from mtl_split_core.halves import ServerHalf
 from mtl_split_core.tracks import TRACKING, Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
-from mtl_split_ros.ears import Ears
 from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
@@ -36,6 +35,7 @@ from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, MANY, RESULT, advertise, full_name
 from mtl_split_ros.share import bundle_folder
+from mtl_split_ros.subscriptions import Subscriptions
 from mtl_split_server.vehicle import OtherContractError, TopicPublishers, Vehicle
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class ServerNode(ManagedNode):
     _labels: list[Publisher[LabelInfo]]
     _tracks: dict[str, Tracks]
     _mailbox: Mailbox[Vehicle, Received]
-    _ears: Ears
+    _inputs: Subscriptions
     _vehicles: list[Vehicle]
     _jumps: JumpHandle
 
@@ -132,7 +132,7 @@ class ServerNode(ManagedNode):
 
     def activate(self) -> None:
         """Subscribe to the bottlenecks of all vehicles and start the workers."""
-        self._ears, self._vehicles = Ears(self), []
+        self._inputs, self._vehicles = Subscriptions(self), []
         try:
             for namespace, results in self._results.items():
                 self._serve(namespace, results)
@@ -174,12 +174,12 @@ class ServerNode(ManagedNode):
         publishers = TopicPublishers(self, resolved, self._keys is not None)
         tracks = self._tracks[namespace].anew()
         vehicle = Vehicle(resolved, self._bundle, stream, results, publishers, self._max_age, self._keys, tracks)
-        self._ears.subscribe(Bottleneck, topic, partial(self._receive, vehicle), MANY, stream)
+        self._inputs.subscribe(Bottleneck, topic, partial(self._receive, vehicle), MANY, stream)
         self.streams.append(stream)
         self._vehicles.append(vehicle)
 
     def _unsubscribe(self) -> None:
-        self._ears.close()
+        self._inputs.close()
         self.streams = []
 
     def _forget_stamps(self, _: TimeJump) -> None:

@@ -42,8 +42,7 @@ def test_objects_missed_and_tracks_of_nothing() -> None:
         (replace(TRUTH, ignore=np.array([False, True])), found("1", "2")),  # and so is what lies in it
         (replace(TRUTH, ids=("a", "")), found("1", "2")),
         (replace(TRUTH, labelled=frozenset({"car"})), found("1", "2")),
-        (replace(TRUTH, boxes=BOXES[:1], labels=("bus",), visible=np.ones(1), ignore=np.zeros(1, np.bool_), ids=("a",)),
-         found("1")),  # whatever its label
+        (Truth(BOXES[:1], ("bus",), np.ones(1, np.float32), np.zeros(1, np.bool_), ids=("a",)), found("1")),
         (replace(TRUTH, ignore=np.array([False, True])), found("1", "")),  # not followed
         (replace(TRUTH, ignore=np.array([False, True])), join([found("1"), found("2", "3", score=0.2)])),  # not shown
     ],

@@ -8,10 +8,10 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.publisher import Publisher
 from std_msgs.msg import Header
 
-from mtl_split_ros import ears
+from mtl_split_ros import subscriptions
 from mtl_split_ros.diagnostics import Stream
-from mtl_split_ros.ears import SILENCE, Ears, Watch
 from mtl_split_ros.qos import NEWEST, RESULT
+from mtl_split_ros.subscriptions import SILENCE, Subscriptions, Watch
 
 from ..processes import Probe
 from .test_diagnostics import Log, report
@@ -25,7 +25,7 @@ def overdue(watch: Watch, publishers: frozenset[bytes], until: int) -> list[int]
 
 
 def test_the_pauses_between_two_attempts_grow() -> None:
-    assert overdue(Watch(0.0), CAMERA, 100) == [3, 6, 12, 24, 48, 96]
+    assert overdue(Watch(0.0), CAMERA, 220) == [3, 6, 12, 24, 48, 96, 156, 216]
 
 
 def test_nobody_is_waited_for() -> None:
@@ -46,12 +46,12 @@ class Listener:
     def __init__(self, probe: Probe) -> None:
         self.log = Log()
         self.probe = probe
-        self.ears = Ears(probe.node)
+        self.subscriptions = Subscriptions(probe.node)
         self.streams = [self._listen("left"), self._listen("right")]
 
     def _listen(self, topic: str) -> Stream:
         stream = Stream(f"/{topic}", (), (), (), self.probe.node.get_clock(), self.log, {})
-        self.ears.subscribe(Header, topic, lambda message: stream.count("received"), NEWEST, stream)
+        self.subscriptions.subscribe(Header, topic, lambda message: stream.count("received"), NEWEST, stream)
         return stream
 
     def renewed(self, stream: Stream) -> int:
@@ -69,10 +69,10 @@ class Listener:
 
 @pytest.fixture
 def listener(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    monkeypatch.setattr(ears, "SILENCE", 0.5)
+    monkeypatch.setattr(subscriptions, "SILENCE", 0.5)
     listener = Listener(probe)
     yield listener
-    listener.ears.close()
+    listener.subscriptions.close()
 
 
 def test_silent_topics_move_to_one_new_participant_and_are_heard_there(listener: Listener, probe: Probe) -> None:
@@ -111,7 +111,7 @@ def test_what_has_helped_is_an_error_once(listener: Listener, probe: Probe) -> N
 
 def test_a_publisher_whose_profile_does_not_match_is_no_reason(listener: Listener, probe: Probe) -> None:
     reliable = Stream("/results", (), (), (), probe.node.get_clock(), listener.log, {})
-    listener.ears.subscribe(Header, "results", lambda message: None, RESULT, reliable)
+    listener.subscriptions.subscribe(Header, "results", lambda message: None, RESULT, reliable)
     talker = Probe(probe.node.context.get_domain_id())
     try:
         talker.node.create_publisher(Header, "results", NEWEST)

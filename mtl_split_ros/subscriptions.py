@@ -30,6 +30,9 @@ SILENCE = 3.0
 CURE = 2.0
 """Seconds within which messages arrive after that, if that is what helped."""
 
+LONGEST_PAUSE = 60.0
+"""Seconds between two attempts at most."""
+
 LOOK_INTERVAL = 0.5
 """Seconds between two looks at the subscriptions."""
 
@@ -48,7 +51,7 @@ class Participant:
                 signal_handler_options=SignalHandlerOptions.NO,
             )
             self.node = Node(
-                f"{first.get_name()}_ear",
+                f"{first.get_name()}_renewed",
                 namespace=first.get_namespace(),
                 context=self._context,
                 use_global_arguments=False,
@@ -95,7 +98,7 @@ class Watch:
             self._begin(now)
         if not publishers or now - self.since < self.pause:
             return False
-        self.since, self.pause = now, SILENCE * 2**self.attempts
+        self.since, self.pause = now, min(SILENCE * 2**self.attempts, LONGEST_PAUSE)
         self.attempts += 1
         return True
 
@@ -104,7 +107,7 @@ class Watch:
 
 
 @dataclass(eq=False)
-class Ear:
+class Subscribed:
     """One topic that is listened to; participant: None while it is the node's own."""
 
     kind: type[Any]
@@ -117,7 +120,7 @@ class Ear:
     watch: Watch = field(default_factory=lambda: Watch(time.monotonic()))
 
 
-class Ears:
+class Subscriptions:
     """A node's subscriptions; one that is matched and silent is made anew, and then in a new participant.
 
     The node stays what it is meanwhile. As its publishers may just be silent, the pauses between two attempts double,
@@ -127,7 +130,7 @@ class Ears:
     def __init__(self, node: Node) -> None:
         """Begin without subscriptions; the node has to be spun."""
         self._node = node
-        self._ears: list[Ear] = []
+        self._subscriptions: list[Subscribed] = []
         self._newest: Participant | None = None
         self._timer = node.create_timer(LOOK_INTERVAL, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -136,57 +139,57 @@ class Ears:
     ) -> None:
         """Subscribe as `qos.subscribe` does; every message has to be counted as received in the stream."""
         subscription = subscribe(self._node, kind, topic, callback, profile, stream.warn)
-        self._ears.append(Ear(kind, topic, callback, profile, stream, subscription))
+        self._subscriptions.append(Subscribed(kind, topic, callback, profile, stream, subscription))
 
     def close(self) -> None:
         """Unsubscribe from everything."""
         self._node.destroy_timer(self._timer)
-        for ear in self._ears:
-            self._unsubscribe(ear)
-        for participant in {ear.participant for ear in self._ears if ear.participant}:
+        for one in self._subscriptions:
+            self._unsubscribe(one)
+        for participant in {one.participant for one in self._subscriptions if one.participant}:
             participant.close()
-        self._ears = []
+        self._subscriptions = []
 
     def _look(self) -> None:
         now = time.monotonic()
-        for ear in self._ears:
-            renewed, attempts = ear.watch.since, ear.watch.attempts
-            if ear.watch.has_arrived(now, ear.stream.arrived):
+        for one in self._subscriptions:
+            renewed, attempts = one.watch.since, one.watch.attempts
+            if one.watch.has_arrived(now, one.stream.arrived):
                 if attempts and now - renewed < CURE:
-                    ear.stream.fail(f"nothing arrived on {ear.stream.topic} until {self._place(ear)}")
+                    one.stream.fail(f"nothing arrived on {one.stream.topic} until {self._place(one)}")
                 continue
-            found = self._node.get_publishers_info_by_topic(ear.stream.topic)
+            found = self._node.get_publishers_info_by_topic(one.stream.topic)
             fit = {
-                bytes(one.endpoint_gid): f"{one.node_namespace.rstrip('/')}/{one.node_name}"
-                for one in found
-                if qos_check_compatible(one.qos_profile, ear.subscription.qos_profile)[0] != QoSCompatibility.ERROR
+                bytes(other.endpoint_gid): f"{other.node_namespace.rstrip('/')}/{other.node_name}"
+                for other in found
+                if qos_check_compatible(other.qos_profile, one.subscription.qos_profile)[0] != QoSCompatibility.ERROR
             }
-            if ear.watch.is_overdue(now, frozenset(fit)):
-                self._renew(ear)
-                ear.stream.count("renewed")
-                ear.stream.warn(
-                    f"nothing arrives on {ear.stream.topic} though {', '.join(sorted(fit.values()))} publishes:"
-                    f" {self._place(ear)}"
+            if one.watch.is_overdue(now, frozenset(fit)):
+                self._renew(one)
+                one.stream.count("renewed")
+                one.stream.warn(
+                    f"nothing arrives on {one.stream.topic} though {', '.join(sorted(fit.values()))} publishes:"
+                    f" {self._place(one)}"
                 )
 
-    def _place(self, ear: Ear) -> str:
-        return f"it was subscribed to anew{'' if ear.participant is None else ' in a new participant'}"
+    def _place(self, one: Subscribed) -> str:
+        return f"it was subscribed to anew{'' if one.participant is None else ' in a new participant'}"
 
-    def _renew(self, ear: Ear) -> None:
-        self._unsubscribe(ear)
-        left = ear.participant
-        if ear.watch.attempts == 1 and left is None:
-            ear.subscription = subscribe(self._node, ear.kind, ear.topic, ear.callback, ear.profile, ear.stream.warn)
+    def _renew(self, one: Subscribed) -> None:
+        self._unsubscribe(one)
+        left = one.participant
+        if one.watch.attempts == 1 and left is None:
+            one.subscription = subscribe(self._node, one.kind, one.topic, one.callback, one.profile, one.stream.warn)
             return
         if self._newest is None or left is self._newest:
             self._newest = Participant(self._node)
-        ear.participant = self._newest
+        one.participant = self._newest
         # With the user's overrides of the profile.
-        ear.subscription = self._newest.node.create_subscription(
-            ear.kind, ear.stream.topic, ear.callback, ear.subscription.qos_profile
+        one.subscription = self._newest.node.create_subscription(
+            one.kind, one.stream.topic, one.callback, one.subscription.qos_profile
         )
-        if left and not any(one.participant is left for one in self._ears):
+        if left and not any(other.participant is left for other in self._subscriptions):
             left.close()
 
-    def _unsubscribe(self, ear: Ear) -> None:
-        (ear.participant.node if ear.participant else self._node).destroy_subscription(ear.subscription)
+    def _unsubscribe(self, one: Subscribed) -> None:
+        (one.participant.node if one.participant else self._node).destroy_subscription(one.subscription)
