@@ -119,7 +119,7 @@ def test_only_identities_are_added_and_they_depend_on_no_threshold(
     published, offline = tracks(threshold), tracks(0.05)
     labels = TASKS[0].labels
     for number, (pairs, score) in enumerate(frames):
-        boxes = np.sort(pairs, axis=1).reshape(-1, 4) + np.float32([0, 0, 1, 1])
+        boxes = np.sort(pairs, axis=1).reshape(-1, 4) + np.array([0, 0, 1, 1], np.float32)
         plain = suppress(labels, boxes, score, threshold, 0.6)
         wide = suppress(labels, boxes, score, needed_score(BYTETRACK, threshold), 0.6)
         result = published.follow({"detection": wide}, number * FRAME)["detection"]
