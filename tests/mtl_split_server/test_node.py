@@ -80,14 +80,14 @@ def test_an_object_has_the_same_identity_until_its_vehicle_begins_anew(
     edges = {name: probe.publisher(Bottleneck, f"/{name}/bottleneck", NEWEST) for name in detections}
 
     def identity(name: str, second: int, session: int = 1) -> str:
-        message = bottleneck(edge_half, plain(RED), second, second)
+        message = bottleneck(edge_half, plain((255, 255, 255)), second, second)
         message.session = session
         [found] = probe.exchange(edges[name], message, detections[name]).detections
         return str(found.id)
 
-    assert identity("car1", 5) == identity("car1", 6) == "5000-1"
-    assert identity("car2", 6) == "6000-1"
-    assert identity("car1", 7, session=2) == "7000-2"
+    assert identity("car1", 5) == identity("car1", 6) == "5123-1"
+    assert identity("car2", 6) == "6123-1"
+    assert identity("car1", 7, session=2) == "7123-2"
     assert server.end(signal.SIGTERM) == 0
 
 
