@@ -193,7 +193,8 @@ def attack(bundle: Bundle, kinds: Sequence[str], keyed: bool, seconds: float) ->
         key_file.touch(mode=0o600)
         key_file.write_text(secrets.token_hex(KEY_BYTES[0]))
         options = Options(bundle=str(bundle.folder), key_file=str(key_file) if keyed else "")
-        with running([edge(options), server(options)]) as processes:
+        # Identities are other ones when the same picture comes again.
+        with running([edge(options), server(options, tracking="none")]) as processes:
             witness = Witness(bundle)
             witness.connect(processes)
             witness.exchange_pictures(images, START)

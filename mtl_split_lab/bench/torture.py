@@ -192,7 +192,7 @@ def main() -> None:
     """Kill, cycle and soak, and write torture.md."""
     parser = argparse.ArgumentParser(prog="torture", description=main.__doc__)
     parser.add_argument("--kills", type=int, default=200, help="how often a node is killed (default: %(default)s)")
-    parser.add_argument("--lifecycles", type=int, default=100, help="(default: %(default)s)")
+    parser.add_argument("--lifecycles", type=int, default=300, help="(default: %(default)s)")
     parser.add_argument("--attack", type=float, default=30.0, help="seconds of each attack (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=30.0, help="of the soak (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=20.0, help="frames/s of the soak (default: %(default)s)")
