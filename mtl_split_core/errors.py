@@ -41,9 +41,14 @@ class SecondPublisherError(InputError):
     """A bottleneck of somebody who publishes on the topic of a vehicle that another publisher has."""
 
 
+MOST_WORDS = 900
+"""Characters of a library's error that are repeated: it may repeat whatever a stranger wrote."""
+
+
 def in_one_line(error: Exception | str) -> str:
-    """Return the words of a library's error, or of any text, without line breaks."""
-    return " ".join(str(error).split())
+    """Return the words of a library's error, or of any text, without line breaks, and no more than MOST_WORDS."""
+    words = " ".join(str(error).split())
+    return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]} …"
 
 
 def brief(value: object) -> str:

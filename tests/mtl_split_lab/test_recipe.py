@@ -88,6 +88,7 @@ LAUGHS = "a: &a [lol, lol]\n" + "".join(
         ("- 1", "Input should be a dictionary"),
         ("", "Input should be a dictionary"),
         ("\0", "unacceptable character"),
+        ("a: *" + "x" * 100_000, f"found undefined alias '{'x' * 800}"),
     ],
 )
 def test_what_is_no_recipe_is_refused(tmp_path: Path, written: str | bytes, complaint: str) -> None:
