@@ -162,7 +162,8 @@ def draw(canvas: Canvas, tasks: Sequence[Task], results: Mapping[str, Detections
         texts = [f"{name} {score:.2f}" for name, score in zip(names, found.scores[shown], strict=True)]
         if found.ids:
             # All identities of a drive begin with the same milliseconds.
-            texts = [f"{text} {found.ids[i].rpartition('-')[2]}".rstrip() for text, i in zip(texts, shown, strict=True)]
+            numbers = [found.ids[i].rpartition("-")[2] for i in shown]
+            texts = [f"{text} #{number}" if number else text for text, number in zip(texts, numbers, strict=True)]
         canvas.rectangles(boxes, colours)
         canvas.tags(boxes, texts, colours)
 
