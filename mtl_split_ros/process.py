@@ -7,8 +7,9 @@ where `CameraNode` is a node that is `Runnable`.
 """
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, Protocol, cast
 
@@ -40,13 +41,17 @@ class _StoppedError(BaseException):
     """A signal came while the node was made; no Exception, so that nothing on the way takes it for a fault."""
 
 
-def begin(args: Sequence[str] | None = None) -> None:
+@contextmanager
+def begin(args: Sequence[str] | None = None) -> Iterator[int]:
     """Initialise rclpy with a command line (None: the process' own); the caller handles the signals.
 
-    Raises InputError where the environment asks for security that is not there.
+    Nodes are to be created inside, see tidy_shared_memory; yields how many bytes it freed. Raises InputError where the
+    environment asks for security that is not there.
     """
-    check_security(args)
-    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    with tidy_shared_memory() as freed:
+        check_security(args)
+        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+        yield freed
 
 
 def run(create: Callable[[], Runnable]) -> int:
@@ -71,8 +76,7 @@ def run(create: Callable[[], Runnable]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     try:
-        with tidy_shared_memory() as freed:
-            begin()
+        with begin() as freed:
             if freed:
                 get_logger("mtl_split").info(f"freed {freed / 1e6:.1f} MB of shared memory that killed processes left")
             with permitted("the node"):

@@ -28,7 +28,6 @@ from mtl_split_lab.recordings.bags import find_image_topic, namespace_of
 from mtl_split_ros.graph import BAG, DISCOVERY_RANGE, Options, Process, demo, environment, image_topic, replay, topic_of
 from mtl_split_ros.process import begin
 from mtl_split_ros.share import bundle_folder
-from mtl_split_ros.shared_memory import tidy_shared_memory
 
 CHECK_INTERVAL = 0.5
 """Seconds between two looks at the processes and the figures."""
@@ -70,8 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         # What is played has the namespace of the bag's vehicle, and its time.
         player = next((node for node in nodes if node.executable == "player"), None)
         own = ["--ros-args", "-r", f"__ns:=/{player.namespace}", "-p", "use_sim_time:=true"] if player else []
-        with tidy_shared_memory():
-            begin([*sys.argv, *own])
+        with begin([*sys.argv, *own]):
             stack.callback(rclpy.shutdown)
             recorder = Recorder(bundle, topic, PictureStore(out))
         recording = recorder.recording
