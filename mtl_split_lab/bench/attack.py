@@ -16,7 +16,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mtl_split.msg import Bottleneck
@@ -33,7 +33,10 @@ from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_ros.graph import Options, edge, server
 from mtl_split_ros.messages import stamp_of, statement
 from mtl_split_ros.process import run
-from mtl_split_ros.qos import NEWEST, RECORDED, RESULT
+from mtl_split_ros.qos import NEWEST, RECORDED
+
+if TYPE_CHECKING:
+    from rclpy.subscription import MessageInfo
 
 FRAMES = 15.0
 """Frames per second of the vehicle."""
@@ -156,8 +159,10 @@ class Witness(Traffic):
         super().__init__(bundle, [""], Image, "image_raw", CAMERA)
         self._topics = result_topics(bundle)
         self._heard: dict[str, list[bytes]] = {topic: [] for topic in self._topics}
-        for topic, kind in self._topics.items():
-            self.create_subscription(kind, topic, self._heard[topic].append, RESULT, raw=True)
+
+    def _hear(self, vehicle: str, topic: str, message: bytes, info: MessageInfo) -> None:
+        super()._hear(vehicle, topic, message, info)
+        self._heard[topic].append(message)
 
     def exchange_pictures(self, images: Sequence[Image], seconds: float) -> tuple[Outcome, Said]:
         """Send images in turn, and return what became of them and what was said of each."""

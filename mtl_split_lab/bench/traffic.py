@@ -106,7 +106,7 @@ class Traffic(Node):
             self.create_subscription(
                 ROS_KINDS[task.kind].MESSAGE,
                 _within(vehicle, result_topic(task)),
-                partial(self._hear, vehicle),
+                partial(self._hear, vehicle, result_topic(task)),
                 RESULT,
                 event_callbacks=quiet,
                 raw=True,
@@ -169,7 +169,7 @@ class Traffic(Node):
             self._senders[vehicle].publish(message)
         return time.monotonic() - start
 
-    def _hear(self, vehicle: str, message: bytes, info: MessageInfo) -> None:
+    def _hear(self, vehicle: str, topic: str, message: bytes, info: MessageInfo) -> None:
         stamp = stamp_of(message)
         # When it arrived, not when this process had time for it.
         self._arrivals.setdefault((vehicle, stamp), []).append((info["received_timestamp"] - stamp) / 1e6)
