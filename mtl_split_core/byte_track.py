@@ -1,6 +1,7 @@
 """ByteTrack: which object of a frame is which of the frames before, by its box alone, for one vehicle and one task."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -66,7 +67,7 @@ class ByteTracker:
             count = min(int((result.scores >= LEAST_SCORE).sum()), MOST_FOLLOWED)
             ids[:count] = self._update(result, count)
         kept = np.flatnonzero(result.scores >= self._score_threshold)
-        return Detections(result.boxes, result.labels, result.scores, tuple(ids)).take(kept)
+        return replace(result, ids=tuple(ids)).take(kept)
 
     def _forget(self) -> None:
         # The library counts time without a sign, and stamps may be anything.

@@ -1,6 +1,7 @@
 """Detection: boxes with a label and a score."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -38,7 +39,7 @@ def to_picture(result: Detections, letterbox: Letterbox) -> Detections:
     """Map and clip the boxes; those in the grey bars around the picture are left out."""
     boxes = letterbox.to_picture(result.boxes)
     kept = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
-    return Detections(boxes, result.labels, result.scores, result.ids).take(np.flatnonzero(kept))
+    return replace(result, boxes=boxes).take(np.flatnonzero(kept))
 
 
 def tracker(score_threshold: float, name: Callable[[], str]) -> ByteTracker:

@@ -15,6 +15,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import PADDING_GREY, Letterbox
 from mtl_split_core.scene import Floats, Image, Size, Task, Truth
 from mtl_split_lab.data.pictures import LabelledPicture
+from mtl_split_lab.kinds.overlaps import areas
 from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.vision import transforms
 
@@ -118,7 +119,7 @@ def cut(sample: Sample, size: Size, scale: float, labels: Collection[str]) -> Sa
     window = np.array([left, top, left + columns, top + rows], np.float32)
     factors = np.tile(np.array(size, np.float32) / wanted.astype(np.float32), 2)
     boxes = np.clip(truth.boxes, np.tile(window[:2], 2), np.tile(window[2:], 2))
-    inside = _areas(boxes) / np.maximum(_areas(truth.boxes), 1e-6)
+    inside = areas(boxes) / np.maximum(areas(truth.boxes), 1e-6)
     boxes = (boxes - np.tile(window[:2], 2)) * factors
     tiny = boxes[:, 3] - boxes[:, 1] < LEAST_HEIGHT
     kept = inside > 0
@@ -147,11 +148,6 @@ def _middle_of_one(truth: Truth, labels: Collection[str], chance: Floats) -> Flo
     box = boxes[int(chance[1] * len(boxes))]
     middle: Floats = (box[:2] + box[2:]) / 2
     return middle
-
-
-def _areas(boxes: Floats) -> Floats:
-    areas: Floats = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return areas
 
 
 @dataclass  # not frozen: Lightning moves batches to the processor's or the GPU's memory in place

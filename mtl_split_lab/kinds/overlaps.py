@@ -8,20 +8,21 @@ from mtl_split_core.scene import Floats
 def overlaps(some: Floats, others: Floats) -> Floats:
     """Return the intersections over union of N and M boxes: (N, M)."""
     shared = _intersections(some, others)
-    own, theirs = _areas(some), _areas(others)
+    own, theirs = areas(some), areas(others)
     found: Floats = (shared / np.maximum(own[:, None] + theirs[None] - shared, 1e-9)).astype(np.float32)
     return found
 
 
 def shares_inside(some: Floats, others: Floats) -> Floats:
     """Return which share of each of N boxes lies inside each of M others: (N, M)."""
-    found: Floats = (_intersections(some, others) / np.maximum(_areas(some)[:, None], 1e-9)).astype(np.float32)
+    found: Floats = (_intersections(some, others) / np.maximum(areas(some)[:, None], 1e-9)).astype(np.float32)
     return found
 
 
-def _areas(boxes: Floats) -> Floats:
-    areas: Floats = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
-    return areas
+def areas(boxes: Floats) -> Floats:
+    """Return the areas of N boxes: (N,)."""
+    found: Floats = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    return found
 
 
 def _intersections(some: Floats, others: Floats) -> Floats:

@@ -54,7 +54,7 @@ def is_ros_1(path: Path) -> bool:
 
 
 def _decompress(opened: Callable[[BytesIO], Any], data: bytes, size: int) -> bytes:
-    """Decompress a chunk, but at most one byte more than it says to have, which rosbags then refuses."""
+    """Decompress, but at most one byte more than the `size` that is expected: whoever asked then refuses it."""
     if size > MOST_BYTES:
         raise InputError(_too_large(size))
     with opened(BytesIO(data)) as file:
@@ -149,8 +149,7 @@ class _FolderReader(DirectoryReader):
         """Read messages, decompressed."""
         for connection, recorded, data in super().messages(connections, start, stop):
             if self._messages_compressed:
-                with zstd.open(BytesIO(data)) as file:
-                    data = file.read(MOST_BYTES + 1)
+                data = _decompress(zstd.open, data, MOST_BYTES)
                 if len(data) > MOST_BYTES:
                     raise InputError(f"a message on {connection.topic!r} has more than {MOST_BYTES} bytes")
             yield connection, recorded, data
