@@ -12,7 +12,7 @@
             PARAMETERS.declare(self)  # InputError for a value of the wrong type, range or choice
             self._rate = PARAMETERS.read(self)["rate"]
 
-The type of a parameter is the type of its default. `PARAMETERS.markdown()` is the table in the README.
+The type of a parameter is the type of its default. `PARAMETERS.markdown()` is the table in docs/parameters.md.
 """
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
