@@ -1,4 +1,7 @@
-"""What README and docs/ say is what the code says; `ros2_ws/run python -m tests.test_documentation` writes docs/parameters.md."""
+"""What README and docs/ say is what the code says.
+
+`ros2_ws/run python -m tests.test_documentation` writes docs/parameters.md.
+"""
 
 import re
 from pathlib import Path
@@ -22,8 +25,9 @@ INTRODUCTION = """# Parameters
 
 Written from the code by `ros2_ws/run python -m tests.test_documentation`.
 
-Defaults are in [config/](../config); a `params_file` of the launch files, or `-p name:=value`, overrides them. They are read when a node
-is configured, but for those that may be changed at any time with `ros2 param set`. A value that is not allowed is refused in one line.
+Defaults are in [config/](../config); a `params_file` of the launch files, or `-p name:=value`, overrides them. They are
+read when a node is configured, but for those that may be changed at any time with `ros2 param set`. A value that is not
+allowed is refused in one line.
 """
 
 
