@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from mtl_split_core.control.link import REPORTED
 from mtl_split_core.errors import ReplayError, SecondPublisherError
 from mtl_split_core.tracks import Tracks
+
+_ALL_REPORTED = (1 << REPORTED) - 1
 
 MOST_LOST = 1_000_000
 """A sequence that jumps further ahead has begun anew: a day at 10 frames per second has fewer frames."""
@@ -37,7 +40,7 @@ class Publishers(Protocol):
 
 
 class Session:
-    """The memory of one vehicle. A bottleneck is first admitted, then checked for all else, and then taken.
+    """The memory of one vehicle. A bottleneck is first admitted, then checked for all else, then received and taken.
 
     tracks: those for the results of the bottleneck that was taken last.
     """
@@ -54,6 +57,8 @@ class Session:
         self._any_stamp = any_stamp
         self._newest: Arrival | None = None
         self._newest_stamp: int | None = None
+        self._reported_session = self._highest = -1
+        self._bits = 0
 
     def admit(self, arrival: Arrival) -> None:
         """Compare a bottleneck with the newest one that was taken.
@@ -78,6 +83,21 @@ class Session:
                 f"{second} publishes too, but {first} was first and has the vehicle until it is gone: end one of them,"
                 " or give it a namespace of its own"
             )
+
+    def receive(self, arrival: Arrival) -> int:
+        """Note a good bottleneck, whether or not it comes in time; returns which of its session's have arrived.
+
+        In the returned number, bit i stands for the bottleneck i before this one; there are REPORTED bits.
+        """
+        ahead = arrival.sequence - self._highest
+        if arrival.session != self._reported_session or abs(ahead) >= REPORTED:
+            self._reported_session, self._highest, self._bits = arrival.session, arrival.sequence, 1
+            return 1
+        if ahead > 0:
+            self._highest, self._bits = arrival.sequence, self._bits << ahead & _ALL_REPORTED
+        behind = max(0, -ahead)
+        self._bits |= 1 << behind
+        return self._bits >> behind
 
     def take(self, arrival: Arrival) -> int | None:
         """Remember a bottleneck as the newest; returns how many were lost before it, by their numbers.

@@ -1,4 +1,4 @@
-"""Signatures of bottlenecks: keyed BLAKE2b over everything that a bottleneck says, and the files that keys are in.
+"""Signatures of bottlenecks and link reports: keyed BLAKE2b over everything they say, and the files that keys are in.
 
 docs/wire-format.md tells which bytes are signed, docs/security.md what that protects.
 """
@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 from mtl_split_core.errors import InputError, SignatureError, UnsignedError
 from mtl_split_core.payload import VERSION
@@ -26,17 +27,38 @@ MOST_KEYS = 2
 MOST_FILE_BYTES = 4096
 
 _NUMBERS = struct.Struct("<IiIQQII4I")
+_REPORT_NUMBERS = struct.Struct("<QQQffBI")
 _KEY = re.compile(f"(?:[0-9a-fA-F]{{2}}){{{KEY_BYTES[0]},{KEY_BYTES[1]}}}")
-_PERSON = b"mtl_split"
+
+
+class Statement(Protocol):
+    """What a message says, and what its signature covers.
+
+    NAME: what such a message is called; PERSON: keeps the signatures of one type of message from those of another;
+    vehicle: resolved name of the topic.
+    """
+
+    NAME: ClassVar[str]
+    PERSON: ClassVar[bytes]
+
+    @property
+    def vehicle(self) -> str: ...
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes that are signed: numbers of fixed sizes, the lengths of the rest, and the rest."""
+        ...
 
 
 @dataclass(frozen=True)
-class Statement:
-    """What a bottleneck says, and what its signature covers.
+class BottleneckStatement:
+    """What a bottleneck says.
 
     vehicle: resolved name of the topic; stamp: seconds and nanoseconds of the camera image; size: its width and height.
     The other fields are those of Bottleneck.msg.
     """
+
+    NAME: ClassVar[str] = "bottleneck"
+    PERSON: ClassVar[bytes] = b"mtl_split"
 
     vehicle: str
     stamp: tuple[int, int]
@@ -48,20 +70,47 @@ class Statement:
     payload: bytes
 
     def to_bytes(self) -> bytes:
-        """Return the bytes that are signed: numbers of fixed sizes, the lengths of the rest, and the rest."""
+        """See Statement."""
         rest = [text.encode() for text in (self.vehicle, self.frame_id, self.contract)] + [self.payload]
         numbers = (VERSION, *self.stamp, self.session, self.sequence, *self.size, *map(len, rest))
         return _NUMBERS.pack(*numbers) + b"".join(rest)
 
 
+@dataclass(frozen=True)
+class ReportStatement:
+    """What a link report says: its vehicle, and the fields of LinkReport.msg."""
+
+    NAME: ClassVar[str] = "link report"
+    PERSON: ClassVar[bytes] = b"mtl_split report"
+
+    vehicle: str
+    session: int
+    sequence: int
+    received: int
+    queued: float
+    service: float
+    fate: int
+
+    def to_bytes(self) -> bytes:
+        """See Statement."""
+        topic = self.vehicle.encode()
+        numbers = (self.session, self.sequence, self.received, self.queued, self.service, self.fate, len(topic))
+        return _REPORT_NUMBERS.pack(*numbers) + topic
+
+
 class Keys:
-    """The keys of one end: the edge signs with the first, the server accepts each of them."""
+    """The keys of one end: it signs with the first, and accepts each of them."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         """Raises ValueError unless there are 1 to MOST_KEYS keys with as many bytes as KEY_BYTES allows."""
         if not 1 <= len(keys) <= MOST_KEYS or not all(KEY_BYTES[0] <= len(key) <= KEY_BYTES[1] for key in keys):
             raise ValueError(f"expected 1 to {MOST_KEYS} keys of {KEY_BYTES[0]} to {KEY_BYTES[1]} bytes")
-        self._hashes = [hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES, person=_PERSON) for key in keys]
+        self._hashes = {
+            statement.PERSON: [
+                hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES, person=statement.PERSON) for key in keys
+            ]
+            for statement in (BottleneckStatement, ReportStatement)
+        }
 
     def sign(self, statement: Statement) -> bytes:
         """Return the signature, of SIGNATURE_BYTES bytes, by the first key."""
@@ -70,17 +119,17 @@ class Keys:
     def check(self, statement: Statement, signature: bytes) -> None:
         """Raise UnsignedError for UNSIGNED, and SignatureError where no key makes that signature."""
         if signature == UNSIGNED:
-            raise UnsignedError("the bottleneck is not signed: give the edge a key_file as well")
+            raise UnsignedError(f"the {statement.NAME} is not signed: give the other end a key_file as well")
         # No short cut: how long it takes must not tell which key it was.
         if not any([hmac.compare_digest(signature, own) for own in self._signatures(statement)]):
             raise SignatureError(
-                f"the bottleneck is not signed with a key of ours for {statement.vehicle[:80]!r}: it was altered, is of"
-                " another vehicle, or the edge has another key_file or topic name"
+                f"the {statement.NAME} is not signed with a key of ours for {statement.vehicle[:80]!r}: it was altered,"
+                " is of another vehicle, or the other end has another key_file or topic name"
             )
 
     def _signatures(self, statement: Statement) -> list[bytes]:
         content = statement.to_bytes()
-        hashes = [keyed.copy() for keyed in self._hashes]
+        hashes = [keyed.copy() for keyed in self._hashes[statement.PERSON]]
         for one in hashes:
             one.update(content)
         return [one.digest() for one in hashes]

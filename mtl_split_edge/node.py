@@ -6,27 +6,37 @@ import time
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
-from mtl_split.msg import Bottleneck
+from mtl_split.msg import Bottleneck, LinkReport
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from mtl_split_core.bundle import Bundle, load_bundle
-from mtl_split_core.errors import ImageError, InferenceError, InputError, TooLargeError
+from mtl_split_core.control.link import Fate, Link
+from mtl_split_core.errors import (
+    ImageError,
+    InferenceError,
+    InputError,
+    SignatureError,
+    TooLargeError,
+    UnsignedError,
+)
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
-from mtl_split_ros.messages import HeaderError, check_header, statement
+from mtl_split_ros.messages import HeaderError, ReportError, check_header, report_statement, statement, to_report
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
-from mtl_split_ros.qos import NEWEST, advertise
+from mtl_split_ros.qos import MANY, NEWEST, advertise, subscribe
 from mtl_split_ros.share import bundle_folder
 from mtl_split_ros.subscriptions import Subscriptions
 
@@ -65,6 +75,8 @@ class EdgeNode(ManagedNode):
 
     _half: EdgeHalf
     _publisher: Publisher[Bottleneck]
+    _reports: Subscription[LinkReport]
+    _link: Link
     _inputs: Subscriptions
     _mailbox: Mailbox[Stream, Received]
 
@@ -94,12 +106,13 @@ class EdgeNode(ManagedNode):
         self._warn_of_large_payloads()
 
     def activate(self) -> None:
-        """Subscribe to the camera and start the worker."""
+        """Subscribe to the camera and to the server's reports, and start the worker."""
+        signatures = (UnsignedError, SignatureError) if self._keys else ()
         stream = Stream(
             self.resolve_topic_name(self._topic),
-            stages=("image_transport", "convert", "prepare", "prefix", "encode"),
-            errors=(ImageError, HeaderError, InferenceError, TooLargeError),
-            counts=("dropped", "coarser"),
+            stages=("image_transport", "convert", "prepare", "prefix", "encode", "round_trip", "server"),
+            errors=(ImageError, HeaderError, InferenceError, TooLargeError, ReportError, *signatures),
+            counts=("dropped", "coarser", "lost", "unanswered"),
             clock=self.get_clock(),
             logger=self.get_logger(),
             facts=self._half.choice.facts,
@@ -107,11 +120,13 @@ class EdgeNode(ManagedNode):
 
         def receive(message: CameraMessage) -> None:
             age = stream.received(message.header.stamp)
-            stream.count("dropped", self._mailbox.put(stream, Received(message, age * 1e3)))
+            stream.count("dropped", self._mailbox.put(stream, Received(message, age * 1e3)) is not None)
 
         # A later session needs a larger number: by the wall clock, because a simulated one begins anew.
         self._session = max(self._session + 1, time.time_ns())
         self._sequence = 0
+        self._link = Link(self._session)
+        self._reports = subscribe(self, LinkReport, "link_report", partial(self._hear, stream), MANY, stream.warn)
         self._inputs = Subscriptions(self)
         self._inputs.subscribe(self._kind, self._topic, receive, NEWEST, stream)
         self._mailbox = Mailbox([self._process], Stream.refuse)
@@ -121,6 +136,7 @@ class EdgeNode(ManagedNode):
     def deactivate(self) -> None:
         """Unsubscribe, and stop the worker after the image it is at."""
         self._inputs.close()
+        self.destroy_subscription(self._reports)
         self._mailbox.close()
 
     def cleanup(self) -> None:
@@ -173,9 +189,26 @@ class EdgeNode(ManagedNode):
         if self._keys is not None:
             signature = self._keys.sign(statement(bottleneck, self._publisher.topic_name))
             bottleneck.signature = np.frombuffer(signature, np.uint8)
+        self._link.sent(self._sequence, len(encoded.payload), time.monotonic())
         self._publisher.publish(bottleneck)
         self._sequence += 1
         stream.published({"image_transport": received.transport, **stopwatch.milliseconds}, len(encoded.payload))
+
+    def _hear(self, stream: Stream, message: LinkReport) -> None:
+        """Take in what the server reports of a bottleneck."""
+        try:
+            if self._keys is not None:
+                self._keys.check(report_statement(message, self._reports.topic_name), message.signature.tobytes())
+            report = to_report(message)
+        except InputError as error:
+            stream.refuse(error, self._reports.topic_name)
+            return
+        account = self._link.reported(report, time.monotonic())
+        if account is not None:
+            stream.count("lost", account.lost)
+            stream.count("unanswered", report.fate != Fate.ANSWERED)
+            in_server = report.queued + report.service
+            stream.measured({"round_trip": account.round_trip * 1e3, "server": in_server * 1e3})
 
 
 def _index_operating_points(bundle: Bundle) -> dict[str, int]:

@@ -97,9 +97,14 @@ class Stream:
 
     def published(self, stages: Mapping[str, float], payload_bytes: int) -> None:
         """Count a frame that was answered, with its stages' milliseconds and the bytes of its payload."""
+        self.measured(stages)
         with self._lock:
             self._totals["published"] += 1
             self._bytes.append(payload_bytes)
+
+    def measured(self, stages: Mapping[str, float]) -> None:
+        """Note milliseconds of stages."""
+        with self._lock:
             for stage, milliseconds in stages.items():
                 self._stages[stage].append(milliseconds)
 
@@ -108,9 +113,12 @@ class Stream:
         with self._lock:
             self._totals[name] += number
 
-    def refuse(self, error: InputError) -> None:
-        """Count a frame that could not be used; every error is logged once, one of a kind per `REPORT_INTERVAL`."""
-        text = f"{self.topic}: {error}"
+    def refuse(self, error: InputError, topic: str = "") -> None:
+        """Count a message that could not be used; every error is logged once, one of a kind per `REPORT_INTERVAL`.
+
+        topic: where it came from, if it is not a frame of this input, but something that belongs to one.
+        """
+        text = f"{topic or self.topic}: {error}"
         now = time.monotonic()
         with self._lock:
             self._totals[_refused(type(error))] += 1

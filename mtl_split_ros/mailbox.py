@@ -33,10 +33,10 @@ class Mailbox(Generic[Sender, Item]):
         self._pool = ThreadPoolExecutor(len(works), thread_name_prefix="worker")
         self.ended: list[Future[None]] = [self._pool.submit(self._run, work) for work in works]
 
-    def put(self, sender: Sender, item: Item) -> bool:
-        """Leave an item for the workers; returns True if it replaced a waiting one, which is dropped."""
+    def put(self, sender: Sender, item: Item) -> Item | None:
+        """Leave an item for the workers; returns the waiting one, if any, that it replaced and that is dropped."""
         with self._changed:
-            replaced = sender in self._waiting
+            replaced = self._waiting.get(sender)
             self._waiting[sender] = item
             self._changed.notify()
         # A worker that wakes up would wait for the interpreter until the executor has nothing left to do.

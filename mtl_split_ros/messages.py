@@ -1,16 +1,18 @@
-"""What is published beside and around the results of the kinds of task: labels, truth, topics."""
+"""What is published beside and around the results of the kinds of task: labels, truth, topics, what is signed."""
 
+import math
 import struct
 from typing import Any
 
-from mtl_split.msg import Bottleneck
+from mtl_split.msg import Bottleneck, LinkReport
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
+from mtl_split_core.control.link import Fate, Report
 from mtl_split_core.errors import InputError
 from mtl_split_core.kinds import KINDS as CORE_KINDS
 from mtl_split_core.scene import Task, Truth
-from mtl_split_core.signing import Statement
+from mtl_split_core.signing import BottleneckStatement, ReportStatement
 from mtl_split_ros.kinds import KINDS
 
 MOST_FRAME_ID_BYTES = 256
@@ -39,10 +41,10 @@ def truth_messages(truth: Truth, header: Header) -> dict[str, Any]:
     return {topic: message for kind in KINDS.values() for topic, message in kind.truth_messages(truth, header).items()}
 
 
-def statement(message: Bottleneck, vehicle: str) -> Statement:
+def statement(message: Bottleneck, vehicle: str) -> BottleneckStatement:
     """Return what the signature of a vehicle's bottleneck covers; the vehicle is the resolved name of the topic."""
     stamp = message.header.stamp
-    return Statement(
+    return BottleneckStatement(
         vehicle=vehicle,
         stamp=(stamp.sec, stamp.nanosec),
         frame_id=message.header.frame_id,
@@ -51,6 +53,35 @@ def statement(message: Bottleneck, vehicle: str) -> Statement:
         contract=message.contract,
         size=(message.image_width, message.image_height),
         payload=message.payload.tobytes(),
+    )
+
+
+class ReportError(InputError):
+    """A link report that no server sends."""
+
+
+def report_statement(message: LinkReport, vehicle: str) -> ReportStatement:
+    """Return what the signature of a link report covers; the vehicle is the resolved name of the topic."""
+    return ReportStatement(
+        vehicle=vehicle,
+        session=message.session,
+        sequence=message.sequence,
+        received=message.received,
+        queued=message.queued,
+        service=message.service,
+        fate=message.fate,
+    )
+
+
+def to_report(message: LinkReport) -> Report:
+    """Read a link report. Raises ReportError for an unknown fate and for times that are negative or not finite."""
+    if message.fate not in set(Fate):
+        raise ReportError(f"a link report's fate is {message.fate}, expected 0 to {max(Fate)}: update this node")
+    for name, seconds in (("queued", message.queued), ("service", message.service)):
+        if not 0 <= seconds < math.inf:
+            raise ReportError(f"a link report says {name} is {seconds}, expected seconds from 0 on")
+    return Report(
+        message.session, message.sequence, message.received, message.queued, message.service, Fate(message.fate)
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
-from mtl_split.msg import Bottleneck
+from mtl_split.msg import Bottleneck, LinkReport
 from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
@@ -15,6 +16,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from mtl_split_core.bundle import load_bundle
+from mtl_split_core.control.link import Fate
 from mtl_split_core.errors import (
     InferenceError,
     InputError,
@@ -36,7 +38,7 @@ from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, MANY, RESULT, advertise, full_name
 from mtl_split_ros.share import bundle_folder
 from mtl_split_ros.subscriptions import Subscriptions
-from mtl_split_server.vehicle import OtherContractError, TopicPublishers, Vehicle
+from mtl_split_server.vehicle import OtherContractError, Receipt, TopicPublishers, Vehicle
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
@@ -64,9 +66,10 @@ PARAMETERS = Parameters(
 
 @dataclass(frozen=True)
 class Received:
-    """A bottleneck, how many milliseconds it was on its way, and what its objects are followed with."""
+    """A bottleneck, its receipt, how many milliseconds it was on its way, and what its objects are followed with."""
 
     message: Bottleneck
+    receipt: Receipt
     link: float
     tracks: Tracks
 
@@ -77,6 +80,7 @@ class ServerNode(ManagedNode):
     _halves: list[ServerHalf]
     _results: dict[str, dict[str, Publisher[Any]]]
     _labels: list[Publisher[LabelInfo]]
+    _reports: dict[str, Publisher[LinkReport]]
     _tracks: dict[str, Tracks]
     _mailbox: Mailbox[Vehicle, Received]
     _inputs: Subscriptions
@@ -105,7 +109,7 @@ class ServerNode(ManagedNode):
         self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
         self.get_logger().info(f"suffix: {half.choice.words}")
         self._results = {vehicle: {} for vehicle in values["vehicles"]}
-        self._labels = []
+        self._labels, self._reports = [], {}
         try:
             for vehicle in values["vehicles"]:
                 self._advertise(vehicle, threshold)
@@ -129,6 +133,7 @@ class ServerNode(ManagedNode):
             labels = advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED, watch=False)
             self._labels.append(labels)
             labels.publish(label_info(task, header, threshold))
+        self._reports[vehicle] = advertise(self, LinkReport, _topic(vehicle, "link_report"), MANY, watch=False)
 
     def activate(self) -> None:
         """Subscribe to the bottlenecks of all vehicles and start the workers."""
@@ -153,7 +158,8 @@ class ServerNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Release the network and the publishers."""
-        for publishers in (self._labels, *(results.values() for results in self._results.values())):
+        results = (results.values() for results in self._results.values())
+        for publishers in (self._labels, self._reports.values(), *results):
             for publisher in publishers:
                 self.destroy_publisher(publisher)
         self._halves = []
@@ -173,7 +179,10 @@ class ServerNode(ManagedNode):
         )
         publishers = TopicPublishers(self, resolved, self._keys is not None)
         tracks = self._tracks[namespace].anew()
-        vehicle = Vehicle(resolved, self._bundle, stream, results, publishers, self._max_age, self._keys, tracks)
+        reports = self._reports[namespace]
+        vehicle = Vehicle(
+            resolved, self._bundle, stream, results, reports, publishers, self._max_age, self._keys, tracks
+        )
         self._inputs.subscribe(Bottleneck, topic, partial(self._receive, vehicle), MANY, stream)
         self.streams.append(stream)
         self._vehicles.append(vehicle)
@@ -187,20 +196,31 @@ class ServerNode(ManagedNode):
             vehicle.session.forget_stamps()
 
     def _receive(self, vehicle: Vehicle, message: Bottleneck, info: MessageInfo) -> None:
-        if vehicle.takes(message, info):
-            link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
-            received = Received(message, link, vehicle.session.tracks)
-            vehicle.stream.count("dropped", self._mailbox.put(vehicle, received))
+        receipt = vehicle.take(message, info)
+        if receipt is None:
+            return
+        link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
+        replaced = self._mailbox.put(vehicle, Received(message, receipt, link, vehicle.session.tracks))
+        if replaced is not None:
+            vehicle.stream.count("dropped")
+            vehicle.report(replaced.receipt, Fate.REPLACED, time.monotonic())
 
     def _process(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> None:
+        begun, fate = time.monotonic(), Fate.FAILED
+        try:
+            fate = self._answer(half, vehicle, received)
+        finally:
+            vehicle.report(received.receipt, fate, begun)
+
+    def _answer(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> Fate:
         message, payload = received.message, received.message.payload.tobytes()
         # Again: it may have waited for its turn.
         if not vehicle.is_timely(message):
-            return
+            return Fate.UNTIMELY
         results = half.decode(payload, (message.image_width, message.image_height))
         # And again: on a busy machine it may have taken long.
         if not vehicle.is_timely(message):
-            return
+            return Fate.UNTIMELY
         stopwatch = half.stopwatch
         with stopwatch.stage("track"):
             results = received.tracks.follow(results, nanoseconds(message.header.stamp))
@@ -209,6 +229,7 @@ class ServerNode(ManagedNode):
                 result = KINDS[task.kind].to_message(results[task.name], message.header)
                 vehicle.results[task.name].publish(result)
         vehicle.stream.published({"link": received.link, **stopwatch.milliseconds}, len(payload))
+        return Fate.ANSWERED
 
 
 def _topic(namespace: str, name: str) -> str:

@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mtl_split.msg import Bottleneck
+import numpy as np
+from mtl_split.msg import Bottleneck, LinkReport
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
 from mtl_split_core.bundle import Bundle
+from mtl_split_core.control.link import Fate
 from mtl_split_core.errors import InputError, SecondPublisherError
 from mtl_split_core.halves import check_size
 from mtl_split_core.session import Arrival, Session
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import Tracks
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
-from mtl_split_ros.messages import check_header, statement
+from mtl_split_ros.messages import check_header, report_statement, statement
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
@@ -84,19 +86,33 @@ class TopicPublishers:
         }
 
 
+@dataclass(frozen=True)
+class Receipt:
+    """A good bottleneck's place among the others, and when it arrived, in seconds of the monotonic clock.
+
+    received: see mtl_split_core.session.Session.receive.
+    """
+
+    session: int
+    sequence: int
+    received: int
+    arrived: float
+
+
 @dataclass(eq=False)
 class Vehicle:
     """What the server knows and wants of one vehicle.
 
     topic: resolved name of its bottlenecks' topic; stream: the account of them; results: the publishers of its results
-    by task name; max_age: in seconds, 0 disables the limit; keys: None: signatures do not count; tracks: without an
-    object.
+    by task name; reports: the publisher of what becomes of each of them; max_age: in seconds, 0 disables the limit;
+    keys: None: signatures do not count; tracks: without an object.
     """
 
     topic: str
     bundle: Bundle
     stream: Stream
     results: Mapping[str, Publisher[Any]]
+    reports: Publisher[LinkReport]
     publishers: TopicPublishers
     max_age: float
     keys: Keys | None
@@ -108,8 +124,8 @@ class Vehicle:
         # Without a limit of age, any recording may be played, and in a loop.
         self.session = Session(self.publishers, self.keys is not None, any_stamp=not self.max_age, tracks=tracks)
 
-    def takes(self, message: Bottleneck, info: MessageInfo) -> bool:
-        """Count a bottleneck that arrived, and refuse it or not, by all that is known before it is decoded."""
+    def take(self, message: Bottleneck, info: MessageInfo) -> Receipt | None:
+        """Count a bottleneck that arrived, and refuse it (None) or not, by all that is known before it is decoded."""
         self.stream.count("received")
         arrival = Arrival(
             _publisher(message, info), message.session, message.sequence, nanoseconds(message.header.stamp)
@@ -120,17 +136,35 @@ class Vehicle:
             if isinstance(error, SecondPublisherError):
                 self.stream.count(f"second_publisher/{self._name(arrival.publisher)}")
             self.stream.refuse(error)
-            return False
+            return None
         self.stream.note(message.header.stamp)
+        receipt = Receipt(message.session, message.sequence, self.session.receive(arrival), time.monotonic())
         if not self.is_timely(message):
-            return False
+            self.report(receipt, Fate.UNTIMELY, receipt.arrived)
+            return None
         lost = self.session.take(arrival)
         if lost is None:
+            # No report: it is repeated, or that of a newer one has told that it arrived.
             self.stream.count("out_of_order")
-            return False
+            return None
         self.publishers.heard()
         self.stream.count("lost", lost)
-        return True
+        return receipt
+
+    def report(self, receipt: Receipt, fate: Fate, begun: float) -> None:
+        """Tell the edge what has become of a bottleneck; `begun`: when the work on it began, by the monotonic clock."""
+        report = LinkReport(
+            session=receipt.session,
+            sequence=receipt.sequence,
+            received=receipt.received,
+            queued=begun - receipt.arrived,
+            service=time.monotonic() - begun,
+            fate=int(fate),
+        )
+        if self.keys is not None:
+            signature = self.keys.sign(report_statement(report, self.reports.topic_name))
+            report.signature = np.frombuffer(signature, np.uint8)
+        self.reports.publish(report)
 
     def is_timely(self, message: Bottleneck) -> bool:
         """Whether a bottleneck's stamp is neither too old nor in the future; counts those that are."""

@@ -192,3 +192,14 @@ def signature(
     signed += b"".join(len(part).to_bytes(4, "little") for part in [*texts, payload])
     signed += b"".join([*texts, payload])
     return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split").digest()
+
+
+def report_signature(
+    key: bytes, vehicle: str, session: int, sequence: int, received: int, queued: float, service: float, fate: int
+) -> bytes:
+    """The signature of a link report."""
+    topic = vehicle.encode("utf-8")
+    signed = b"".join(number.to_bytes(8, "little") for number in (session, sequence, received))
+    signed += struct.pack("<ff", queued, service) + fate.to_bytes(1, "little")
+    signed += len(topic).to_bytes(4, "little") + topic
+    return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split report").digest()

@@ -140,6 +140,18 @@ class Probe:
 
         return self.wait_for(f"an answer to {message.header}", answer)
 
+    def publish_until(self, publisher: Publisher[Any], message: Any, name: str, key: str) -> None:
+        """Publish until a count in the status of that name is no longer 0; best effort may lose a message."""
+        tries = itertools.count()
+
+        def counted() -> bool:
+            if next(tries) % 10 == 0:
+                publisher.publish(message)
+            values = {value.key: value.value for value in self.statuses[name].values} if name in self.statuses else {}
+            return int(values.get(key, 0)) > 0
+
+        self.wait_for(f"a count of {key} in {name!r}", counted)
+
     def call(self, kind: type[Any], name: str, request: Any) -> Any:
         """Call a service and return its response."""
         client: Client[Any, Any] = self.node.create_client(kind, name)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtl_split_core.control.link import REPORTED
 from mtl_split_core.errors import ReplayError, SecondPublisherError
 from mtl_split_core.session import MOST_LOST, Arrival, Session
 from mtl_split_core.tracks import NONE, Tracks
@@ -149,3 +150,20 @@ def test_whoever_begins_anew_knows_no_object() -> None:
     other = session.tracks
     session.forget_stamps()
     assert session.tracks is not other
+
+
+@given(st.lists(st.integers(0, 3 * REPORTED), min_size=1, max_size=60))
+def test_what_has_arrived_is_told_by_bits(sequences: list[int]) -> None:
+    session = Session(Publishers(), signed=False, any_stamp=False, tracks=Tracks((), NONE, 0.0))
+    arrived: set[int] = set()
+    for sequence in sequences:
+        if abs(sequence - max(arrived, default=sequence)) >= REPORTED:
+            arrived.clear()  # a new beginning
+        arrived.add(sequence)
+        bits = session.receive(later(sequence, 0))
+        told = {sequence - behind for behind in range(REPORTED) if bits >> behind & 1}
+        assert told == {
+            other for other in arrived if sequence - REPORTED < other <= sequence and other > max(arrived) - REPORTED
+        }
+        assert bits < 1 << REPORTED
+    assert session.receive(later(5, 0, session=11)) == 1

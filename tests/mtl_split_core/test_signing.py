@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mtl_split_core.errors import InputError, SignatureError, UnsignedError
-from mtl_split_core.signing import SIGNATURE_BYTES, UNSIGNED, Keys, Statement, read_keys
+from mtl_split_core.signing import SIGNATURE_BYTES, UNSIGNED, BottleneckStatement, Keys, ReportStatement, read_keys
 
 from .. import documented
 
@@ -21,7 +21,7 @@ KEY, OTHER = bytes(range(32)), bytes(range(64, 128))
 uint32, uint64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 statements = st.builds(
-    Statement,
+    BottleneckStatement,
     vehicle=texts,
     stamp=st.tuples(st.integers(-(2**31), 2**31 - 1), uint32),
     frame_id=texts,
@@ -32,13 +32,25 @@ statements = st.builds(
     payload=st.binary(max_size=40),
 )
 
+float32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
+reports = st.builds(
+    ReportStatement,
+    vehicle=texts,
+    session=uint64,
+    sequence=uint64,
+    received=uint64,
+    queued=float32,
+    service=float32,
+    fate=st.integers(0, 255),
+)
 
-def values(statement: Statement) -> dict[str, Any]:
+
+def values(statement: BottleneckStatement | ReportStatement) -> dict[str, Any]:
     return {field.name: getattr(statement, field.name) for field in fields(statement)}
 
 
 @given(statements, st.sampled_from([KEY, OTHER]))
-def test_a_signature_is_as_documented_and_accepted_by_either_key(statement: Statement, key: bytes) -> None:
+def test_a_signature_is_as_documented_and_accepted_by_either_key(statement: BottleneckStatement, key: bytes) -> None:
     signature = Keys([key]).sign(statement)
     assert len(signature) == SIGNATURE_BYTES
     assert signature == documented.signature(key, **values(statement))
@@ -51,16 +63,18 @@ def test_the_signature_of_the_page_is_made() -> None:
     told = json.loads(example)
     keys, signature, payload = Keys([bytes.fromhex(told.pop("key"))]), told.pop("signature"), told.pop("payload")
     told |= {name: tuple(told[name]) for name in ("stamp", "size")}
-    assert keys.sign(Statement(**told, payload=bytes.fromhex(payload))).hex() == signature
+    assert keys.sign(BottleneckStatement(**told, payload=bytes.fromhex(payload))).hex() == signature
 
 
 @given(statements, statements)
-def test_no_two_statements_are_signed_as_the_same_bytes(one: Statement, other: Statement) -> None:
+def test_no_two_statements_are_signed_as_the_same_bytes(one: BottleneckStatement, other: BottleneckStatement) -> None:
     assert (one.to_bytes() == other.to_bytes()) == (one == other)
 
 
 @given(statements, texts, texts)
-def test_what_moves_from_one_field_to_the_next_is_altered(statement: Statement, left: str, right: str) -> None:
+def test_what_moves_from_one_field_to_the_next_is_altered(
+    statement: BottleneckStatement, left: str, right: str
+) -> None:
     assume(right)
     one = replace(statement, vehicle=left, frame_id=right)
     assert one.to_bytes() != replace(statement, vehicle=left + right, frame_id="").to_bytes()
@@ -68,7 +82,7 @@ def test_what_moves_from_one_field_to_the_next_is_altered(statement: Statement, 
 
 @given(statements, st.data())
 def test_a_bit_of_the_signed_bytes_or_of_the_signature_is_enough_to_be_refused(
-    statement: Statement, data: st.DataObject
+    statement: BottleneckStatement, data: st.DataObject
 ) -> None:
     keys = Keys([KEY])
     signature = keys.sign(statement)
@@ -87,6 +101,25 @@ def test_a_bit_of_the_signed_bytes_or_of_the_signature_is_enough_to_be_refused(
         keys.check(statement, UNSIGNED)
 
 
+@given(reports, st.sampled_from([KEY, OTHER]), st.integers(0, 63))
+def test_a_link_report_is_signed_as_documented_and_every_bit_counts(
+    report: ReportStatement, key: bytes, bit: int
+) -> None:
+    keys = Keys([key])
+    signature = keys.sign(report)
+    assert signature == documented.report_signature(key, **values(report))
+    keys.check(report, signature)
+    for altered in (
+        replace(report, received=report.received ^ 1 << bit),
+        replace(report, fate=report.fate ^ 1),
+        replace(report, vehicle=f"{report.vehicle}2"),
+    ):
+        with pytest.raises(SignatureError, match="the link report is not signed with a key of ours"):
+            keys.check(altered, signature)
+    with pytest.raises(UnsignedError, match="the link report is not signed: give the other end"):
+        keys.check(report, UNSIGNED)
+
+
 def key_file(folder: Path, text: str | bytes, mode: int = 0o600) -> Path:
     path = folder / "keys"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -99,7 +132,7 @@ def no_warning(text: str) -> None:
 
 
 def test_the_edge_signs_with_the_first_key_and_the_server_accepts_each(tmp_path: Path) -> None:
-    statement = Statement("/bottleneck", (1, 2), "camera", 3, 4, "0123456789abcdef", (640, 480), b"payload")
+    statement = BottleneckStatement("/bottleneck", (1, 2), "camera", 3, 4, "0123456789abcdef", (640, 480), b"payload")
     text = f"# the new one\n{OTHER.hex()}\r\n\n  {KEY.hex().upper()}  \n"
     keys = read_keys(key_file(tmp_path, text), no_warning)
     assert keys.sign(statement) == Keys([OTHER]).sign(statement) != Keys([KEY]).sign(statement)

@@ -39,9 +39,9 @@ def worker() -> Iterator[Worker]:
 
 
 def test_only_the_newest_waits_and_what_it_replaces_is_told(worker: Worker) -> None:
-    assert not worker.mailbox.put("car", 0)
+    assert worker.mailbox.put("car", 0) is None
     assert worker.begun.get(timeout=10) == ("car", 0)
-    assert [worker.mailbox.put("car", item) for item in (1, 2, 3)] == [False, True, True]
+    assert [worker.mailbox.put("car", item) for item in (1, 2, 3)] == [None, 1, 2]
     worker.go.release()
     assert worker.begun.get(timeout=10) == ("car", 3)
     assert worker.begun.empty()
@@ -117,7 +117,7 @@ def test_each_sender_is_answered_in_order_and_up_to_its_newest_item(senders: lis
         begun.put((sender, item))
 
     mailbox: Mailbox[str, int] = Mailbox([work] * workers, lambda sender, error: None)
-    dropped = sum(mailbox.put(sender, item) for item, sender in enumerate(senders))
+    dropped = sum(mailbox.put(sender, item) is not None for item, sender in enumerate(senders))
     done = [begun.get(timeout=10) for _ in range(len(senders) - dropped)]
     mailbox.close()
     for sender in set(senders):

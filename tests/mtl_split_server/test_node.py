@@ -11,7 +11,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from mtl_split.msg import Bottleneck
+from mtl_split.msg import Bottleneck, LinkReport
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
@@ -21,7 +21,7 @@ from mtl_split_core.bundle import SUFFIX, Bundle
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.scene import Image as Picture
 from mtl_split_ros.kinds import classification, detection
-from mtl_split_ros.qos import LATCHED, NEWEST, RESULT
+from mtl_split_ros.qos import LATCHED, MANY, NEWEST, RESULT
 
 from ..conftest import Start
 from ..processes import Probe, header, image_message, plain
@@ -235,23 +235,30 @@ def test_with_a_key_only_what_the_edge_has_signed_is_answered_and_only_once(
     keys.chmod(0o644)
     arguments = ("-p", f"bundle:={bundle.folder}", "-p", f"key_file:={keys}", "-r", "bottleneck:=/fleet/b")
     server = start("server", *ANY_AGE, *arguments, "-p", "diagnostics_period:=0.1")
-    edge = start("edge", *arguments)
+    edge = start("edge", *arguments, "-p", "diagnostics_period:=0.1")
     bottlenecks = probe.listen(Bottleneck, "/fleet/b", NEWEST)
     colours = probe.listen(Classification, "/classification/colour", RESULT)
     camera = probe.publisher(Image, "/image_raw", QoSProfile(depth=1))
     probe.exchange(camera, image_message(plain(RED), 1), colours)
     again = probe.first(bottlenecks)
     rival = probe.publisher(Bottleneck, "/fleet/b", QoSProfile(depth=1))
-    rival.publish(again)
-    probe.value(name, "refused/ReplayError", "1")
+    probe.publish_until(rival, again, name, "refused/ReplayError")
     again.image_width += 1
-    rival.publish(again)
-    probe.value(name, "refused/SignatureError", "1")
+    probe.publish_until(rival, again, name, "refused/SignatureError")
     again.signature[:] = 0
-    rival.publish(again)
-    probe.value(name, "refused/UnsignedError", "1")
+    probe.publish_until(rival, again, name, "refused/UnsignedError")
     probe.exchange(camera, image_message(plain(GREEN), 2), colours)
     assert {colour.header.stamp.sec for colour in colours} == {1, 2}
+
+    def knows_the_link(_: DiagnosticStatus, values: dict[str, str]) -> bool:
+        return "n/a" not in (values["stage_ms/round_trip"], values["stage_ms/server"])
+
+    forger = probe.publisher(LinkReport, "/link_report", MANY)
+    probe.publish_until(forger, LinkReport(), "/edge: /image_raw", "refused/UnsignedError")
+    probe.node.create_timer(0.05, lambda: camera.publish(image_message(plain(RED), 3)))
+    values = probe.status("/edge: /image_raw", knows_the_link)
+    assert values["refused/SignatureError"] == values["refused/ReportError"] == "0"
+    assert "/link_report: the link report is not signed" in edge.log
     for process in (server, edge):
         assert process.end(signal.SIGTERM) == 0
         assert "chmod 600" in process.log and bytes(range(32)).hex() not in process.log

@@ -3,7 +3,7 @@
 import random
 from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,12 +12,14 @@ import pytest
 from builtin_interfaces.msg import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mtl_split.msg import Bottleneck
+from mtl_split.msg import Bottleneck, LinkReport
 from rclpy.clock import Clock
 from rclpy.node import Node
+from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
 from mtl_split_core.bundle import Bundle
+from mtl_split_core.control.link import Fate, Link
 from mtl_split_core.errors import (
     InputError,
     PayloadError,
@@ -30,9 +32,9 @@ from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import BYTETRACK, Tracks
 from mtl_split_ros.diagnostics import Stream
-from mtl_split_ros.messages import statement
+from mtl_split_ros.messages import report_statement, statement, to_report
 from mtl_split_server import vehicle as module
-from mtl_split_server.vehicle import MOST_NAMED, OtherContractError, TopicPublishers, Vehicle
+from mtl_split_server.vehicle import MOST_NAMED, OtherContractError, Receipt, TopicPublishers, Vehicle
 
 from ..fuzz_signatures import TOPIC, fate
 from ..processes import plain
@@ -72,17 +74,29 @@ class Log:
 
 
 @dataclass
+class Reports:
+    """A publisher that keeps what it is given."""
+
+    topic_name: str = "/car1/link_report"
+    published: list[LinkReport] = field(default_factory=list)
+
+    def publish(self, message: LinkReport) -> None:
+        self.published.append(message)
+
+
+@dataclass
 class Served:
     """A vehicle, and what it is served with."""
 
     vehicle: Vehicle
     graph: Graph
     log: Log
+    reports: Reports
 
-    def takes(self, message: Bottleneck, publisher: bytes | None = EDGE) -> bool:
+    def take(self, message: Bottleneck, publisher: bytes | None = EDGE) -> Receipt | None:
         """Let a message of a publisher arrive; None: rclpy does not tell."""
         gid = {} if publisher is None else {"publisher_gid": {"implementation_identifier": "rmw", "data": publisher}}
-        return self.vehicle.takes(message, cast(Any, gid))
+        return self.vehicle.take(message, cast(Any, gid))
 
     def values(self) -> Mapping[str, str]:
         return {value.key: value.value for value in self.vehicle.stream.report("/server").values}
@@ -102,11 +116,12 @@ def serve(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Serve:
     monkeypatch.setattr(module, "LOOK_INTERVAL", 0.0)
 
     def serve(keys: Keys | None = None, max_age: float = 0.0) -> Served:
-        graph, log = Graph(), Log()
+        graph, log, reports = Graph(), Log(), Reports()
         stream = Stream(TOPIC, (), (), (), Clock(), log, {})
         publishers = TopicPublishers(cast(Node, graph), TOPIC, keys is not None)
         tracks = Tracks(bundle.tasks, BYTETRACK, 0.3)
-        return Served(Vehicle(TOPIC, bundle, stream, {}, publishers, max_age, keys, tracks), graph, log)
+        vehicle = Vehicle(TOPIC, bundle, stream, {}, cast(Any, reports), publishers, max_age, keys, tracks)
+        return Served(vehicle, graph, log, reports)
 
     return serve
 
@@ -145,13 +160,13 @@ def sign(message: Bottleneck, keys: Keys, topic: str = TOPIC) -> Bottleneck:
 
 def test_a_second_publisher_is_named_and_refused_until_the_first_is_gone(serve: Serve, send: Send) -> None:
     served = serve()
-    assert served.takes(send(0))
-    assert not served.takes(send(1), RIVAL) and not served.takes(send(2), RIVAL)
-    assert served.takes(send(1))
+    assert served.take(send(0))
+    assert not served.take(send(1), RIVAL) and not served.take(send(2), RIVAL)
+    assert served.take(send(1))
     assert served.counted() == {"refused/SecondPublisherError": 2, "second_publisher//car1/rival": 2}
     assert "/car1/rival publishes too, but /car1/edge was first" in served.log.errors[0]
     del served.graph.names[EDGE]
-    assert served.takes(send(0, 5000, session=8), RIVAL)
+    assert served.take(send(0, 5000, session=8), RIVAL)
 
 
 def test_a_node_that_was_killed_and_starts_again_need_not_wait_until_it_is_forgotten(
@@ -159,30 +174,30 @@ def test_a_node_that_was_killed_and_starts_again_need_not_wait_until_it_is_forgo
 ) -> None:
     served = serve()
     served.graph.names[RIVAL] = "edge"
-    assert served.takes(send(0))
-    assert not served.takes(send(0, 5000, session=8), RIVAL)
+    assert served.take(send(0))
+    assert not served.take(send(0, 5000, session=8), RIVAL)
     monkeypatch.setattr(module, "SILENCE", -1.0)
-    assert served.takes(send(0, 5000, session=8), RIVAL)
+    assert served.take(send(0, 5000, session=8), RIVAL)
     served.graph.names[RIVAL] = "rival"
-    assert not served.takes(send(1, 5001))
+    assert not served.take(send(1, 5001))
 
 
 def test_junk_does_not_make_a_publisher_the_first(serve: Serve, send: Send) -> None:
     served = serve()
-    assert not served.takes(send(0, payload=array("B", b"junk")), RIVAL)
-    assert not served.takes(send(0, contract="fedcba9876543210"), RIVAL)
-    assert served.takes(send(0)) and not served.takes(send(1), RIVAL)
+    assert not served.take(send(0, payload=array("B", b"junk")), RIVAL)
+    assert not served.take(send(0, contract="fedcba9876543210"), RIVAL)
+    assert served.take(send(0)) and not served.take(send(1), RIVAL)
 
 
 def test_where_rclpy_does_not_tell_the_publisher_its_session_does(
     serve: Serve, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = serve()
-    assert served.takes(send(0), None) and served.takes(send(1), None)
-    assert not served.takes(send(2, session=8), None)
+    assert served.take(send(0), None) and served.take(send(1), None)
+    assert not served.take(send(2, session=8), None)
     assert "session 8 publishes too, but session 7 was first" in served.log.errors[0]
     monkeypatch.setattr(module, "SILENCE", -1.0)
-    assert served.takes(send(2, session=8), None)
+    assert served.take(send(2, session=8), None)
 
 
 def test_a_flood_asks_the_middleware_now_and_then_and_names_few(
@@ -190,9 +205,9 @@ def test_a_flood_asks_the_middleware_now_and_then_and_names_few(
 ) -> None:
     monkeypatch.setattr(module, "LOOK_INTERVAL", 1e6)
     served = serve()
-    assert served.takes(send(0))
+    assert served.take(send(0))
     for number in range(2, 200):
-        assert not served.takes(send(1), number.to_bytes(1) * 16)
+        assert not served.take(send(1), number.to_bytes(1) * 16)
     assert served.graph.asked == 1
     counts = {name: count for name, count in served.counted().items() if name.startswith("second_publisher/")}
     assert len(counts) == MOST_NAMED + 1 and counts["second_publisher/others"] == sum(counts.values()) - MOST_NAMED
@@ -213,9 +228,9 @@ def test_what_cannot_be_decoded_is_refused_before_it_could_replace_anything(
     fields: dict[str, Any], error: type[InputError], keys: Keys | None, serve: Serve, send: Send
 ) -> None:
     served = serve(keys)
-    assert not served.takes(send(0, keys=keys, **fields))
+    assert not served.take(send(0, keys=keys, **fields))
     assert served.counted() == {f"refused/{error.__name__}": 1}
-    assert served.takes(send(0, keys=keys))
+    assert served.take(send(0, keys=keys))
 
 
 def now(ahead: float = 0.0) -> Header:
@@ -225,44 +240,44 @@ def now(ahead: float = 0.0) -> Header:
 
 def test_old_and_future_stamps_are_dropped_where_the_age_is_limited(serve: Serve, send: Send) -> None:
     served = serve(max_age=60.0)
-    assert not served.takes(send(0, header=now(-100))) and not served.takes(send(1, header=now(100)))
+    assert not served.take(send(0, header=now(-100))) and not served.take(send(1, header=now(100)))
     assert served.counted() == {"too_old": 1, "in_future": 1}
-    assert served.takes(send(2, header=now()))
+    assert served.take(send(2, header=now()))
     old = send(3, header=now(-100))
     assert not served.vehicle.is_timely(old) and served.counted()["too_old"] == 2
     unlimited = serve()
-    assert unlimited.takes(send(0, 1)) and unlimited.takes(send(1, header=now(1e6)))
+    assert unlimited.take(send(0, 1)) and unlimited.take(send(1, header=now(1e6)))
 
 
 def test_stamps_that_go_back_are_dropped_until_the_clock_jumps_back(serve: Serve, send: Send) -> None:
     served = serve(max_age=60.0)
     newest = now()
-    assert served.takes(send(0, header=newest)) and not served.takes(send(1, header=newest))
-    assert not served.takes(send(2, header=now(-20)))
+    assert served.take(send(0, header=newest)) and not served.take(send(1, header=newest))
+    assert not served.take(send(2, header=now(-20)))
     assert served.counted() == {"out_of_order": 2}
     served.vehicle.session.forget_stamps()
-    assert served.takes(send(3, header=now(-20)))
+    assert served.take(send(3, header=now(-20)))
 
 
 def test_numbers_at_their_limits(serve: Serve, send: Send) -> None:
     served = serve()
     for number, sequence in enumerate([0, 2**64 - 1, 0, 2**64 - 1, 5]):
-        assert served.takes(send(sequence, 1 + number, session=2**64 - 1))
+        assert served.take(send(sequence, 1 + number, session=2**64 - 1))
     earliest = send(6, session=0)
     earliest.header.stamp = Time(sec=-(2**31), nanosec=2**32 - 1)
-    assert served.takes(earliest)
+    assert served.take(earliest)
     assert served.counted() == {}
 
 
 def test_with_a_key_only_what_is_signed_new_and_the_vehicles_own_is_taken(serve: Serve, send: Send) -> None:
     served = serve(KEYS)
     first, second = send(0, keys=KEYS), send(1, keys=KEYS)
-    assert not served.takes(send(0))
-    assert not served.takes(send(0, keys=Keys([bytes(32)])))
-    assert not served.takes(sign(send(0), KEYS, "/car2/bottleneck"))
-    assert served.takes(first, RIVAL) and served.takes(second)  # who delivers it does not matter
-    assert not served.takes(first) and not served.takes(second)
-    assert not served.takes(send(9, session=6, keys=KEYS))
+    assert not served.take(send(0))
+    assert not served.take(send(0, keys=Keys([bytes(32)])))
+    assert not served.take(sign(send(0), KEYS, "/car2/bottleneck"))
+    assert served.take(first, RIVAL) and served.take(second)  # who delivers it does not matter
+    assert not served.take(first) and not served.take(second)
+    assert not served.take(send(9, session=6, keys=KEYS))
     counted = {UnsignedError: 1, SignatureError: 2, ReplayError: 3}
     assert served.counted() == {f"refused/{error.__name__}": count for error, count in counted.items()}
 
@@ -272,12 +287,48 @@ def test_with_a_key_another_edge_waits_until_the_first_is_silent(
 ) -> None:
     monkeypatch.setattr(module, "SILENCE", 1e6)
     served = serve(KEYS)
-    assert served.takes(send(0, keys=KEYS))
-    assert not served.takes(send(0, session=8, keys=KEYS), RIVAL)
+    assert served.take(send(0, keys=KEYS))
+    assert not served.take(send(0, session=8, keys=KEYS), RIVAL)
     assert served.counted() == {f"refused/{SecondPublisherError.__name__}": 1, "second_publisher//car1/rival": 1}
     monkeypatch.setattr(module, "SILENCE", -1.0)
-    assert served.takes(send(0, session=8, keys=KEYS), RIVAL)
-    assert not served.takes(send(1, keys=KEYS))
+    assert served.take(send(0, session=8, keys=KEYS), RIVAL)
+    assert not served.take(send(1, keys=KEYS))
+
+
+def test_an_edge_learns_from_the_reports_what_was_lost_late_replaced_and_answered(serve: Serve, send: Send) -> None:
+    served = serve(KEYS, max_age=60.0)
+    link = Link(session=7)
+    for sequence in range(6):
+        link.sent(sequence, 100, now=0.0)
+
+    def arrive(sequence: int, age: float = 0.0) -> Receipt | None:
+        return served.take(send(sequence, header=now(-age), keys=KEYS))
+
+    first, third = arrive(0), arrive(2)
+    assert first and third and served.reports.published == []
+    served.vehicle.report(first, Fate.REPLACED, third.arrived)
+    served.vehicle.report(replace(third, arrived=third.arrived - 0.25), Fate.ANSWERED, third.arrived)
+    assert arrive(4, age=100) is None
+    assert served.take(send(4, header=now(), keys=Keys([bytes(32)]))) is None
+    fates = []
+    for message in served.reports.published:
+        KEYS.check(report_statement(message, "/car1/link_report"), message.signature.tobytes())
+        report = to_report(message)
+        fates.append(report.fate)
+        assert link.reported(report, now=1.0)
+    assert fates == [Fate.REPLACED, Fate.ANSWERED, Fate.UNTIMELY]
+    assert served.reports.published[1].queued == pytest.approx(0.25)
+    state = link.observe(1.0)
+    assert state.loss == pytest.approx(2 / 5) and state.in_flight == 1 and state.unanswered == pytest.approx(2 / 3)
+
+
+def test_a_report_takes_at_most_100_bytes(serve: Serve, send: Send) -> None:
+    served = serve(KEYS)
+    receipt = served.take(send(0, keys=KEYS))
+    assert receipt
+    served.vehicle.report(receipt, Fate.ANSWERED, receipt.arrived)
+    [report] = served.reports.published
+    assert len(serialize_message(report)) <= 100
 
 
 @settings(max_examples=50)

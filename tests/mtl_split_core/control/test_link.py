@@ -1,0 +1,93 @@
+"""What the edge can know of a link: settled once, whatever the reports and in whatever order they come."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtl_split_core.control.link import MOST_IN_FLIGHT, REPORTED, WINDOW, Fate, Link, LinkState, Report
+
+SESSION = 7
+ALL = (1 << REPORTED) - 1
+
+
+def report(
+    sequence: int, received: int = (1 << REPORTED) - 1, fate: Fate = Fate.ANSWERED, session: int = SESSION
+) -> Report:
+    return Report(session, sequence, received, queued=0.01, service=0.02, fate=fate)
+
+
+def sending(count: int, interval: float = 0.1) -> Link:
+    """A link after so many bottlenecks of 100 bytes."""
+    link = Link(SESSION)
+    for sequence in range(count):
+        link.sent(sequence, 100, sequence * interval)
+    return link
+
+
+def test_nothing_is_known_before_the_first_report() -> None:
+    assert Link(SESSION).observe(5.0) == LinkState()
+    assert sending(3).observe(1.0) == LinkState(in_flight=3, oldest=1.0)
+
+
+def test_a_report_tells_the_time_on_the_way_without_that_in_the_server() -> None:
+    link = sending(1)
+    account = link.reported(report(0), now=0.07)
+    assert account is not None and account.round_trip == pytest.approx(0.04)
+    state = link.observe(0.17)
+    assert (state.in_flight, state.oldest, state.loss, state.unanswered) == (0, 0.0, 0.0, 0.0)
+    assert (state.silence, state.round_trip, state.server) == pytest.approx((0.1, 0.04, 0.03))
+    assert state.rate == 100 / WINDOW and link.observe(0.08 + WINDOW).rate == 0.0
+
+
+def test_what_a_later_report_does_not_have_is_lost() -> None:
+    link = sending(5)
+    account = link.reported(report(3, received=0b1011), now=0.5)
+    assert account is not None and (account.arrived, account.lost) == (3, 1)
+    state = link.observe(0.5)
+    assert (state.in_flight, state.loss, state.rate) == (1, 0.25, 300 / WINDOW)
+    assert state.oldest == pytest.approx(0.1)
+
+
+def test_a_report_of_old_bottlenecks_of_another_session_or_of_none_tells_nothing() -> None:
+    link = sending(3)
+    assert link.reported(report(1), now=0.3) is not None
+    before = link.observe(0.4)
+    for repeated in (report(1), report(0), report(3), report(2**64 - 1), report(2, session=SESSION + 1)):
+        assert link.reported(repeated, now=0.4) is None
+    assert link.observe(0.4) == before
+
+
+def test_what_was_not_answered_is_told() -> None:
+    link = sending(4)
+    for sequence, fate in enumerate(Fate):
+        link.reported(report(sequence, fate=fate), now=0.5)
+    assert link.observe(0.5).unanswered == 0.75
+
+
+def test_an_outage_does_not_grow_without_end() -> None:
+    link = sending(MOST_IN_FLIGHT + 100)
+    assert link.observe(1e3).in_flight == MOST_IN_FLIGHT and link.observe(1e3).loss == 1.0
+    assert link.reported(report(99), now=1e3) is None
+    account = link.reported(report(MOST_IN_FLIGHT + 99), now=1e3)
+    assert account is not None and (account.arrived, account.lost) == (REPORTED, MOST_IN_FLIGHT - REPORTED)
+
+
+@given(
+    st.integers(1, 100),
+    st.lists(st.tuples(st.integers(0, 120), st.integers(0, ALL), st.sampled_from(Fate)), max_size=30),
+)
+def test_every_bottleneck_is_settled_once(count: int, reports: list[tuple[int, int, Fate]]) -> None:
+    link = sending(count)
+    accounts = [
+        link.reported(report(sequence, received, fate), now=20.0 + number)
+        for number, (sequence, received, fate) in enumerate(reports)
+    ]
+    settled = sum(account.arrived + account.lost for account in accounts if account)
+    state = link.observe(100.0)
+    assert settled + state.in_flight == count
+    for share in (state.loss, state.unanswered):
+        assert 0 <= share <= 1
+    assert state.rate >= 0 and state.oldest >= 0
+    assert (state.round_trip < math.inf) == (state.silence < math.inf) == any(accounts)
