@@ -53,9 +53,7 @@ class EdgeHalf:
         coarser one is tried. Raises ImageError if it is no such picture, InferenceError, and TooLargeError if even the
         coarsest takes more bytes. The stages' times are in `stopwatch` afterwards.
         """
-        latents = self.latents(image)
-        with self.stopwatch.stage("encode"):
-            return self._pack(latents, operating_point, most_bytes)
+        return self.pack(self.latents(image), operating_point, most_bytes)
 
     def latents(self, image: Image) -> Floats:
         """Turn a picture into its latents, float32 (channels, height, width): all of `encode` but the coding."""
@@ -66,12 +64,15 @@ class EdgeHalf:
             latents: Floats = _run(self._prefix, prepared[None])["latents"][0].astype(np.float32, copy=False)
         return latents
 
-    def _pack(self, latents: Floats, wanted: int | None, most_bytes: int | None) -> Encoded:
+    def pack(self, latents: Floats, operating_point: int | None = None, most_bytes: int | None = None) -> Encoded:
+        """Turn latents into a payload: all of `encode` but what `latents` does."""
         form = self.bundle.payload_format
-        for point in range(self.bundle.default_point if wanted is None else wanted, -1, -1):
-            payload = form.pack(latents, point)
-            if most_bytes is None or len(payload) <= most_bytes:
-                return Encoded(payload, point)
+        first = self.bundle.default_point if operating_point is None else operating_point
+        with self.stopwatch.stage("encode"):
+            for point in range(first, -1, -1):
+                payload = form.pack(latents, point)
+                if most_bytes is None or len(payload) <= most_bytes:
+                    return Encoded(payload, point)
         raise TooLargeError(
             f"the picture takes {len(payload)} bytes at the coarsest operating point, at most {most_bytes} allowed"
         )

@@ -29,7 +29,10 @@ from mtl_split_core.errors import (
     UnsignedError,
 )
 from mtl_split_core.halves import EdgeHalf
-from mtl_split_ros.diagnostics import Stream
+from mtl_split_core.scene import Floats, Size
+from mtl_split_core.tracks import TRACKING
+from mtl_split_edge.answering import COUNTS, Answering, Frame
+from mtl_split_ros.diagnostics import MOST_AHEAD, MOST_BEHIND, Stream
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
@@ -55,19 +58,35 @@ PARAMETERS = Parameters(
         range=(64, 1_000_000),
         live=True,
     ),
+    Parameter(
+        "answer_by",
+        "Publish one final answer per image at most so many seconds after its stamp: the server's, which then has to be"
+        " told to publish under `remote/` (its results_namespace), or the edge's own; 0: the server publishes them.",
+        range=(0.0, 10.0),
+    ),
+    Parameter("local_suffix", "Load the server's half, too, so that the edge can answer by itself."),
+    Parameter("score_threshold", "With answer_by: lowest score of a published detection.", range=(0.0, 1.0)),
+    Parameter(
+        "overlap_threshold",
+        "With answer_by: of two own detections that overlap more, the better is kept.",
+        range=(0.0, 1.0),
+    ),
+    Parameter("tracking", "With answer_by: how objects are followed from frame to frame.", choices=TRACKING),
     Parameter("max_pixels", "Images with more pixels are refused, before they are decoded.", range=(1, 2**30)),
 )
 
+_STAGES = ("image_transport", "convert", "prepare", "prefix", "encode", "round_trip", "server")
 _PAYLOAD_PARAMETERS = ("operating_point", "max_payload_bytes")
 _TRANSPORTS = {"raw": (Image, "image_raw"), "compressed": (CompressedImage, "image_raw/compressed")}
 
 
 @dataclass(frozen=True)
 class Received:
-    """A camera's message, and how many milliseconds it was on its way."""
+    """A camera's message, its age in seconds when it arrived, and when that was, by the monotonic clock."""
 
     message: CameraMessage
-    transport: float
+    age: float
+    arrived: float
 
 
 class EdgeNode(ManagedNode):
@@ -84,6 +103,7 @@ class EdgeNode(ManagedNode):
         """Declare the parameters, then configure and activate where `autostart` says so."""
         super().__init__("edge", PARAMETERS)
         self._points: dict[str, int] = {}
+        self._answering: Answering | None = None
         self._session = 0
         self.add_on_set_parameters_callback(self._check)
         self.add_post_set_parameters_callback(self._warn_of_large_payloads)
@@ -101,6 +121,7 @@ class EdgeNode(ManagedNode):
         self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
         self.get_logger().info(f"prefix: {half.choice.words}")
         self._publisher = advertise(self, Bottleneck, "bottleneck", NEWEST)
+        self._answering = Answering(self, bundle, values) if values["answer_by"] else None
         self._half, self._points = half, points
         self._max_pixels: int = values["max_pixels"]
         self._warn_of_large_payloads()
@@ -110,17 +131,17 @@ class EdgeNode(ManagedNode):
         signatures = (UnsignedError, SignatureError) if self._keys else ()
         stream = Stream(
             self.resolve_topic_name(self._topic),
-            stages=("image_transport", "convert", "prepare", "prefix", "encode", "round_trip", "server"),
+            stages=(*_STAGES, *(["local"] if self._answering else [])),
             errors=(ImageError, HeaderError, InferenceError, TooLargeError, ReportError, *signatures),
-            counts=("dropped", "coarser", "lost", "unanswered"),
+            counts=("dropped", "coarser", "lost", "unanswered", *(COUNTS if self._answering else ())),
             clock=self.get_clock(),
             logger=self.get_logger(),
             facts=self._half.choice.facts,
         )
 
         def receive(message: CameraMessage) -> None:
-            age = stream.received(message.header.stamp)
-            stream.count("dropped", self._mailbox.put(stream, Received(message, age * 1e3)) is not None)
+            received = Received(message, stream.received(message.header.stamp), time.monotonic())
+            stream.count("dropped", self._mailbox.put(stream, received) is not None)
 
         # A later session needs a larger number: by the wall clock, because a simulated one begins anew.
         self._session = max(self._session + 1, time.time_ns())
@@ -129,6 +150,8 @@ class EdgeNode(ManagedNode):
         self._reports = subscribe(self, LinkReport, "link_report", partial(self._hear, stream), MANY, stream.warn)
         self._inputs = Subscriptions(self)
         self._inputs.subscribe(self._kind, self._topic, receive, NEWEST, stream)
+        if self._answering:
+            self.end_with(self._answering.activate(stream))
         self._mailbox = Mailbox([self._process], Stream.refuse)
         self.end_with(self._mailbox.ended)
         self.streams = [stream]
@@ -138,10 +161,15 @@ class EdgeNode(ManagedNode):
         self._inputs.close()
         self.destroy_subscription(self._reports)
         self._mailbox.close()
+        if self._answering:
+            self._answering.deactivate()
 
     def cleanup(self) -> None:
-        """Release the network and the publisher."""
+        """Release the network and the publishers."""
         self.destroy_publisher(self._publisher)
+        if self._answering:
+            self._answering.cleanup()
+        self._answering = None
         del self._half
         self._points = {}
 
@@ -175,15 +203,23 @@ class EdgeNode(ManagedNode):
             check_header(message.header)
             picture = to_picture(message, self._max_pixels)
         point = self._points[self.get_parameter("operating_point").value]
-        encoded = self._half.encode(picture, point, self.get_parameter("max_payload_bytes").value)
+        size = picture.shape[1], picture.shape[0]
+        latents = self._half.latents(picture)
+        try:
+            encoded = self._half.pack(latents, point, self.get_parameter("max_payload_bytes").value)
+        except TooLargeError:
+            self._expect(received, size, latents, "", None)
+            raise
         stream.count("coarser", encoded.operating_point < point)
+        sent_at = self._half.bundle.payload_format.operating_points[encoded.operating_point].name
+        self._expect(received, size, latents, sent_at, self._sequence)
         bottleneck = Bottleneck(
             header=message.header,
             session=self._session,
             sequence=self._sequence,
             contract=self._half.bundle.contract.fingerprint,
-            image_width=picture.shape[1],
-            image_height=picture.shape[0],
+            image_width=size[0],
+            image_height=size[1],
             payload=array("B", encoded.payload),
         )
         if self._keys is not None:
@@ -192,7 +228,14 @@ class EdgeNode(ManagedNode):
         self._link.sent(self._sequence, len(encoded.payload), time.monotonic())
         self._publisher.publish(bottleneck)
         self._sequence += 1
-        stream.published({"image_transport": received.transport, **stopwatch.milliseconds}, len(encoded.payload))
+        stream.published({"image_transport": received.age * 1e3, **stopwatch.milliseconds}, len(encoded.payload))
+
+    def _expect(self, received: Received, size: Size, latents: Floats, point: str, sequence: int | None) -> None:
+        if self._answering:
+            # An age that cannot be says nothing of how much time there is.
+            age = received.age if -MOST_AHEAD <= received.age <= MOST_BEHIND else 0.0
+            frame = Frame(received.message.header, received.arrived, age, size, latents, point)
+            self._answering.expect(frame, sequence)
 
     def _hear(self, stream: Stream, message: LinkReport) -> None:
         """Take in what the server reports of a bottleneck."""
@@ -208,6 +251,8 @@ class EdgeNode(ManagedNode):
             stream.count("lost", account.lost)
             stream.count("unanswered", report.fate != Fate.ANSWERED)
             in_server = report.queued + report.service
+            if self._answering:
+                self._answering.settle(report)
             stream.measured({"round_trip": account.round_trip * 1e3, "server": in_server * 1e3})
 
 

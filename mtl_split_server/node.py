@@ -56,6 +56,11 @@ PARAMETERS = Parameters(
         choices=TRACKING,
     ),
     Parameter(
+        "results_namespace",
+        "Where within each vehicle's namespace the results are published; `remote` where the edges have answer_by and"
+        " publish the final ones.",
+    ),
+    Parameter(
         "max_age",
         f"Drop bottlenecks of images older than this, in seconds, or stamped more than {MOST_AHEAD} s in the future; "
         "0 disables both limits.",
@@ -112,7 +117,7 @@ class ServerNode(ManagedNode):
         self._labels, self._reports = [], {}
         try:
             for vehicle in values["vehicles"]:
-                self._advertise(vehicle, threshold)
+                self._advertise(vehicle, values["results_namespace"], threshold)
         except InputError:
             self.cleanup()
             raise
@@ -125,10 +130,10 @@ class ServerNode(ManagedNode):
         if not vehicles or len(topics) < len(vehicles):
             raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
 
-    def _advertise(self, vehicle: str, threshold: float) -> None:
+    def _advertise(self, vehicle: str, within: str, threshold: float) -> None:
         header = Header(stamp=self.get_clock().now().to_msg())
         for task in self._bundle.tasks:
-            topic, message = _topic(vehicle, result_topic(task)), KINDS[task.kind].MESSAGE
+            topic, message = _topic(vehicle, _topic(within, result_topic(task))), KINDS[task.kind].MESSAGE
             self._results[vehicle][task.name] = advertise(self, message, topic, RESULT, watch=False)
             labels = advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED, watch=False)
             self._labels.append(labels)

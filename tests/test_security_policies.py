@@ -27,6 +27,7 @@ VEHICLE, SERVER, OPERATOR = "/mtl_split/car1", "/mtl_split/server", "/mtl_split/
 # What comes with tasks that the bundle of these tests does not have.
 OTHER_TASKS = {
     SERVER: {"publish": {"/detections/other", "/car1/detections/other"}},
+    f"{VEHICLE}/edge": {"publish": {"/car1/detections/other"}, "subscribe": {"/car1/remote/detections/other"}},
     f"{VEHICLE}/recorder": {"subscribe": {"/car1/detections/other", "/car1/ground_truth/detections/other"}},
 }
 
@@ -101,8 +102,9 @@ def done(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
             partial(BagRecorder, folder / str(number), bundle.tasks, topic, namespace="car1")
             for number, topic in enumerate(("image_raw", "image_raw/compressed"))
         ]
+        answers = ["-p", "answer_by:=0.1", "-p", "local_suffix:=true"]
         transports = ("raw", "compressed")
-        edge = [names_of(EdgeNode, domain, *car, *network, "-p", f"transport:={kind}") for kind in transports]
+        edge = [names_of(EdgeNode, domain, *car, *network, *answers, "-p", f"transport:={kind}") for kind in transports]
         recorder = [names_of(create, domain, *car) for create in recorders]
         camera = names_of(CameraNode, domain, *car, "-p", "compressed:=true")
         server = names_of(ServerNode, domain, *network, "-p", 'vehicles:=["", car1]')
@@ -150,7 +152,8 @@ def test_no_node_may_do_what_none_does(done: dict[str, Names]) -> None:
 def test_nobody_speaks_for_another(done: dict[str, Names]) -> None:
     assert allowing("publish", "/car1/bottleneck") == {f"{VEHICLE}/edge"}
     assert allowing("publish", "/car1/image_raw") == {f"{VEHICLE}/camera"}
-    assert allowing("publish", "/car1/detections") == {SERVER}
+    assert allowing("publish", "/car1/detections") == {SERVER, f"{VEHICLE}/edge"}
+    assert allowing("publish", "/car1/remote/detections") == {SERVER}
     assert allowing("publish", "/car2/bottleneck") == allowing("publish", "/clock") == set()
     assert allowing("subscribe", "/car2/bottleneck") == {SERVER}
 
