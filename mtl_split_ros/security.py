@@ -8,6 +8,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mtl_split_core.errors import InputError, in_one_line
@@ -43,6 +44,22 @@ def check_security(args: Sequence[str] | None = None) -> None:
     )
 
 
+def create_bare_node(name: str, context: Context, namespace: str | None = None) -> Node:
+    """Create a node without any topic or service, and without the command line's settings.
+
+    Policies allow the topics and services of the process' own nodes, not those of a helper beside them.
+    """
+    return rclpy.create_node(
+        name,
+        namespace=namespace,
+        context=context,
+        use_global_arguments=False,
+        enable_rosout=False,
+        start_parameter_services=False,
+        parameter_overrides=[Parameter("start_type_description_service", value=False)],
+    )
+
+
 @contextmanager
 def permitted(what: str) -> Iterator[None]:
     """Raise InputError where security is on and ROS fails to create `what`, as without the permission."""
@@ -74,16 +91,7 @@ def _problem_with(strategy: str, args: Sequence[str] | None) -> str:
     context = Context()
     try:
         rclpy.init(args=None if args is None else list(args), context=context)
-        # Policies allow the topics and services of the process' own nodes, not this one's.
-        node = rclpy.create_node(
-            "security_check",
-            context=context,
-            use_global_arguments=False,
-            enable_rosout=False,
-            start_parameter_services=False,
-            parameter_overrides=[Parameter("start_type_description_service", value=False)],
-        )
-        node.destroy_node()
+        create_bare_node("security_check", context).destroy_node()
     except rclpy_implementation.RCLError as error:
         return _words(error)
     finally:

@@ -22,6 +22,7 @@ from rclpy.subscription import Subscription
 
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.qos import subscribe
+from mtl_split_ros.security import create_bare_node
 from mtl_split_ros.shared_memory import tidy_shared_memory
 
 SILENCE = 3.0
@@ -50,14 +51,7 @@ class Participant:
                 domain_id=first.context.get_domain_id(),
                 signal_handler_options=SignalHandlerOptions.NO,
             )
-            self.node = Node(
-                f"{first.get_name()}_renewed",
-                namespace=first.get_namespace(),
-                context=self._context,
-                use_global_arguments=False,
-                enable_rosout=False,
-                start_parameter_services=False,
-            )
+            self.node = create_bare_node(f"{first.get_name()}_renewed", self._context, first.get_namespace())
         self._executor = first.executor
         assert self._executor is not None
         self._executor.add_node(self.node)

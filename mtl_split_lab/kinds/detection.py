@@ -12,7 +12,7 @@ from mtl_split_lab.kinds.average_precision import DetectionScore, match_detectio
 from mtl_split_lab.kinds.calibration import Calibration, fit_logistic
 from mtl_split_lab.kinds.canvas import PALE, Canvas, colour_of
 from mtl_split_lab.kinds.identities import score_identities
-from mtl_split_lab.kinds.overlaps import overlaps, shares_inside
+from mtl_split_lab.kinds.overlaps import overlaps
 from mtl_split_lab.kinds.sheet import Sheet
 
 SHOWN_SCORE = 0.3
@@ -131,7 +131,7 @@ def count_mistakes(truth: Truth, results: Mapping[str, Detections]) -> int:
     counted = set(found.labels) | set(truth.labels) if truth.labelled is None else truth.labelled
     wanted = np.array([label in counted for label in truth.labels], np.bool_) & ~truth.ignore
     missed, wrong = set(np.flatnonzero(wanted).tolist()), 0
-    shared, inside = overlaps(found.boxes, truth.boxes), shares_inside(found.boxes, truth.boxes)
+    shared, inside = overlaps(found.boxes, truth.boxes)
     for i, (label, score) in enumerate(zip(found.labels, found.scores, strict=True)):
         if score < SHOWN_SCORE or label not in counted:
             continue

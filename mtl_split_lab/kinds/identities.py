@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtl_split_core.scene import Detections, Truth
-from mtl_split_lab.kinds.overlaps import overlaps, shares_inside
+from mtl_split_lab.kinds.overlaps import overlaps
 
 LEAST_OVERLAP = 0.5
 """Intersection over union from which on a detection is an object, for IDF1 and switches; HOTA goes through all."""
@@ -50,12 +50,12 @@ def score_identities(pairs: Sequence[tuple[Truth, Detections]], least_score: flo
         followed = np.array([bool(one) for one in found.ids or ("",) * len(found.labels)], np.bool_)
         shown = followed & (found.scores >= least_score) & _counted(found.labels, labelled)
         objects, tracked = np.flatnonzero(wanted), found.take(np.flatnonzero(shown))
-        similarity = overlaps(truth.boxes[objects], tracked.boxes)
-        inside = shares_inside(tracked.boxes, truth.boxes[~wanted]).max(axis=1, initial=0) >= LEAST_OVERLAP
-        kept = np.flatnonzero(~inside | (similarity.max(axis=0, initial=0) >= LEAST_OVERLAP))
+        shared, inside = overlaps(tracked.boxes, truth.boxes)
+        similarity, uncounted = shared[:, objects], inside[:, ~wanted].max(axis=1, initial=0) >= LEAST_OVERLAP
+        kept = np.flatnonzero(~uncounted | (similarity.max(axis=1, initial=0) >= LEAST_OVERLAP))
         truths.append([numbers.setdefault(("truth", known[i]), len(numbers)) for i in objects])
         tracks.append([numbers.setdefault(("track", tracked.ids[i]), len(numbers)) for i in kept])
-        similarities.append(similarity[:, kept].astype(np.float64).tolist())
+        similarities.append(similarity[kept].T.astype(np.float64).tolist())
     if not any(truths):
         return None
     whole = motrics.compute_identity_from_similarity(truths, tracks, similarities, LEAST_OVERLAP)
