@@ -11,7 +11,7 @@ RECORD ?=
 
 RUN := ros2_ws/run
 GROUPS := build vehicle engines ros demo train fuzz test
-UV = .venv/lock/bin/uv pip compile pyproject.toml --quiet --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28
+UV = .venv/lock/bin/uv pip compile --quiet --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28
 LOCKED := Every package of every group in pyproject.toml, pinned, with the SHA-256 sums of its files: made by `make lock`.
 TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 INSTALL = .venv/bin/python ros2_ws/install_locked.py $(if $(FROM_SYSTEM),--from-system '$(FROM_SYSTEM)')
@@ -84,7 +84,7 @@ bench: setup .venv/.test
 
 # Every package of every group with the SHA-256 sums of its files; of PyTorch also those that are for processors alone.
 lock: .venv/.lock
-	$(UV) $(addprefix --group ,$(GROUPS)) --generate-hashes --upgrade --no-annotate --output-file requirements.lock
+	$(UV) $(addprefix --group pyproject.toml:,$(GROUPS)) --generate-hashes --upgrade --no-annotate --output-file requirements.lock
 	sed -i -e 's/^torch==.* \\$$/&\n    --hash=sha256:$(TORCH_CPU) \\/' -e '1i # $(LOCKED)' requirements.lock
 
 # The licences of what is installed, by what it is for.
@@ -94,7 +94,7 @@ licences: setup .venv/.test .venv/.lock
 	for group in vehicle engines demo train test; do \
 	    echo "## $$group"; echo; \
 	    .venv/lock/bin/pip-licenses --python=.venv/bin/python --with-system --format=markdown --packages \
-	        $$($(UV) --group $$group --constraint requirements.lock --no-annotate | sed -n 's/==.*//p'); echo; \
+	        $$($(UV) --group pyproject.toml:$$group --constraint requirements.lock --no-annotate | sed -n 's/==.*//p'); echo; \
 	done | sed -e 's/  */ /g' -e '/^|-/s/--*/---/g' >> docs/licences.md
 
 .venv/.lock: $(CREATED)

@@ -99,7 +99,7 @@ def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callabl
         return Source(rate or _video_rate(path), _repeat(lambda: _video_frames(path, skipped), loop, path))
     if kind == "images" and argument:
         folder = Path(os.path.expanduser(argument))
-        files = _picture_files(folder)
+        files = picture_files(folder)
         return Source(rate or DEFAULT_RATE, _repeat(lambda: _read_pictures(files, skipped), loop, folder))
     raise InputError(f"source is {name!r}, expected sim, sim:SEED, video:PATH or images:FOLDER")
 
@@ -125,9 +125,14 @@ def _open_video(path: Path) -> cv2.VideoCapture:
     return cv2.VideoCapture(str(path.absolute()))
 
 
+def frame_count(path: Path) -> int:
+    """Return how many frames a video file says that it has, which may be an estimate; 0: it does not say."""
+    return max(0, int(_open_video(path).get(cv2.CAP_PROP_FRAME_COUNT)))
+
+
 def _video_frames(path: Path, skipped: Callable[[str], None]) -> Iterator[Frame]:
     capture = _open_video(path)
-    count, promised = 0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    count, promised = 0, frame_count(path)
     while True:
         more, image = capture.read()
         if not more:
@@ -139,7 +144,8 @@ def _video_frames(path: Path, skipped: Callable[[str], None]) -> Iterator[Frame]
         skipped(f"{path} is truncated or damaged: of {promised} frames that it promises, {count} can be read")
 
 
-def _picture_files(folder: Path) -> list[Path]:
+def picture_files(folder: Path) -> list[Path]:
+    """Return the JPEG and PNG files in a folder and its subfolders, by name. Raises InputError where there are none."""
     if not folder.is_dir():
         raise InputError(f"no folder at {folder}")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())

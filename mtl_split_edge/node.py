@@ -30,6 +30,7 @@ from mtl_split_core.errors import (
 )
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.scene import Floats, Size
+from mtl_split_core.share import bundle_folder
 from mtl_split_core.tracks import TRACKING
 from mtl_split_edge.answering import COUNTS, Answering, Frame
 from mtl_split_ros.diagnostics import MOST_AHEAD, MOST_BEHIND, Stream
@@ -40,7 +41,6 @@ from mtl_split_ros.messages import HeaderError, ReportError, check_header, repor
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import MANY, NEWEST, advertise, subscribe
-from mtl_split_ros.share import bundle_folder
 from mtl_split_ros.subscriptions import Subscriptions
 
 PARAMETERS = Parameters(

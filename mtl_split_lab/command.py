@@ -287,8 +287,8 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _compare_rates(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
+    from mtl_split_core.share import bundle_folder
     from mtl_split_lab.studies.rate_accuracy_page import compare_rates
-    from mtl_split_ros.share import bundle_folder
 
     bundle = load_bundle(bundle_folder(options.bundle))
     drives = options.drives or [DRIVES[0], *(name for name in DRIVES[1:] if name in options.pictures)]
@@ -297,10 +297,10 @@ def _compare_rates(options: argparse.Namespace) -> None:
 
 def _replay(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
+    from mtl_split_core.share import bundle_folder
     from mtl_split_lab.recordings.inputs import open_input
     from mtl_split_lab.recordings.replay import default_ways, replay, write_report
     from mtl_split_lab.recordings.replay_page import format_report, write_page
-    from mtl_split_ros.share import bundle_folder
 
     bundle = load_bundle(bundle_folder(options.bundle))
     ways = options.ways.split(",") if options.ways else default_ways(bundle)
@@ -331,10 +331,10 @@ def _replay(options: argparse.Namespace) -> None:
 
 def _record(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
+    from mtl_split_core.share import bundle_folder
     from mtl_split_lab.recordings.bag_recorder import BagRecorder
     from mtl_split_ros.graph import environment
     from mtl_split_ros.process import run
-    from mtl_split_ros.share import bundle_folder
 
     os.environ.update(environment())
     tasks = load_bundle(bundle_folder(options.bundle)).tasks

@@ -14,7 +14,7 @@ from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 
 from mtl_split_core.errors import InputError
-from mtl_split_ros.share import fast_dds_profile
+from mtl_split_core.share import fast_dds_profile
 
 Value = bool | int | float | str | list[str]
 

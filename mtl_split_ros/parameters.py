@@ -33,7 +33,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from mtl_split_core.errors import InputError
-from mtl_split_ros.share import config_file
+from mtl_split_core.share import config_file
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from mtl_split_core.errors import (
     UnsignedError,
 )
 from mtl_split_core.halves import ServerHalf
+from mtl_split_core.share import bundle_folder
 from mtl_split_core.tracks import TRACKING, Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
 from mtl_split_ros.kinds import KINDS
@@ -36,7 +37,6 @@ from mtl_split_ros.messages import HeaderError, label_info, result_topic
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, MANY, RESULT, advertise, full_name
-from mtl_split_ros.share import bundle_folder
 from mtl_split_ros.subscriptions import Subscriptions
 from mtl_split_server.vehicle import OtherContractError, Receipt, TopicPublishers, Vehicle
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mtl_split_core.bundle import load_bundle
+from mtl_split_core.share import bundle_folder
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition
-from mtl_split_ros.share import bundle_folder
 
 from .conftest import Start
 from .wire import Capture, link_or_skip

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from mtl_split_camera.street import Street
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.share import bundle_folder, config_file
 from mtl_split_core.stopwatch import measure_in_turn
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_lab.bench.usage import processor_seconds, resident_bytes
@@ -29,7 +30,6 @@ from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 from mtl_split_ros.graph import Options, server
 from mtl_split_ros.qos import NEWEST
-from mtl_split_ros.share import bundle_folder, config_file
 
 FLEETS = (1, 2, 4, 8, 16, 32)
 COMPARED = 8

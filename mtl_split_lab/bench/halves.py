@@ -20,10 +20,10 @@ from mtl_split_core.engine import ENGINES, Array, NotInstalledError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Size
+from mtl_split_core.share import bundle_folder
 from mtl_split_core.stopwatch import Stopwatch, measure_in_turn
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_ros.share import bundle_folder
 
 SIZE: Size = (1280, 720)
 PICTURES = 15

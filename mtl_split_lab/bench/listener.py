@@ -14,11 +14,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.share import bundle_folder
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
 from mtl_split_ros.messages import result_topic, stamp_of
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import RESULT
-from mtl_split_ros.share import bundle_folder
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo

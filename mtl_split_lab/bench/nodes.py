@@ -27,6 +27,7 @@ from mtl_split_camera.street import Street
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.scene import Image as Picture
 from mtl_split_core.scene import Size
+from mtl_split_core.share import bundle_folder
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_lab.bench.usage import processor_seconds
 from mtl_split_lab.live.processes import Processes
@@ -35,7 +36,6 @@ from mtl_split_lab.markdown import table
 from mtl_split_ros.graph import Options, edge, server
 from mtl_split_ros.messages import stamp_of
 from mtl_split_ros.qos import RECORDED, RESULT
-from mtl_split_ros.share import bundle_folder
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo

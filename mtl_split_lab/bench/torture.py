@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from mtl_split_camera.street import Street
 from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.share import bundle_folder
 from mtl_split_lab.bench.attack import HOSTILE, KINDS, Attacked, attack
 from mtl_split_lab.bench.listener import result_topics
 from mtl_split_lab.bench.nodes import PICTURES, Camera, image_message
@@ -37,7 +38,6 @@ from mtl_split_lab.markdown import table
 from mtl_split_ros.graph import Options, camera, edge, server
 from mtl_split_ros.messages import stamp_of
 from mtl_split_ros.qos import RESULT
-from mtl_split_ros.share import bundle_folder
 
 RATE = 10.0
 """Frames per second while nodes are killed, or go through their lifecycles."""

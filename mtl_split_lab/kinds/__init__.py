@@ -29,6 +29,9 @@ class Kind(Protocol):
     def pair(self, truth: Truth, results: Results) -> Any | None:
         """Return what scoring needs of one picture; None where nothing of its truth is known."""
 
+    def as_truth(self, tasks: Sequence[Task], results: Results) -> Truth:
+        """Return a truth that says what results say, to measure how far others agree with them."""
+
     def score(self, pairs: Sequence[Any]) -> Any:
         """Score what `pair` returned of some pictures."""
 

@@ -52,6 +52,11 @@ def pair(truth: Truth, results: Mapping[str, Classification]) -> dict[str, tuple
     return {task: (truth.classes[task], found.best) for task, found in results.items() if task in truth.classes} or None
 
 
+def as_truth(tasks: Sequence[Task], results: Mapping[str, Classification]) -> Truth:
+    """The best label of each task as its class."""
+    return Truth(classes={task: found.best for task, found in results.items()}, labelled=frozenset())
+
+
 def score(pairs: Sequence[Mapping[str, tuple[str, str]]]) -> dict[str, ClassificationScore]:
     """Score every task that there is a truth of."""
     tasks = dict.fromkeys(task for picture in pairs for task in picture)

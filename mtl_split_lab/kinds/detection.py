@@ -41,6 +41,23 @@ def pair(truth: Truth, results: Mapping[str, Detections]) -> tuple[Truth, Detect
     return (truth, join(list(results.values()))) if results and truth.labelled != frozenset() else None
 
 
+def as_truth(tasks: Sequence[Task], results: Mapping[str, Detections]) -> Truth:
+    """The detections that are shown, as all objects of the labels of these tasks."""
+    if not results:
+        return Truth(labelled=frozenset())
+    found = join(list(results.values()))
+    shown = found.take(np.flatnonzero(found.scores >= SHOWN_SCORE))
+    count = len(shown.labels)
+    return Truth(
+        shown.boxes,
+        shown.labels,
+        visible=np.ones(count, np.float32),
+        ignore=np.zeros(count, np.bool_),
+        labelled=frozenset(label for task in tasks for label in task.labels),
+        ids=shown.ids,
+    )
+
+
 def score(pairs: Sequence[tuple[Truth, Detections]]) -> DetectionScore:
     """Score all tasks together, and where objects are followed and their identities known, the tracks too."""
     return replace(score_detections(pairs), identities=score_identities(pairs, SHOWN_SCORE))

@@ -14,7 +14,6 @@ from mtl_split_core.scene import Image, Size
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile, write_picture
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.recipe import Portion
-from mtl_split_lab.recordings.bags import BagFrames
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN
 
 SPACING = 0.5
@@ -66,6 +65,8 @@ def _unpack(kind: str, path: Path, folder: Path, size: Size) -> list[LabelledPic
 
 def _images(kind: str, path: Path) -> Iterator[Image]:
     if kind == "bag":
+        from mtl_split_lab.recordings.bags import BagFrames  # needs ROS
+
         taken = -math.inf
         for frame in BagFrames(path, ()):
             stamp = int(frame.name) / 1e9

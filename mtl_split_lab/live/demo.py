@@ -18,6 +18,7 @@ from rclpy.utilities import remove_ros_args
 
 from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
+from mtl_split_core.share import bundle_folder
 from mtl_split_lab.live.processes import ProcessError, Processes, claim_domain
 from mtl_split_lab.live.recorder import Recorder
 from mtl_split_lab.live.recording import UNSTAMPED, PictureStore
@@ -27,7 +28,6 @@ from mtl_split_lab.recordings.bag_recorder import BagRecorder
 from mtl_split_lab.recordings.bags import find_image_topic, namespace_of
 from mtl_split_ros.graph import BAG, DISCOVERY_RANGE, Options, Process, demo, environment, image_topic, replay, topic_of
 from mtl_split_ros.process import begin
-from mtl_split_ros.share import bundle_folder
 
 CHECK_INTERVAL = 0.5
 """Seconds between two looks at the processes and the figures."""

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image as RawImage
 from mtl_split_core.errors import InputError, in_one_line
 from mtl_split_core.scene import Image, Task, Truth
 from mtl_split_lab.recordings.definitions import check_definition
-from mtl_split_lab.recordings.storage import METADATA, SUFFIXES, BagReader, is_ros_1, without_metadata
+from mtl_split_lab.recordings.storage import BagReader, without_metadata
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, join_truths, keep_known
 from mtl_split_ros.images import to_picture
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
@@ -115,11 +115,6 @@ def _naming(path: Path) -> Iterator[None]:
     except Exception as error:
         words = in_one_line(error)[:MOST_WORDS] or type(error).__name__
         raise InputError(f"{path} is no complete bag: {words}{without_metadata(path)}") from error
-
-
-def is_bag(path: Path) -> bool:
-    """Whether a path is a bag, complete or not: a folder with metadata, or one of its files alone."""
-    return (path / METADATA).exists() or path.suffix in SUFFIXES or is_ros_1(path)
 
 
 def find_image_topic(path: Path, wanted: str = "") -> str:

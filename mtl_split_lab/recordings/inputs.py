@@ -1,14 +1,14 @@
-"""What can be replayed: rosbags, and labelled pictures wherever they come from."""
+"""What can be replayed: rosbags, videos, and pictures with or without labels, wherever they come from."""
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mtl_split_camera.sources import DEFAULT_RATE
+from mtl_split_camera.sources import DEFAULT_RATE, PICTURE_SUFFIXES, Source, frame_count, open_source, picture_files
+from mtl_split_core.compressed import read_picture
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Task
 from mtl_split_lab.data.drives import Drive, find_drives
@@ -16,16 +16,15 @@ from mtl_split_lab.data.pictures import IMAGES, LabelledPicture, PictureFile
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.recipe import Portion
-from mtl_split_lab.recordings.bags import BagFrames, is_bag
-from mtl_split_lab.recordings.storage import storage_files
-from mtl_split_lab.scoring.frames import Frame, keep_known
+from mtl_split_lab.recordings.storage import is_bag, storage_files
+from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, keep_known
 
 
 class Input(Protocol):
     """Frames in their order.
 
-    name: what the user called it; count: how many frames; facts: what is worth knowing of it; skipped: how much of it
-    could not be used and why, complete once the frames were read.
+    name: what the user called it; count: how many frames, 0 where that shows only when they are read; facts: what is
+    worth knowing of it; skipped: how much of it could not be used and why, complete once the frames were read.
     """
 
     name: str
@@ -36,47 +35,72 @@ class Input(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-class PictureFrames:
-    """Labelled pictures as frames, by their files."""
+class Frames:
+    """An input whose frames a function yields, which is handed `skipped` to count what cannot be used."""
 
-    def __init__(self, name: str, pictures: Sequence[LabelledPicture], tasks: Sequence[Task]) -> None:
-        """Take pictures; of their labels, those of the tasks count."""
-        self.name = name
-        self.count = len(pictures)
+    def __init__(self, name: str, count: int, frames: Callable[[Counter[str]], Iterator[Frame]]) -> None:
+        """Name the input, and say how many frames `frames` yields."""
+        self.name, self.count = name, count
         self.facts: dict[str, str] = {}
         self.skipped: Counter[str] = Counter()
-        self._pictures = pictures
-        self._tasks = tasks
+        self._frames = frames
 
     def __iter__(self) -> Iterator[Frame]:
-        """Name the pictures."""
+        """Begin with the first frame."""
         self.skipped.clear()
-        for number, picture in enumerate(self._pictures):
-            name = str(picture.path) if isinstance(picture, PictureFile) else str(number)
-            yield Frame(name, keep_known(picture.truth, self._tasks, self.skipped), picture.read)
+        return self._frames(self.skipped)
 
 
-class DriveFrames:
-    """Drives on simulated streets as frames, one drive after the other, a minute apart."""
+def _labelled_frames(
+    pictures: Sequence[LabelledPicture], tasks: Sequence[Task], skipped: Counter[str]
+) -> Iterator[Frame]:
+    """Yield labelled pictures by their files; of their labels, those of the tasks count."""
+    for number, picture in enumerate(pictures):
+        name = str(picture.path) if isinstance(picture, PictureFile) else str(number)
+        yield Frame(name, keep_known(picture.truth, tasks, skipped), picture.read)
 
-    def __init__(self, name: str, drives: Sequence[Drive], tasks: Sequence[Task]) -> None:
-        """Take drives; of their truth, what the tasks ask for counts."""
-        self.name = name
-        self.count = sum(drive.length for drive in drives)
-        self.facts: dict[str, str] = {}
-        self.skipped: Counter[str] = Counter()
-        self._drives = drives
-        self._tasks = tasks
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Draw the pictures."""
-        self.skipped.clear()
-        for number, drive in enumerate(self._drives):
-            for index, (image, truth) in enumerate(drive.frames()):
-                stamp = 60 * number * 10**9 + round(index * 1e9 / DEFAULT_RATE)
-                yield Frame(
-                    f"{number}/{index}", keep_known(truth, self._tasks, self.skipped), partial(copy, image), stamp
-                )
+def _drive_frames(drives: Sequence[Drive], tasks: Sequence[Task], skipped: Counter[str]) -> Iterator[Frame]:
+    """Yield drives on simulated streets, one after the other, a minute apart."""
+    for number, drive in enumerate(drives):
+        for index, (image, truth) in enumerate(drive.frames()):
+            stamp = 60 * number * 10**9 + round(index * 1e9 / DEFAULT_RATE)
+            yield Frame(f"{number}/{index}", keep_known(truth, tasks, skipped), image.copy, stamp)
+
+
+def _picture_frames(files: Sequence[Path], _: Counter[str]) -> Iterator[Frame]:
+    """Yield pictures that nothing is known of."""
+    for file in files:
+        yield Frame(str(file), NOTHING_KNOWN, partial(read_picture, file))
+
+
+def _video_frames(path: Path, skipped: Counter[str]) -> Iterator[Frame]:
+    """Yield the frames of a video by their numbers, a stamp of 0 for the first one."""
+    video = _open_video(path, lambda fault: skipped.update([f"video that is not whole: {fault}"]))
+    for number, (image, _) in enumerate(video.frames):
+        yield Frame(str(number), NOTHING_KNOWN, image.copy, round(number * 1e9 / video.rate))
+
+
+def _open_video(path: Path, skipped: Callable[[str], None]) -> Source:
+    return open_source(f"video:{path}", 0.0, (0, 0), loop=False, skipped=skipped)
+
+
+def _open_unlabelled(name: str, path: Path) -> Input | None:
+    """Open pictures or a video that nothing is known of; None where a name means neither."""
+    kind, _, rest = name.partition(":")
+    if kind in ("images", "video"):
+        path = Path(os.path.expanduser(rest))
+    if kind == "images" or (path.is_dir() and not any(path.glob("*.json"))):
+        files = picture_files(path)
+        return Frames(name, len(files), partial(_picture_frames, files))
+    if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+        return Frames(name, 1, partial(_picture_frames, [path]))
+    if kind == "video" or (path.is_file() and path.suffix != ".json"):
+        rate = _open_video(path, lambda _: None).rate
+        video = Frames(name, frame_count(path), partial(_video_frames, path))
+        video.facts["rate"] = f"{rate:g} frames/s"
+        return video
+    return None
 
 
 def open_input(
@@ -91,35 +115,47 @@ def open_input(
 ) -> Input:
     """Open what a user calls `name`.
 
-    That is a rosbag (then `image_topic` and `truth_topics` are as BagFrames takes them), a folder with `images/` and
-    one JSON file of labels, such a file (then `images` may be the folder of the pictures and `rename` tell the bundle's
-    labels for those in the file), `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw into the
-    folder `drawn`, or `sim:SEED:DRIVES:FRAMES`, consecutive ones, see mtl_split_lab.data.drives. Raises InputError for
-    anything else.
+    That is a rosbag (then `image_topic` and `truth_topics` are as BagFrames takes them), a video, a picture or a folder
+    of pictures without labels (`video:PATH` and `images:FOLDER` are taken for nothing else), a folder with `images/`
+    and one JSON file of labels, such a file (then `images` may be the folder of the pictures and `rename` tell the
+    bundle's labels for those in the file), `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw
+    into the folder `drawn`, or `sim:SEED:DRIVES:FRAMES`, consecutive ones, see mtl_split_lab.data.drives. Raises
+    InputError for anything else.
     """
     path = Path(os.path.expanduser(name))
     if is_bag(path) or (storage_files(path) and not (path / IMAGES).is_dir()):
         if images or rename:
             raise InputError(f"{name!r} is a rosbag: it has no folder of images and no labels to rename")
+        from mtl_split_lab.recordings.bags import BagFrames  # needs ROS
+
         return BagFrames(path, tasks, image_topic, truth_topics)
     if image_topic or truth_topics:
         raise InputError(f"{name!r} is no rosbag: it has no topics")
+    if unlabelled := _open_unlabelled(name, path):
+        if images or rename:
+            raise InputError(f"{name!r} has no labels: it has none to rename, and no folder of their images")
+        return unlabelled
+    if name.startswith("sim:") and name.count(":") == 3:
+        drives = find_drives(name, Path())
+        return Frames(name, sum(drive.length for drive in drives), partial(_drive_frames, drives, tasks))
+    portion = Portion(_find_labels(name, path), images=str(images) if images else None, rename=dict(rename or {}))
+    pictures = find_pictures(portion, Path(), drawn, CAMERA_SIZE, processes)
+    return Frames(name, len(pictures), partial(_labelled_frames, pictures, tasks))
+
+
+def _find_labels(name: str, path: Path) -> str:
+    """Return what a recipe would call labelled pictures. Raises InputError where a name means none."""
     if path.is_dir():
         files = sorted(path.glob("*.json"))
         if len(files) != 1 or not (path / IMAGES).is_dir():
-            found = ", ".join(file.name for file in files) or "none"
             raise InputError(
-                f"{name} is neither a rosbag, with metadata.yaml, nor a folder with {IMAGES}/ and one JSON file of "
-                f"labels, found {found}"
+                f"{name} is no folder with {IMAGES}/ and one JSON file of labels, found"
+                f" {', '.join(file.name for file in files)}; images:{name} takes its pictures without labels"
             )
-        path = files[0]
-    elif not name.startswith("sim:") and path.suffix != ".json":
+        return str(files[0])
+    if not name.startswith("sim:") and path.suffix != ".json":
         raise InputError(
-            f"nothing to replay at {name!r}: expected a rosbag, a folder with {IMAGES}/ and a JSON file of labels, such"
-            " a file, sim:SEED:FRAMES or sim:SEED:DRIVES:FRAMES"
+            f"nothing to replay at {name!r}: expected a rosbag, a video, a picture, a folder of pictures, a folder with"
+            f" {IMAGES}/ and a JSON file of labels, such a file, sim:SEED:FRAMES or sim:SEED:DRIVES:FRAMES"
         )
-    if name.startswith("sim:") and name.count(":") == 3:
-        return DriveFrames(name, find_drives(name, Path()), tasks)
-    portion = Portion(str(path), images=str(images) if images else None, rename=dict(rename or {}))
-    pictures = find_pictures(portion, Path(), drawn, CAMERA_SIZE, processes)
-    return PictureFrames(name, pictures, tasks)
+    return str(path)

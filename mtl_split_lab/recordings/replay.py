@@ -6,7 +6,7 @@ import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_core.tracks import BYTETRACK, Tracks
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.inputs import Input
-from mtl_split_lab.scoring.frames import Frame, results_to_json
+from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, as_truth, results_to_json
 from mtl_split_lab.scoring.measurement import Measurement, count_mistakes
-from mtl_split_lab.scoring.ways import Way, find_way
+from mtl_split_lab.scoring.ways import WHOLE, Way, find_way
 
 REPORT = "report.json"
 FRAMES = "frames.jsonl"
@@ -35,6 +35,9 @@ WORST = 6
 """Frames that are shown because they went worst."""
 NAMED = 5
 """Refused frames that are named."""
+
+Shown = tuple[int, Frame, Results]
+"""How many mistakes were made on a frame, the frame, and the results."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,24 @@ class Answer:
 class Replay:
     """What came out of the frames so far.
 
-    tasks: of the bundle; ways: by name, as Measurement adds them up; tracks: by way; times: milliseconds by way and
-    stage; at_once: frames that were at work at the same time; known: of how many frames there is a truth, by what it is
-    of; refused: what was wrong with frames, or with one way for them; worst: how many mistakes the first way made on a
-    frame, the frame and its results, the worst ones first; interrupted: whether it ended before all frames were
-    answered.
+    tasks: of the bundle; ways: by name, as Measurement adds them up; agreement: by name, the same with the answers of
+    the way WHOLE instead of the truth, without that way, and empty where it is not among them; tracks: by way; times:
+    milliseconds by way and stage; at_once: frames that were at work at the same time; known: of how many frames there
+    is a truth, by what it is of; refused: what was wrong with frames, or with one way for them; worst: how many
+    mistakes the first way made on a frame, the frame and its results, the worst ones first; departures: the same for
+    what WHOLE answered, which is then the frame's truth; interrupted: whether it ended before all frames were answered.
     """
 
     tasks: Sequence[Task]
     ways: dict[str, Measurement]
+    agreement: dict[str, Measurement]
     tracks: dict[str, Tracks]
     times: dict[str, defaultdict[str, list[float]]]
     at_once: int
     known: Counter[str] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
-    worst: list[tuple[int, Frame, Results]] = field(default_factory=list)
+    worst: list[Shown] = field(default_factory=list)
+    departures: list[Shown] = field(default_factory=list)
     interrupted: bool = False
 
     def follow(self, frame: Frame, answers: Mapping[str, Answer | InputError]) -> dict[str, Answer | InputError]:
@@ -85,17 +91,28 @@ class Replay:
     def add(self, frame: Frame, answers: Mapping[str, Answer | InputError]) -> None:
         """Add a frame."""
         self.known.update(frame.known)
+        whole = answers.get(WHOLE)
+        reference = as_truth(whole.results, self.tasks) if isinstance(whole, Answer) else NOTHING_KNOWN
         for way, answer in answers.items():
             if isinstance(answer, InputError):
                 self.refused.append(f"{frame.name}: {way}: {answer}")
                 continue
             self.ways[way].add(frame.truth, answer.size, answer.results)
+            if way in self.agreement:
+                self.agreement[way].add(reference, answer.size, answer.results)
             for stage, milliseconds in answer.milliseconds.items():
                 self.times[way][stage].append(milliseconds)
         first = next(iter(answers.values()))
-        if isinstance(first, Answer) and frame.known:
-            self.worst.append((count_mistakes(frame.truth, first.results, self.tasks), frame, first.results))
-            self.worst = sorted(self.worst, key=lambda one: -one[0])[:WORST]
+        if isinstance(first, Answer):
+            self.worst = self._with(self.worst, frame, first.results)
+            self.departures = self._with(self.departures, replace(frame, truth=reference), first.results)
+
+    def _with(self, worst: list[Shown], frame: Frame, results: Results) -> list[Shown]:
+        """Add a frame where anything is known of it, and keep the worst ones."""
+        if not frame.known:
+            return worst
+        mistakes = count_mistakes(frame.truth, results, self.tasks)
+        return sorted([*worst, (mistakes, frame, results)], key=lambda one: -one[0])[:WORST]
 
     def summary(self) -> dict[str, Any]:
         """Return the figures, ready for JSON."""
@@ -104,6 +121,8 @@ class Replay:
             times = self.times[name]
             stages = {stage: round(statistics.median(times[stage]), 3) for stage in PARTS if stage in times}
             ways[name] = measurement.summary() | {"stages_ms": stages, "total_ms": _spread(times)}
+            if name in self.agreement:
+                ways[name]["agreement"] = self.agreement[name].figures()
         return {
             "ways": ways,
             "frames_with_truth": dict(self.known),
@@ -116,7 +135,7 @@ class Replay:
 def default_ways(bundle: Bundle) -> list[str]:
     """Every operating point, the whole network on the edge, and the pictures themselves at several qualities."""
     points = [f"split:{point.name}" for point in bundle.payload_format.operating_points]
-    return ["split", *points, "whole", "jpeg:10", "jpeg:30", "jpeg:90", "raw"]
+    return ["split", *points, WHOLE, "jpeg:10", "jpeg:30", "jpeg:90", "raw"]
 
 
 def replay(
@@ -139,7 +158,8 @@ def replay(
     """
     measurements = {name: Measurement(bundle.tasks) for name in ways}
     tracks = {name: Tracks(bundle.tasks, tracking, SCORE_THRESHOLD) for name in ways}
-    done = Replay(bundle.tasks, measurements, tracks, {name: defaultdict(list) for name in ways}, at_once)
+    compared = {name: Measurement(bundle.tasks) for name in ways if WHOLE in ways and name != WHOLE}
+    done = Replay(bundle.tasks, measurements, compared, tracks, {name: defaultdict(list) for name in ways}, at_once)
     for name in ways:
         find_way(name, bundle, max_payload_bytes)
     cv2.setNumThreads(1)
@@ -156,11 +176,11 @@ def replay(
     written = {ways[0]: bundle.tasks}
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).unlink(missing_ok=True)
-    expected = min(source.count, most or source.count)
+    expected = min(source.count or most or 0, most or source.count)
     with (
         ThreadPoolExecutor(at_once, initializer=prepare) as pool,
         (out / FRAMES).open("w") as lines,
-        tqdm(total=expected, desc="replay", unit="frame") as progress,
+        tqdm(total=expected or None, desc="replay", unit="frame") as progress,
     ):
         for frame, pending in _ahead(pool, answer, islice(source, most), 2 * at_once):
             try:
@@ -174,7 +194,7 @@ def replay(
             lines.write(json.dumps({"frame": frame.name, **line}) + "\n")
             progress.update()
             if stop.is_set():
-                done.interrupted = progress.n < expected
+                done.interrupted = progress.n != expected
                 pool.shutdown(cancel_futures=True)
                 break
     if not any(measurement.frames for measurement in done.ways.values()):

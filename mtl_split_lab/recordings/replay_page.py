@@ -14,33 +14,43 @@ from mtl_split_core.bundle import Bundle
 from mtl_split_core.scene import Image
 from mtl_split_lab.drawing import SMALL, annotate, fit
 from mtl_split_lab.kinds import KINDS, Kind
+from mtl_split_lab.kinds.detection import SHOWN_SCORE
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_lab.recordings.replay import PARTS, Replay
+from mtl_split_lab.recordings.replay import PARTS, Replay, Shown
+from mtl_split_lab.scoring.ways import WHOLE
 
 PAGE = "report.html"
+AGREEMENT = "agreement, "
 
 
 def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) -> None:
     """Write report.html into the folder `out`."""
     ways: dict[str, dict[str, Any]] = report["ways"]
+    agreed = _by_agreement(ways)
     source = report["input"]
     known = ", ".join(f"{what} of {count}" for what, count in report["frames_with_truth"].items())
     refused = report["refused"]
+    first = next(iter(ways))
     odd = ", ".join(f"{count} {what}" for what, count in source["skipped"].items())
     notes = [
-        f"{next(iter(ways.values()))['frames']} of {source['frames']} frames; known are {known or 'none'}",
+        f"{ways[first]['frames']} of {source['frames'] or 'all'} frames; known are {known or 'none'}",
+        *([_agreement_in_words(ways)] if agreed or not known else []),
         *([f"{refused['count']} times refused, such as {refused['first'][0]}"] if refused["count"] else []),
         *([f"in the input: {odd}"] if odd else []),
         *(["interrupted before the end"] if report["interrupted"] else []),
         f"{report['frames_at_once']} frames at work at the same time, each on one thread",
     ]
     sections = [
-        _section("Ways to send a picture", _table(*_ways(ways)), _picture(_plot_accuracy(ways), "mAP50 against bytes")),
+        _section("Ways to send a picture", _table(*_ways(ways)), _picture(_plot_map50(ways), "mAP50 against bytes")),
+        _section("Agreement with the whole network", _table(*_ways(agreed, AGREEMENT)) if agreed else "",
+                 _picture(_plot_map50(agreed, AGREEMENT), "agreement against bytes")),
         _section("Time, median milliseconds", _table(*_times(ways)), _picture(_plot_times(ways), "time by stage")),
         *(_section(sheet.title, _table(sheet.head, [[_cell(cell) for cell in row] for row in sheet.rows]))
           for kind in KINDS.values() for sheet in kind.sheets(ways)),
-        _section("Frames with the most mistakes", *_worst(done, bundle)),
+        _section("Frames with the most mistakes", *_worst(done.worst, f"mistakes by {first}", bundle)),
+        *([] if known else [_section("Frames with the most departures from the whole network",
+                                     *_worst(done.departures, f"departures of {first} from {WHOLE}", bundle))]),
     ]  # fmt: skip
     (out / PAGE).write_text(
         _PAGE.format(
@@ -48,23 +58,40 @@ def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) 
             notes="".join(f"<li>{escape(note)}</li>" for note in notes),
             bundle=escape(f"{bundle.name} ({bundle.fingerprint})"),
             machine=escape(machine_in_words()),
+            whole=WHOLE,
             sections="\n".join(section for section in sections if section),
         )
     )
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """Render the figures of the ways as a table for the terminal."""
-    head, rows = _ways(report["ways"])
-    return table("|".join(head), rows)
+    """Render the figures of the ways as a table for the terminal: agreement where there is no accuracy."""
+    ways, known = report["ways"], report["frames_with_truth"]
+    head, rows = _ways(ways) if known else _ways(ways | _by_agreement(ways), AGREEMENT)
+    return table("|".join(head), rows) + ("" if known else f"\n{_agreement_in_words(ways)}")
 
 
 _Rows = list[list[str]]
 
 
-def _ways(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
+def _by_agreement(ways: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The figures of agreement in place of those of accuracy, of the ways that have them."""
+    return {name: way | way["agreement"] for name, way in ways.items() if "agreement" in way}
+
+
+def _agreement_in_words(ways: dict[str, dict[str, Any]]) -> str:
+    if not _by_agreement(ways):
+        return f"without a truth there is no accuracy, and without {WHOLE} and others among the ways no agreement"
+    return (
+        f"agreement is no accuracy: what {WHOLE} answers counts as the truth, right or wrong, its detections from a"
+        f" score of {SHOWN_SCORE} on and its best labels"
+    )
+
+
+def _ways(ways: dict[str, dict[str, Any]], prefix: str = "") -> tuple[list[str], _Rows]:
     columns = [(kind, name) for kind in KINDS.values() for name in _columns(kind, ways)]
-    head = ["way", "bytes, median", "p99", "max", *(name for _, name in columns), "ms, median", "p99"]
+    names = [f"{prefix}{name}" for _, name in columns]
+    head = ["way", "bytes, median", "p99", "max", *names, "ms, median", "p99"]
     rows = []
     for name, way in ways.items():
         row = [name, *(f"{way['bytes'][key]:,.0f}" for key in ("median", "p99", "max"))]
@@ -74,7 +101,9 @@ def _ways(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
 
 
 def _columns(kind: Kind, ways: dict[str, dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for way in ways.values() for name in kind.columns(way)))
+    """The names of the figures that are known of any way."""
+    columns = [column for way in ways.values() for column in kind.columns(way).items()]
+    return list(dict.fromkeys(name for name, value in columns if value is not None))
 
 
 def _times(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
@@ -92,7 +121,7 @@ def _cell(value: str | float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
-def _plot_accuracy(ways: dict[str, dict[str, Any]]) -> Figure | None:
+def _plot_map50(ways: dict[str, dict[str, Any]], prefix: str = "") -> Figure | None:
     scored = {name: way for name, way in ways.items() if way["ap50"]}
     if not scored:
         return None
@@ -102,7 +131,7 @@ def _plot_accuracy(ways: dict[str, dict[str, Any]]) -> Figure | None:
         size = max(way["bytes"]["median"], 1.0)
         panel.plot(size, 100 * way["map50"], "o" if name.startswith("split") else "s")
         panel.annotate(name, (size, 100 * way["map50"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
-    panel.set(xscale="log", xlabel="bytes per frame, median (whole: none)", ylabel="mAP50, %")
+    panel.set(xscale="log", xlabel="bytes per frame, median (whole: none)", ylabel=f"{prefix}mAP50, %")
     panel.grid(alpha=0.3)
     return figure
 
@@ -123,11 +152,10 @@ def _plot_times(ways: dict[str, dict[str, Any]]) -> Figure:
     return figure
 
 
-def _worst(done: Replay, bundle: Bundle) -> Iterable[str]:
-    first = next(iter(done.ways))
-    for mistakes, frame, results in (one for one in done.worst if one[0]):
+def _worst(worst: Sequence[Shown], what: str, bundle: Bundle) -> Iterable[str]:
+    for mistakes, frame, results in (one for one in worst if one[0]):
         image = frame.read()
-        caption = f"{frame.name}   {mistakes} mistakes by {first}"
+        caption = f"{frame.name}   {mistakes} {what}"
         size = fit((image.shape[1], image.shape[0]), SMALL)
         yield _embed(annotate(image, results, bundle.tasks, caption, size, frame.truth), caption)
 
@@ -174,7 +202,8 @@ img {{ max-width: 100%; margin: 0.4rem 0.4rem 0.4rem 0; vertical-align: top; }}
 <h1>{title}</h1>
 <ul>{notes}<li>bundle {bundle}</li><li>measured on {machine}</li></ul>
 {sections}
-<p>White boxes are the truth. Bytes are what crosses the link for one frame.</p>
+<p>White boxes are the truth, or what {whole} found where nothing is known.
+Bytes are what crosses the link for one frame.</p>
 </body>
 </html>
 """

@@ -48,6 +48,11 @@ def storage_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
 
 
+def is_bag(path: Path) -> bool:
+    """Whether a path is a bag, complete or not: a folder with metadata, or one of its files alone."""
+    return (path / METADATA).exists() or path.suffix in SUFFIXES or is_ros_1(path)
+
+
 def is_ros_1(path: Path) -> bool:
     """Whether a path is a file with a bag of ROS 1."""
     return os.path.isfile(path) and _begins_with(path, _ROS_1)

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from mtl_split_core.kinds import KINDS as CORE_KINDS
 from mtl_split_core.scene import Image, Results, Task, Truth
-from mtl_split_lab.kinds import KINDS, by_kind
+from mtl_split_lab.kinds import KINDS, by_kind, results_of
 
 NOTHING_KNOWN = Truth(labelled=frozenset())
 
@@ -57,6 +58,12 @@ def keep_known(truth: Truth, tasks: Sequence[Task], skipped: Counter[str]) -> Tr
     for kind, own in by_kind(tasks).items():
         truth = KINDS[kind].keep_known(truth, own, skipped)
     return truth
+
+
+def as_truth(results: Results, tasks: Sequence[Task]) -> Truth:
+    """Return a truth that says what the results of these tasks say, to measure how far others agree with them."""
+    truths = [KINDS[kind].as_truth(own, results_of(own, results)) for kind, own in by_kind(tasks).items()]
+    return reduce(join_truths, truths, NOTHING_KNOWN)
 
 
 def results_to_json(results: Results, tasks: Sequence[Task]) -> dict[str, Any]:

@@ -48,14 +48,16 @@ class Measurement:
         return {kind: KINDS[kind].score(pairs) for kind, pairs in self._pairs.items()}
 
     def summary(self) -> dict[str, Any]:
-        """Return how many frames, bytes per frame, and `figures` of every kind, rounded to 4 digits, ready for JSON."""
-        summary: dict[str, Any] = {
-            "frames": self.frames,
-            "bytes": {name: float(np.percentile(self._sizes or [0], share)) for name, share in SPREAD.items()},
-        }
+        """Return how many frames, bytes per frame, and `figures`, ready for JSON."""
+        sizes = {name: float(np.percentile(self._sizes or [0], share)) for name, share in SPREAD.items()}
+        return {"frames": self.frames, "bytes": sizes, **self.figures()}
+
+    def figures(self) -> dict[str, Any]:
+        """Return `figures` of every kind, rounded to 4 digits, ready for JSON."""
+        figures: dict[str, Any] = {}
         for kind, score in self.scores().items():
-            summary |= _rounded(KINDS[kind].figures(score))
-        return summary
+            figures |= _rounded(KINDS[kind].figures(score))
+        return figures
 
 
 def _rounded(value: Any) -> Any:

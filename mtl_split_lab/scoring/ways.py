@@ -104,6 +104,9 @@ class Offloading(Way):
         return size, edge.latents(received)
 
 
+WHOLE = "whole"
+"""The whole network on the edge, with nothing rounded: what the other ways are compared with."""
+
 EXPECTED = "split, split:POINT, whole, jpeg:QUALITY or raw"
 
 
@@ -124,7 +127,7 @@ def find_way(name: str, bundle: Bundle, max_payload_bytes: int) -> Way:
         case ["split", point]:
             raise InputError(f"the operating point of way {name!r} is {point!r}, expected one of {', '.join(points)}")
         case ["whole"]:
-            return Uncompressed("whole", bytes_per_pixel=0)
+            return Uncompressed(WHOLE, bytes_per_pixel=0)
         case ["raw"]:
             return Uncompressed("raw", bytes_per_pixel=3)
         case ["jpeg", quality] if quality.isdecimal() and int(quality) <= 100:

@@ -19,8 +19,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from mtl_split_core.bundle import PREFIX, Bundle, load_bundle
 from mtl_split_core.halves import EdgeHalf
+from mtl_split_core.share import bundle_folder
 from mtl_split_ros.qos import NEWEST
-from mtl_split_ros.share import bundle_folder
 
 from ..conftest import Start
 from ..processes import Probe, header, image_message, plain

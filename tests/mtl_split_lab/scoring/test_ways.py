@@ -8,9 +8,9 @@ from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.scene import Image
+from mtl_split_core.share import bundle_folder
 from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_lab.scoring.ways import H264, all_ways, find_way
-from mtl_split_ros.share import bundle_folder
 
 
 @pytest.fixture(scope="module")
