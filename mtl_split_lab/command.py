@@ -13,10 +13,13 @@ from pathlib import Path
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.tracks import TRACKING
+from mtl_split_lab.quiet import quieten
 
 EXPERIMENTS = ("street", "shapes-8", "shapes-71")
 PICTURES = ("sim:100000:200", "carla_towns/val.json", "road_mix/val.json")
 DRIVES = ("sim:100000:16:60", "carla_towns/val.json")
+ROS = ("ament_index_python", "builtin_interfaces", "mtl_split", "rclpy")
+"""What commands import of ROS first, beside messages."""
 RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
 
 
@@ -25,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="mtl-split", description="Split multi-task perception: train, export, replay, compare."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
     command = commands.add_parser("train", help="train a recipe's network, or go on with an interrupted training")
     command.add_argument(
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--devices", type=_positive, default=1, help="accelerators to use (default: %(default)s)")
     command.add_argument("--nodes", type=_positive, default=1, help="machines to train on (default: %(default)s)")
     command.add_argument("--precision", default="32-true", help="as Lightning names them (default: %(default)s)")
-    command.set_defaults(function=_train)
+    command.set_defaults(function=_train, extra="train")
 
     command = commands.add_parser("export", help="write the bundle of a training")
     command.add_argument(
@@ -67,20 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="as for train")
-    command.set_defaults(function=_export)
+    command.set_defaults(function=_export, extra="train")
 
     command = commands.add_parser("backbones", help="list where the backbones can be cut, and what each cut costs")
     command.add_argument("backbone", nargs="*", help="only these (default: all)")
     command.add_argument(
         "--input", type=_positive, nargs=2, default=(512, 288), metavar=("WIDTH", "HEIGHT"), help="size of the pictures"
     )
-    command.set_defaults(function=_list_backbones)
+    command.set_defaults(function=_list_backbones, extra="train")
 
     command = commands.add_parser("cuts", help="list where an ONNX network can be cut, and what each cut costs")
     command.add_argument("network", type=Path, help="ONNX file")
     command.add_argument("--cut", metavar="NAME", help="only the cut at this tensor (default: all)")
     command.add_argument("--plot", type=Path, metavar="FILE.png", help="draw bytes and milliseconds over the cuts")
-    command.set_defaults(function=_list_cuts)
+    command.set_defaults(function=_list_cuts, extra="train")
 
     command = commands.add_parser("compare-mtl", help="compare networks for one task each with one for all tasks")
     command.add_argument(
@@ -99,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=Path("docs/results"), help="folder of page and plot (default: %(default)s)"
     )
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="trainings that run at once")
-    command.set_defaults(function=_compare)
+    command.set_defaults(function=_compare, extra="train")
 
     command = commands.add_parser(
         "rate-accuracy", help="compare what each byte on the link buys, by every way to send it"
@@ -122,13 +125,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=Path("docs/results"), help="folder of page and plot (default: %(default)s)"
     )
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="processes that run at once")
-    command.set_defaults(function=_compare_rates)
+    command.set_defaults(function=_compare_rates, extra="replay")
 
-    command = commands.add_parser("replay", help="evaluate a rosbag or labelled pictures, without ROS running")
+    command = commands.add_parser("replay", help="evaluate a rosbag, a video or pictures, without ROS running")
     command.add_argument(
         "input",
-        help="a rosbag, a folder with images/ and one JSON file of labels, such a file, sim:SEED:FRAMES, or "
-        "sim:SEED:DRIVES:FRAMES for consecutive ones",
+        help="a rosbag, a video, a picture, a folder of pictures, a folder with images/ and one JSON file of labels, "
+        "such a file, sim:SEED:FRAMES, or sim:SEED:DRIVES:FRAMES for consecutive ones",
     )
     command.add_argument(
         "--bundle",
@@ -163,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--at-once", type=_positive, default=os.cpu_count(), metavar="N",
         help="frames at work at the same time; 1 for times that no other frame adds to (default: %(default)s)",
     )  # fmt: skip
-    command.set_defaults(function=_replay)
+    command.set_defaults(function=_replay, extra="replay")
 
     command = commands.add_parser("record", help="record a vehicle's camera, truth and results into a rosbag")
     command.add_argument("bag", type=Path, help="folder to write, which is not there yet")
@@ -171,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--image-topic", default="image_raw", help="topic of the images (default: %(default)s)")
     command.add_argument("--bundle", default="street", help="whose tasks' results to record (default: %(default)s)")
     command.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="(default: %(default)s)")
-    command.set_defaults(function=_record)
+    command.set_defaults(function=_record, extra="replay")
 
     command = commands.add_parser("compare", help="print what changed between two reports of replay")
     command.add_argument("before", type=Path, help="report.json of the one")
@@ -184,19 +187,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--percent", type=float, default=5.0,
         help="exit with 1 where the median bytes grew by more than so many per cent (default: %(default)s)",
     )  # fmt: skip
-    command.set_defaults(function=_compare_reports)
+    command.set_defaults(function=_compare_reports, extra="replay")
 
     options = parser.parse_args(arguments)
+    quieten()
     try:
         _check_text(sys.argv[1:] if arguments is None else arguments)
         options.function(options)
     except InputError as error:
         parser.exit(1, f"mtl-split: {error}\n")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing.startswith("mtl_split_"):
+            raise
+        parser.exit(1, f"mtl-split: {options.command} needs {_say_who_brings(missing, options.extra)}\n")
     except OSError as error:
         # What is full has no name.
         folder = next((getattr(options, name) for name in ("out", "run") if hasattr(options, name)), None)
         where = f", writing into {folder}" if folder and not error.filename else ""
         parser.exit(1, f"mtl-split: {error}{where}\n")
+
+
+def _say_who_brings(module: str, extra: str) -> str:
+    """Say what is to be installed where a module is not; `extra`: of pyproject.toml, with all that is not ROS."""
+    if module in ROS or module.endswith("_msgs"):
+        return (
+            f"ROS 2 for this, and its Python package {module!r} is not there: source ROS 2 and a workspace in which "
+            "mtl_split is built, or use `ros2_ws/run mtl-split` in a checkout"
+        )
+    return (
+        f"the Python package {module!r}, which is not installed: the extra {extra!r} brings it, as with "
+        f"`pip install '.[{extra}]'` in a checkout"
+    )
 
 
 def _check_text(arguments: Sequence[str]) -> None:
@@ -227,8 +249,10 @@ def _pair(text: str) -> tuple[str, str]:
 def _train(options: argparse.Namespace) -> None:
     # Threads that wait by spinning slow each other down many times on a busy processor. torch reads this once.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from mtl_split_lab.learning.training import train
+    from mtl_split_lab.learning.curves import CURVES
+    from mtl_split_lab.learning.training import BEST, train
 
+    quieten()  # Lightning is imported
     train(
         options.recipe,
         options.run,
@@ -243,6 +267,8 @@ def _train(options: argparse.Namespace) -> None:
             "precision": options.precision,
         },
     )
+    print(f"trained: {options.run / BEST}, the losses are drawn in {options.run / CURVES}")
+    print(f"next: mtl-split export --run {options.run} --bundle FOLDER, with the same --data")
 
 
 def _export(options: argparse.Namespace) -> None:

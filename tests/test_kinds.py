@@ -24,7 +24,7 @@ from mtl_split_lab.drawing import annotate
 from mtl_split_lab.kinds.calibration import Calibration
 from mtl_split_lab.kinds.canvas import Canvas
 from mtl_split_lab.kinds.sheet import Sheet
-from mtl_split_lab.scoring.frames import results_to_json
+from mtl_split_lab.scoring.frames import as_truth, results_to_json
 from mtl_split_lab.scoring.measurement import Measurement
 from mtl_split_net.backbones import Backbone
 from mtl_split_net.kinds import all_answers
@@ -138,6 +138,9 @@ class LabBrightness:
     def pair(self, truth: Truth, results: Results) -> float | None:
         return abs(float(truth.classes["light"]) - results["light"]) if results else None
 
+    def as_truth(self, tasks: Sequence[Task], results: Results) -> Truth:
+        return Truth(classes={task: str(result) for task, result in results.items()}, labelled=frozenset())
+
     def score(self, pairs: Sequence[float]) -> float:
         return sum(pairs) / max(1, len(pairs))
 
@@ -208,4 +211,7 @@ def test_a_new_kind_answers_travels_and_is_scored(brightness: Task, tmp_path: Pa
     measurement = Measurement([brightness])
     measurement.add(truth, 7, results)
     assert measurement.summary()["brightness_error"] == pytest.approx(0.3, abs=0.01)
+    agreement = Measurement([brightness])
+    agreement.add(as_truth(results, [brightness]), 7, results)
+    assert agreement.figures()["brightness_error"] == pytest.approx(0.0)
     assert annotate(picture, results, [brightness], "", (64, 32))[:32].min() == 255

@@ -18,32 +18,24 @@ from mtl_split_lab.kinds.detection import SHOWN_SCORE
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 from mtl_split_lab.recordings.replay import PARTS, Replay, Shown
+from mtl_split_lab.recordings.report_comparison import AGREEMENT
 from mtl_split_lab.scoring.ways import WHOLE
 
 PAGE = "report.html"
-AGREEMENT = "agreement, "
+_AGREEMENT_MEANS = (
+    f"agreement is not accuracy: what {WHOLE} answers counts as the truth, right or wrong, its detections from a score"
+    f" of {SHOWN_SCORE} on and its best labels"
+)
+_NOTHING_KNOWN = f"no accuracy, since nothing is known; with {WHOLE} among the ways, how far the others agree with it"
 
 
 def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) -> None:
     """Write report.html into the folder `out`."""
     ways: dict[str, dict[str, Any]] = report["ways"]
-    agreed = _by_agreement(ways)
-    source = report["input"]
-    known = ", ".join(f"{what} of {count}" for what, count in report["frames_with_truth"].items())
-    refused = report["refused"]
-    first = next(iter(ways))
-    odd = ", ".join(f"{count} {what}" for what, count in source["skipped"].items())
-    notes = [
-        f"{ways[first]['frames']} of {source['frames'] or 'all'} frames; known are {known or 'none'}",
-        *([_agreement_in_words(ways)] if agreed or not known else []),
-        *([f"{refused['count']} times refused, such as {refused['first'][0]}"] if refused["count"] else []),
-        *([f"in the input: {odd}"] if odd else []),
-        *(["interrupted before the end"] if report["interrupted"] else []),
-        f"{report['frames_at_once']} frames at work at the same time, each on one thread",
-    ]
+    agreed, first, known = _by_agreement(ways), next(iter(ways)), report["frames_with_truth"]
     sections = [
         _section("Ways to send a picture", _table(*_ways(ways)), _picture(_plot_map50(ways), "mAP50 against bytes")),
-        _section("Agreement with the whole network", _table(*_ways(agreed, AGREEMENT)) if agreed else "",
+        _section("Agreement with the whole network, which is not accuracy", _table(*_ways(agreed)) if agreed else "",
                  _picture(_plot_map50(agreed, AGREEMENT), "agreement against bytes")),
         _section("Time, median milliseconds", _table(*_times(ways)), _picture(_plot_times(ways), "time by stage")),
         *(_section(sheet.title, _table(sheet.head, [[_cell(cell) for cell in row] for row in sheet.rows]))
@@ -54,8 +46,8 @@ def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) 
     ]  # fmt: skip
     (out / PAGE).write_text(
         _PAGE.format(
-            title=escape(f"Replay of {source['name']}"),
-            notes="".join(f"<li>{escape(note)}</li>" for note in notes),
+            title=escape(f"Replay of {report['input']['name']}"),
+            notes="".join(f"<li>{escape(note)}</li>" for note in _notes(report)),
             bundle=escape(f"{bundle.name} ({bundle.fingerprint})"),
             machine=escape(machine_in_words()),
             whole=WHOLE,
@@ -66,9 +58,26 @@ def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) 
 
 def format_report(report: dict[str, Any]) -> str:
     """Render the figures of the ways as a table for the terminal: agreement where there is no accuracy."""
-    ways, known = report["ways"], report["frames_with_truth"]
-    head, rows = _ways(ways) if known else _ways(ways | _by_agreement(ways), AGREEMENT)
-    return table("|".join(head), rows) + ("" if known else f"\n{_agreement_in_words(ways)}")
+    ways = report["ways"]
+    head, rows = _ways(ways) if report["frames_with_truth"] else _ways(ways | _by_agreement(ways), AGREEMENT)
+    return "\n".join([table("|".join(head), rows), *_notes(report)])
+
+
+def _notes(report: dict[str, Any]) -> list[str]:
+    """What is to be known of the figures, in words."""
+    ways, source, refused = report["ways"], report["input"], report["refused"]
+    known = ", ".join(f"{what} of {count}" for what, count in report["frames_with_truth"].items())
+    odd = ", ".join(f"{count} {what}" for what, count in source["skipped"].items())
+    agreed = bool(_by_agreement(ways))
+    return [
+        f"{next(iter(ways.values()))['frames']} of {source['frames'] or 'all'} frames; known are {known or 'none'}",
+        *([_AGREEMENT_MEANS] if agreed else []),
+        *([_NOTHING_KNOWN] if not (agreed or known) else []),
+        *([f"{refused['count']} times refused, such as {refused['first'][0]}"] if refused["count"] else []),
+        *([f"in the input: {odd}"] if odd else []),
+        *(["interrupted before the end"] if report["interrupted"] else []),
+        f"{report['frames_at_once']} frames at work at the same time, each on one thread",
+    ]
 
 
 _Rows = list[list[str]]
@@ -76,16 +85,11 @@ _Rows = list[list[str]]
 
 def _by_agreement(ways: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The figures of agreement in place of those of accuracy, of the ways that have them."""
-    return {name: way | way["agreement"] for name, way in ways.items() if "agreement" in way}
-
-
-def _agreement_in_words(ways: dict[str, dict[str, Any]]) -> str:
-    if not _by_agreement(ways):
-        return f"without a truth there is no accuracy, and without {WHOLE} and others among the ways no agreement"
-    return (
-        f"agreement is no accuracy: what {WHOLE} answers counts as the truth, right or wrong, its detections from a"
-        f" score of {SHOWN_SCORE} on and its best labels"
-    )
+    return {
+        name: {key: way[key] for key in ("bytes", "total_ms")} | way["agreement"]
+        for name, way in ways.items()
+        if "agreement" in way
+    }
 
 
 def _ways(ways: dict[str, dict[str, Any]], prefix: str = "") -> tuple[list[str], _Rows]:

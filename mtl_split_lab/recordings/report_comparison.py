@@ -11,6 +11,9 @@ from mtl_split_core.errors import InputError
 from mtl_split_lab.markdown import table
 from mtl_split_lab.untrusted import name_faults
 
+AGREEMENT = "agreement, "
+"""What stands before the name of a figure of agreement."""
+
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -31,21 +34,26 @@ class _Tracking:
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
-class _Way:
-    frames: int
-    bytes: _Bytes
+class _Figures:
     map50: _Share | None
     map: _Share | None
     classification: dict[str, _Share]
-    total_ms: _Milliseconds
     tracking: _Tracking | None = None
 
     @property
     def scores(self) -> dict[str, float]:
-        """Every accuracy that is known."""
+        """Every figure that is known."""
         maps = {"mAP50": self.map50, "mAP": self.map}
         tracking = {"IDF1": self.tracking.idf1, "HOTA": self.tracking.hota} if self.tracking else {}
         return {name: score for name, score in maps.items() if score is not None} | tracking | self.classification
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
+class _Way(_Figures):
+    frames: int
+    bytes: _Bytes
+    total_ms: _Milliseconds
+    agreement: _Figures | None = None
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
@@ -73,6 +81,13 @@ class Report:
         """Whether every frame that it was to be of was used."""
         return not (self.interrupted or self.refused.count)
 
+    def scores(self, way: str) -> dict[str, float]:
+        """Return every accuracy of a way that is known; where there is no truth, how far it agrees with the whole."""
+        agreement = self.ways[way].agreement
+        if self.frames_with_truth or agreement is None:
+            return self.ways[way].scores
+        return {f"{AGREEMENT}{name}": score for name, score in agreement.scores.items()}
+
 
 def read_report(path: Path) -> Report:
     """Read a report.json. Raises InputError for a file that is none."""
@@ -86,9 +101,9 @@ def read_report(path: Path) -> Report:
 def compare_reports(before: Report, after: Report, lost: float, grown: float) -> tuple[str, list[str]]:
     """Return a table of both reports' figures, and in words what is worse.
 
-    Worse is an accuracy, 0 to 1, that fell by more than `lost` or is no longer known, median bytes that grew by more
-    than the share `grown`, fewer frames, more refused ones, a replay that was interrupted, and a way that is no longer
-    there. Times are shown, but not judged: they are another machine's, or another day's. Raises InputError for reports
+    Worse is an accuracy or agreement, 0 to 1, that fell by more than `lost` or is no longer known, median bytes that
+    grew by more than the share `grown`, fewer frames, more refused ones, a replay that was interrupted, and a way that
+    is no longer there. Times are shown, but not judged: they are another machine's, or another day's. Raises InputError for reports
     of different frames, and where they have no way in common.
     """
     if before.input.frames != after.input.frames:
@@ -110,8 +125,9 @@ def compare_reports(before: Report, after: Report, lost: float, grown: float) ->
     rows = []
     for name in common:
         old, new = before.ways[name], after.ways[name]
-        for what, one in old.scores.items():
-            other = new.scores.get(what)
+        new_scores = after.scores(name)
+        for what, one in before.scores(name).items():
+            other = new_scores.get(what)
             if other is None:
                 worse.append(f"{name}: {what} is missing")
                 continue

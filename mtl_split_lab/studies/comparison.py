@@ -2,10 +2,8 @@
 
 import dataclasses
 import json
-import logging
 import os
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +36,7 @@ from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.learning.beginning import build_network, load_weights
 from mtl_split_lab.learning.training import BEST, LATEST, Training, fit
 from mtl_split_lab.machine import machine
+from mtl_split_lab.quiet import quieten
 from mtl_split_lab.recipe import RECIPES, Recipe, load_recipe
 from mtl_split_lab.scoring.measurement import Measurement
 from mtl_split_lab.studies.comparison_page import Result, read_result, write_page, write_result
@@ -194,9 +193,7 @@ def _quieten(threads: int) -> None:
     """Prepare a process that trains: as many threads as it may use, and no words of Lightning's."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
+    quieten()
 
 
 def _train(run: Path, trial: Trial) -> str:
