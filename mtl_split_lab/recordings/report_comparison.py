@@ -103,8 +103,8 @@ def compare_reports(before: Report, after: Report, lost: float, grown: float) ->
 
     Worse is an accuracy or agreement, 0 to 1, that fell by more than `lost` or is no longer known, median bytes that
     grew by more than the share `grown`, fewer frames, more refused ones, a replay that was interrupted, and a way that
-    is no longer there. Times are shown, but not judged: they are another machine's, or another day's. Raises InputError for reports
-    of different frames, and where they have no way in common.
+    is no longer there. Times are shown, but not judged: they are another machine's, or another day's. Raises InputError
+    for reports of different frames, and where they have no way in common.
     """
     if before.input.frames != after.input.frames:
         raise InputError(f"the reports are of different inputs: {before.input.frames} and {after.input.frames} frames")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_core.scene import Detections, Truth
+from mtl_split_core.scene import Detections, Task, Truth
 from mtl_split_lab.kinds.average_precision import DetectionScore
-from mtl_split_lab.kinds.detection import count_mistakes, score
+from mtl_split_lab.kinds.detection import SHOWN_SCORE, as_truth, count_mistakes, score
 
 CAR = (10, 10, 50, 40)
 BUS = (100, 20, 180, 90)
@@ -59,6 +59,20 @@ def test_perfect_detections_score_one(pictures: list[list[tuple[tuple[float, ...
     assert scored.map == pytest.approx(1)
     assert scored.map50 == pytest.approx(1)
     assert scored.ap50 == pytest.approx({label: 1 for objects in pictures for _, label in objects})
+
+
+@given(pictures)
+def test_results_agree_with_themselves(pictures: list[list[tuple[tuple[float, ...], str]]]) -> None:
+    """Detections that are not shown are no objects of the reference."""
+    task = Task("detection", "detection", ("car", "bus", "rider"))
+    faint = ((0, 0, 7, 7), "car", SHOWN_SCORE / 2)
+    found = [detections(*((box, label, 0.9) for box, label in objects), faint) for objects in pictures]
+    references = [as_truth([task], {"detection": one}) for one in found]
+    assert score_all(references, found).map == pytest.approx(1)
+    assert [len(reference.labels) for reference in references] == [len(objects) for objects in pictures]
+    pairs = zip(references, found, strict=True)
+    assert not any(count_mistakes(reference, {"detection": one}) for reference, one in pairs)
+    assert as_truth([task], {}).labelled == frozenset()
 
 
 def test_nothing_found_scores_zero_and_nothing_to_find_scores_no_label() -> None:

@@ -17,11 +17,14 @@ import cv2
 import numpy as np
 import pytest
 
-from mtl_split_core.bundle import Bundle
+from mtl_split_camera.street import Street
+from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.share import bundle_folder
 from mtl_split_core.tracks import BYTETRACK, Tracks, needed_score
 from mtl_split_lab.command import main
+from mtl_split_lab.kinds.detection import SHOWN_SCORE
 from mtl_split_lab.recordings.inputs import open_input
 from mtl_split_lab.recordings.replay import FRAMES, REPORT, default_ways, replay
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame
@@ -178,6 +181,92 @@ def test_every_kind_of_input(tmp_path: Path, bundle: Bundle) -> None:
     assert "objects of classes that the bundle does not know" in streets["input"]["skipped"]
     with pytest.raises(InputError, match=r"found coco\.json, labels\.json"):
         open_input(str(folder), bundle.tasks, tmp_path, 1)
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures of simulated streets."""
+    folder = tmp_path_factory.mktemp("streets") / "images"
+    folder.mkdir()
+    for seed in range(4):
+        cv2.imwrite(str(folder / f"{seed}.png"), next(Street(seed, (640, 360)))[0])
+    return folder
+
+
+def test_agreement_is_accuracy_where_the_whole_network_is_right(
+    streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `whole` answered, written down as labels, gives the figures that were called agreement."""
+    street = load_bundle(bundle_folder("street"))
+    unlabelled = run(f"images:{streets}", street, tmp_path / "unlabelled", "--ways", "whole,split:coarsest,raw")
+    printed = capsys.readouterr().out
+    assert "agreement, mAP50 |" in printed and "| mAP50" not in printed and "agreement is not accuracy" in printed
+    assert unlabelled["frames_with_truth"] == {} and "agreement" not in unlabelled["ways"]["whole"]
+    assert all(way["map50"] is None and way["classification"] == {} for way in unlabelled["ways"].values())
+    entries = []
+    for line in lines(tmp_path / "unlabelled"):
+        answer = line["ways"]["whole"]["results"]
+        found = answer.pop("detection")
+        shown = [i for i, score in enumerate(found["scores"]) if score >= SHOWN_SCORE]
+        boxes = [dict(zip(("x1", "y1", "x2", "y2"), found["boxes"][i], strict=True)) for i in shown]
+        objects = [{"category": found["labels"][i], "box2d": box} for i, box in zip(shown, boxes, strict=True)]
+        classes = {task: max(scores, key=scores.__getitem__) for task, scores in answer.items()}
+        entries.append({"name": Path(line["frame"]).name, "labels": objects, "attributes": classes})
+    assert sum(len(entry["labels"]) for entry in entries) > 4
+    (tmp_path / "labels.json").write_text(json.dumps(entries))
+    arguments = "--ways", "split:coarsest,whole", "--images", str(streets)
+    labelled = run(tmp_path / "labels.json", street, tmp_path / "labelled", *arguments)
+    assert "| mAP50" in capsys.readouterr().out
+    agreement, accuracy = unlabelled["ways"]["split:coarsest"]["agreement"], labelled["ways"]["split:coarsest"]
+    assert agreement == {key: accuracy[key] for key in agreement} and 0 < agreement["map50"] < 1
+    assert labelled["ways"]["whole"]["map50"] == unlabelled["ways"]["raw"]["agreement"]["map50"] == 1.0
+
+
+def test_a_departure_from_the_whole_network_is_shown(streets: Path, tmp_path: Path) -> None:
+    street = load_bundle(bundle_folder("street"))
+    run(streets, street, tmp_path, "--ways", "split:coarsest,whole")
+    page = (tmp_path / "report.html").read_text()
+    assert "departures of split:coarsest from whole" in page and "which is not accuracy" in page
+    run(streets / "0.png", street, tmp_path, "--ways", "split")
+    page = (tmp_path / "report.html").read_text()
+    assert "nothing is known; with whole among the ways" in page and "Agreement" not in page
+
+
+def test_what_is_not_labelled_is_replayed(tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "pictures" / "deep"
+    folder.mkdir(parents=True)
+    video = cv2.VideoWriter(str(tmp_path / "drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (64, 32))
+    for number in range(6):
+        cv2.imwrite(str(folder / f"{number}.png"), picture(number))
+        video.write(np.full((32, 64, 3), 200, np.uint8))
+    video.release()
+    (folder / "6.png").write_bytes(b"no picture")
+    write_bag(tmp_path / "bag", [("/image_raw", image(number)) for number in range(5)])
+    for name, kind, frames in (
+        ("pictures", "images", 6), ("pictures/deep/0.png", "", 1), ("drive.mp4", "video", 6), ("bag", "", 5)
+    ):  # fmt: skip
+        for prefix in {"", kind and f"{kind}:"}:
+            report = run(f"{prefix}{tmp_path / name}", bundle, tmp_path / "out", "--ways", "split,whole")
+            split = report["ways"]["split"]
+            assert (split["frames"], report["frames_with_truth"]) == (frames, {}), name
+            assert split["agreement"]["classification"].keys() == {"colour"}
+            assert ("tracking" in split["agreement"]) == (name in ("drive.mp4", "bag")), name
+            assert ("1 times refused, such as" in capsys.readouterr().out) == (name == "pictures"), name
+    stamps = [frame.stamp for frame in open_input(str(tmp_path / "drive.mp4"), bundle.tasks, tmp_path, 1)]
+    assert stamps == [number * 10**8 for number in range(6)]
+
+
+def test_a_video_that_is_cut_short_says_so(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = cv2.VideoWriter(str(tmp_path / "drive.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 32))
+    for number in range(5):
+        video.write(picture(number))
+    video.release()
+    monkeypatch.setattr("mtl_split_camera.sources.frame_count", lambda _: 50)
+    report = run(tmp_path / "drive.avi", bundle, tmp_path / "out", "--ways", "split")
+    assert report["ways"]["split"]["frames"] == 5 and report["input"]["rate"] == "10 frames/s"
+    assert "of 50 frames that it promises, 5 can be read" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["nowhere", "picture.png", "sim:1", "nowhere.json"])
