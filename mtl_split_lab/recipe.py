@@ -12,7 +12,6 @@ from annotated_types import Len
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PlainSerializer,
@@ -28,6 +27,7 @@ from mtl_split_core.contract import text
 from mtl_split_core.errors import InputError, brief, in_one_line
 from mtl_split_core.payload import MOST_PER_AXIS
 from mtl_split_core.scene import Size
+from mtl_split_lab.portion import NO_OTHER_KEYS, Count, Portion
 from mtl_split_lab.untrusted import name_faults, read_text
 from mtl_split_net.detectors import COCO_LABELS
 from mtl_split_net.network import Pixels
@@ -37,45 +37,20 @@ CROP_UNIT = 32
 """Windows fit whole cells of the detection head's coarsest map."""
 RECIPES = Path(__file__).parent / "recipes"
 """Those that come with the package."""
-ATTRIBUTES = RECIPES / "attributes"
-"""Labels for classification that come with the package."""
 
 MOST_BYTES = 1 << 18
 """Recipes of more bytes are refused: YAML is slow to read."""
 MOST_VALUES = 10_000
 _MOST_NAMED = 10
-_NO_OTHER_KEYS = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-_Count = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 _Axis = Annotated[StrictInt, Field(ge=1, le=MOST_PER_AXIS)]
-_Labels = Annotated[frozenset[str], PlainSerializer(sorted)]  # sets have another order in every process
-
-
-@dataclass(frozen=True, config=_NO_OTHER_KEYS)
-class Portion:
-    """Some of the pictures.
-
-    pictures: where they come from, as find_pictures in data/sources.py takes it; repeat: how often each is served in
-    one epoch; images: the folder in which a file of labels has its pictures; attributes: a JSON file of further labels
-    for classification, by the pictures' names, or the name of one that comes with the package; rename: our label by the
-    file's; labelled: the labels of which every object has its box (None: those that the file says, or all);
-    imitate: whether the teacher's answers for all its labels are learned as well, score by score.
-    """
-
-    pictures: str
-    repeat: _Count = 1
-    images: str | None = None
-    attributes: str | None = None
-    rename: dict[str, str] = field(default_factory=dict)
-    labelled: _Labels | None = None
-    imitate: bool = False
 
 
 def _parse_labels(value: Any) -> Any:
     return COCO_LABELS if value == "coco" else value
 
 
-@dataclass(frozen=True, config=_NO_OTHER_KEYS)
+@dataclass(frozen=True, config=NO_OTHER_KEYS)
 class PixelStatistics:
     """What an imported network expects of its input: see mtl_split_net.network.Pixels."""
 
@@ -84,7 +59,7 @@ class PixelStatistics:
     red_first: bool = False
 
 
-@dataclass(frozen=True, config=_NO_OTHER_KEYS)
+@dataclass(frozen=True, config=NO_OTHER_KEYS)
 class ImportedDetector:
     """A detector that others trained.
 
@@ -121,7 +96,7 @@ class ImportedDetector:
         return [self.rename.get(label, label) for label in self.labels]
 
 
-@dataclass(frozen=True, config=_NO_OTHER_KEYS)
+@dataclass(frozen=True, config=NO_OTHER_KEYS)
 class Distillation:
     """How the bottleneck of an imported network is trained without labels, before anything else.
 
@@ -130,7 +105,7 @@ class Distillation:
     """
 
     pictures: Annotated[tuple[Portion, ...], Len(1)]
-    epochs: _Count = 10
+    epochs: Count = 10
     crop_epochs: Annotated[StrictInt, Field(ge=0)] | None = None
     learning_rate: PositiveFloat = 0.002
 
@@ -164,7 +139,7 @@ Sides = tuple[_Axis, _Axis]
 """A size: width and height in pixels."""
 
 
-@dataclass(frozen=True, config=_NO_OTHER_KEYS)
+@dataclass(frozen=True, config=NO_OTHER_KEYS)
 class Recipe:
     """What is trained, on what and how.
 
@@ -198,17 +173,17 @@ class Recipe:
     input_size: Sides = (512, 288)
     bottleneck_channels: _Axis | None = 24
     bottleneck_reduction: _Axis = 2
-    bottleneck_width: _Count | None = None
-    operating_points: Annotated[dict[str, _Count], AfterValidator(_sort_operating_points)] = field(
+    bottleneck_width: Count | None = None
+    operating_points: Annotated[dict[str, Count], AfterValidator(_sort_operating_points)] = field(
         default_factory=lambda: {"coarsest": 300, "coarse": 550, "default": 860, "fine": 2000}
     )
     loss_sum: Literal["plain", "uncertainty"] = "plain"
     augment: bool = True
-    batch: _Count = 16
+    batch: Count = 16
     crop: Sides | None = None
     crop_epochs: Annotated[StrictInt, Field(ge=0)] = 0
-    epochs: _Count = 10
-    patience: _Count | None = None
+    epochs: Count = 10
+    patience: Count | None = None
     learning_rate: PositiveFloat = 0.002
     weight_decay: NonNegativeFloat = 0.01
     seed: Annotated[StrictInt, Field(ge=0, lt=1 << 32)] = 1

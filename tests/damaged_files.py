@@ -20,7 +20,8 @@ from mtl_split_core.bundle import MANIFEST, load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_lab.data.pictures import LABELS, LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.sources import find_pictures
-from mtl_split_lab.recipe import RECIPES, Portion, load_recipe
+from mtl_split_lab.portion import Portion
+from mtl_split_lab.recipe import RECIPES, load_recipe
 
 from .damage import bounded_memory, damaged
 from .mtl_split_lab.data.test_pictures import BDD100K, COCO

@@ -18,7 +18,7 @@ from mtl_split_lab.data.pictures import MOST_BYTES, UNDEFINED, LabelledPicture, 
 from mtl_split_lab.data.shapes import draw_shapes, read_shapes
 from mtl_split_lab.data.simulated import draw_pictures
 from mtl_split_lab.kinds import KINDS
-from mtl_split_lab.recipe import ATTRIBUTES, Portion
+from mtl_split_lab.portion import ATTRIBUTES, Portion
 from mtl_split_lab.untrusted import name_faults, read_text
 
 _MOST_NAMED = 20

@@ -13,7 +13,7 @@ from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Image, Size
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile, write_picture
 from mtl_split_lab.data.sources import find_pictures
-from mtl_split_lab.recipe import Portion
+from mtl_split_lab.portion import Portion
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN
 
 SPACING = 0.5

@@ -15,7 +15,7 @@ from mtl_split_lab.data.drives import Drive, find_drives
 from mtl_split_lab.data.pictures import IMAGES, LabelledPicture, PictureFile
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import find_pictures
-from mtl_split_lab.recipe import Portion
+from mtl_split_lab.portion import Portion
 from mtl_split_lab.recordings.storage import is_bag, storage_files
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, keep_known
 

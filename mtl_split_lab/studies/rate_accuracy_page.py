@@ -21,7 +21,7 @@ from mtl_split_lab.data.sources import check_there, find_pictures
 from mtl_split_lab.kinds import object_labels
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_lab.recipe import Portion
+from mtl_split_lab.portion import Portion
 from mtl_split_lab.studies.drives import StreamCurve, measure_streams
 from mtl_split_lab.studies.drives_page import DRIVES_DATA, DRIVES_PLOT, format_drives, mark, plot_drives
 from mtl_split_lab.studies.rate_accuracy import (

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from mtl_split_core.errors import InputError
-from mtl_split_lab.recipe import RECIPES, Portion, load_recipe, name_portions
+from mtl_split_lab.portion import Portion
+from mtl_split_lab.recipe import RECIPES, load_recipe, name_portions
 
 STREET = yaml.safe_load((RECIPES / "street.yaml").read_text())
 TASK = STREET["tasks"][0]

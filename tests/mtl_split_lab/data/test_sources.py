@@ -15,7 +15,8 @@ from mtl_split_core.scene import Task
 from mtl_split_lab.command import RECIPE
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.sources import check_tasks, check_there, find_pictures
-from mtl_split_lab.recipe import ATTRIBUTES, Portion, load_recipe
+from mtl_split_lab.portion import ATTRIBUTES, Portion
+from mtl_split_lab.recipe import load_recipe
 
 DATA = Path(__file__).parents[3] / "../shared/data"
 

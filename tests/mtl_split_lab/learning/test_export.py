@@ -24,7 +24,8 @@ from mtl_split_lab.kinds.calibration import Calibration
 from mtl_split_lab.learning.beginning import build_network
 from mtl_split_lab.learning.export import correct_scores, load_network, name_latent_space, write_bundle
 from mtl_split_lab.learning.training import BEST
-from mtl_split_lab.recipe import Portion, load_recipe
+from mtl_split_lab.portion import Portion
+from mtl_split_lab.recipe import load_recipe
 
 pytestmark = pytest.mark.timeout(600)
 

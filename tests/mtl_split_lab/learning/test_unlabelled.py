@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 
 from mtl_split_core.errors import InputError
 from mtl_split_lab.learning.unlabelled import SPACING, find_unlabelled
-from mtl_split_lab.recipe import Portion
+from mtl_split_lab.portion import Portion
 
 from ...bags import PERIOD, header, write_bag
 

@@ -14,7 +14,8 @@ from mtl_split_lab.command import EXPERIMENTS, main
 from mtl_split_lab.data.noise import RELEASED, SALT_AND_PEPPER, Noise, NoisyPicture
 from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.shapes import ShapesPicture
-from mtl_split_lab.recipe import RECIPES, Portion, load_recipe
+from mtl_split_lab.portion import Portion
+from mtl_split_lab.recipe import RECIPES, load_recipe
 from mtl_split_lab.studies import comparison
 from mtl_split_lab.studies.comparison import Experiment, compare, find_parts, list_trials, paper_experiments
 from mtl_split_lab.studies.comparison_page import PAGE, PLOT, Contrast, Result, Scores, group, write_page
