@@ -45,6 +45,9 @@ BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
 
 .PHONY: help setup demo train test lock licences fuzz bench torture
 
+# Each step says in words what it does; `make --no-silent` prints the commands as well.
+.SILENT:
+
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
 	@echo 'make demo    camera, edge and server on the simulated street; results in $(OUT)'
@@ -71,24 +74,28 @@ demo: setup
 train: setup .venv/.train
 
 test: setup .venv/.test
+	echo 'checking style, format and types'
 	$(RUN) python -m ruff check
 	$(RUN) python -m ruff format --check
 	$(RUN) python -m mypy
+	echo 'running the tests'
 	$(RUN) python -m pytest
 
 torture: setup .venv/.test
 	$(RUN) python -m mtl_split_lab.bench.torture --out docs/results
 
 bench: setup .venv/.test
-	for part in halves nodes links fleet; do $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
+	for part in halves nodes links fleet; do echo "measuring $$part"; $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
 
 # Every package of every group with the SHA-256 sums of its files; of PyTorch also those that are for processors alone.
 lock: .venv/.lock
+	echo 'resolving all groups of pyproject.toml to their newest versions'
 	$(UV) $(addprefix --group pyproject.toml:,$(GROUPS)) --generate-hashes --upgrade --no-annotate --output-file requirements.lock
 	sed -i -e 's/^torch==.* \\$$/&\n    --hash=sha256:$(TORCH_CPU) \\/' -e '1i # $(LOCKED)' requirements.lock
 
 # The licences of what is installed, by what it is for.
 licences: setup .venv/.test .venv/.lock
+	echo 'writing docs/licences.md'
 	cp docs/licences.md .venv/licences.md
 	sed '/^## /,$$d' .venv/licences.md > docs/licences.md
 	for group in vehicle engines demo train test; do \
@@ -98,12 +105,14 @@ licences: setup .venv/.test .venv/.lock
 	done | sed -e 's/  */ /g' -e '/^|-/s/--*/---/g' >> docs/licences.md
 
 .venv/.lock: $(CREATED)
+	echo 'installing the resolver, uv, into .venv/lock'
 	python3 -m venv --clear .venv/lock
 	.venv/lock/bin/python -m pip install --quiet uv pip-licenses
 	touch $@
 
 # Of the bottlenecks that Fast DDS cannot read, it says so itself.
 fuzz: setup .venv/.test
+	echo 'feeding damaged payloads, signatures and files'
 	$(INSTALL) --group fuzz
 	$(RUN) python -m tests.fuzz_payload
 	$(RUN) python -m tests.fuzz_signatures 2> >(grep -v '^sequence size exceeds' >&2)
@@ -112,21 +121,25 @@ fuzz: setup .venv/.test
 # What was built on one Python or one ROS 2, or in another place, cannot be used with another, so all of it goes.
 $(CREATED):
 	ros2_ws/check_system
+	echo 'creating the virtual environment .venv'
 	rm -rf .venv ros2_ws/build ros2_ws/install ros2_ws/log
 	python3 -m venv $(VENV_OPTIONS) .venv
 	touch $@
 
-.venv/.run: $(CREATED) requirements.lock pyproject.toml
+.venv/.run: $(CREATED) requirements.lock pyproject.toml setup.py
+	echo 'installing what nodes and demonstration need into .venv: $(RUN_GROUPS)'
 	$(INSTALL) --upgrade pip setuptools
 	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS))
 	PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv/.train: .venv/.run
+	echo 'installing what training and export need into .venv'
 	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS) train)
 	touch $@
 
 .venv/.test: .venv/.train
+	echo 'installing what the tests need into .venv'
 	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS) engines train test)
 	touch $@
 
@@ -144,6 +157,7 @@ $(CREATED):
 # What is linked into share/ is listed too, so that a new file there is found.
 ros2_ws/build/.done: .venv/.cmake CMakeLists.txt package.xml \
     $(shell find msg launch config models security ros2_ws/stand_in -type f 2> /dev/null)
+	echo 'building the messages and the workspace in ros2_ws'
 	source .venv/bin/activate; cd ros2_ws; \
 	$(BUILD_ENVIRONMENT) colcon --log-level error build --symlink-install --base-paths $(BASE_PATHS) \
 	    --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE='$(CURDIR)/.venv/bin/python'
