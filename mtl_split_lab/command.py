@@ -212,8 +212,8 @@ def _say_who_brings(module: str, extra: str) -> str:
     """Say what is to be installed where a module is not; `extra`: of pyproject.toml, with all that is not ROS."""
     if module in ROS or module.endswith("_msgs"):
         return (
-            f"ROS 2 for this, but there is no Python package {module!r}: source ROS 2 and a workspace in which mtl_split"
-            " is built, or use `ros2_ws/run mtl-split` in a checkout"
+            f"ROS 2 for this, but there is no Python package {module!r}: source ROS 2 and a workspace in which"
+            " mtl_split is built, or use `ros2_ws/run mtl-split` in a checkout"
         )
     return (
         f"the Python package {module!r}, which is not installed: the extra {extra!r} brings it, as with "
