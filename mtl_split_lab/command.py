@@ -243,6 +243,10 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _say_written(*paths: Path) -> None:
+    print(f"written: {', '.join(map(str, paths))}")
+
+
 # Each subcommand imports what it needs: torch takes seconds to load, and not every machine has it.
 
 
@@ -300,33 +304,37 @@ def _list_cuts(options: argparse.Namespace) -> None:
     print(format_cuts(graph, cuts))
     if options.plot:
         plot_cuts(cuts, options.plot)
+        _say_written(options.plot)
 
 
 def _compare(options: argparse.Namespace) -> None:
     from mtl_split_lab.studies.comparison import compare, paper_experiments
+    from mtl_split_lab.studies.comparison_page import PAGE, PLOT
 
     experiments = [e for e in paper_experiments(options.shapes) if e.name in options.experiments]
     if options.epochs:
         experiments = [replace(e, recipe=replace(e.recipe, epochs=options.epochs)) for e in experiments]
     compare(experiments, options.backbones, options.seeds, options.run, options.out, options.processes)
+    _say_written(options.out / PAGE, options.out / PLOT)
 
 
 def _compare_rates(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
     from mtl_split_core.share import bundle_folder
-    from mtl_split_lab.studies.rate_accuracy_page import compare_rates
+    from mtl_split_lab.studies.rate_accuracy_page import PAGE, compare_rates
 
     bundle = load_bundle(bundle_folder(options.bundle))
     drives = options.drives or [DRIVES[0], *(name for name in DRIVES[1:] if name in options.pictures)]
     compare_rates(bundle, options.pictures, drives, options.data, options.run, options.out, options.processes)
+    _say_written(options.out / PAGE)
 
 
 def _replay(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
     from mtl_split_core.share import bundle_folder
     from mtl_split_lab.recordings.inputs import open_input
-    from mtl_split_lab.recordings.replay import default_ways, replay, write_report
-    from mtl_split_lab.recordings.replay_page import format_report, write_page
+    from mtl_split_lab.recordings.replay import FRAMES, REPORT, default_ways, replay, write_report
+    from mtl_split_lab.recordings.replay_page import PAGE, format_report, write_page
 
     bundle = load_bundle(bundle_folder(options.bundle))
     ways = options.ways.split(",") if options.ways else default_ways(bundle)
@@ -350,7 +358,7 @@ def _replay(options: argparse.Namespace) -> None:
     report = write_report(done, bundle, source, options.out)
     write_page(report, done, bundle, options.out)
     print(format_report(report))
-    print(f"written: {', '.join(str(options.out / name) for name in ('report.html', 'report.json', 'frames.jsonl'))}")
+    _say_written(*(options.out / name for name in (PAGE, REPORT, FRAMES)))
     if done.interrupted:
         raise SystemExit(130)
 
