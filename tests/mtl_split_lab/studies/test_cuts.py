@@ -25,8 +25,8 @@ def test_the_command_lists_every_cut(tmp_path: Path, capsys: pytest.CaptureFixtu
     main(["cuts", save(tmp_path, CHAIN), "--plot", str(tmp_path / "plots" / "cuts.png")])
     printed = capsys.readouterr().out
     assert "network.onnx, image 4 x 6 x 8:" in printed
-    rows = [line.split() for line in printed.splitlines()[3:]]
-    assert [row[0] for row in rows] == ["a", "b", "c"]
+    *rows, written = [line.split() for line in printed.splitlines()[3:]]
+    assert [row[0] for row in rows] == ["a", "b", "c"] and written == ["written:", f"{tmp_path}/plots/cuts.png"]
     for row, (before, behind) in zip(rows, ((1, 1), (1, 1), (2, 0)), strict=True):
         assert row[1:9] == [
             "4",
