@@ -47,7 +47,7 @@ PARAMETERS = Parameters(
     "server",
     *COMMON_PARAMETERS,
     Parameter("vehicles", "Namespaces of the vehicles, relative to the server's; an empty one is the server's own."),
-    Parameter("workers", "Bottlenecks that are worked on at once, each of another vehicle.", range=(1, 64)),
+    Parameter("workers", "Bottlenecks processed in parallel, at most one per vehicle.", range=(1, 64)),
     Parameter("score_threshold", "Lowest score of a published detection.", range=(0.0, 1.0)),
     Parameter("overlap_threshold", "Of two detections that overlap more, the better is kept.", range=(0.0, 1.0)),
     Parameter(

@@ -7,6 +7,7 @@ that pip finds the libraries, or that other versions of them do.
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,10 @@ from packaging.requirements import Requirement
 from mtl_split_core.bundle import load_bundle
 from mtl_split_core.share import bundle_folder
 
+from .test_docs import code
+
 ROOT = Path(__file__).parents[1]
+Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +94,17 @@ class Environment:
         pip("--python", str(folder / "venv"), "install", "--no-deps", "--no-index", str(wheel))
         self.libraries = {extra: link(required(wheel, extra), folder / f"with-{extra}") for extra in ("", "replay")}
 
-    def run(self, extra: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run mtl-split with the libraries of an extra; "": with those that come without any."""
+    def run(self, extra: str, program: str, *arguments: str, place: Path | None = None) -> Done:
+        """Run a program of the environment with the libraries of an extra; "": with those that come without any."""
         return subprocess.run(
-            [self._folder / "venv" / "bin" / "mtl-split", *arguments],
+            [self._folder / "venv" / "bin" / program, *arguments],
             env=CLEAN | {"PYTHONPATH": str(self.libraries[extra])},
-            cwd=self._folder, capture_output=True, text=True,
+            cwd=place or self._folder, capture_output=True, text=True,
         )  # fmt: skip
 
     def complaint(self, extra: str, *arguments: str) -> str:
-        """The only line of a command that fails."""
-        done = self.run(extra, *arguments)
+        """The only line of an mtl-split that fails."""
+        done = self.run(extra, "mtl-split", *arguments)
         assert done.returncode == 1, done.stderr
         [line] = done.stderr.splitlines()
         return line
@@ -142,13 +146,21 @@ def test_neither_ros_nor_torch_comes_unasked(wheel: Path) -> None:
 
 
 def test_pictures_are_replayed_through_both_halves(environment: Environment, pictures: Path, tmp_path: Path) -> None:
-    assert "replay" in environment.run("", "--help").stdout
+    assert "replay" in environment.run("", "mtl-split", "--help").stdout
     for bundle in ("street", "roads"):
         arguments = "--bundle", bundle, "--ways", "split,whole", "--out", str(tmp_path)
-        done = environment.run("replay", "replay", str(pictures), *arguments)
+        done = environment.run("replay", "mtl-split", "replay", str(pictures), *arguments)
         assert done.returncode == 0, done.stderr
         assert "2 of 2 frames" in done.stdout and "agreement is not accuracy" in done.stdout
         assert load_bundle(bundle_folder(bundle)).fingerprint in (tmp_path / "report.json").read_text()
+
+
+def test_the_halves_are_a_library(environment: Environment, pictures: Path, tmp_path: Path) -> None:
+    """The page's own program."""
+    [program] = code("python", ROOT / "docs" / "without-ros.md")
+    shutil.copy(pictures / "1.png", tmp_path / "street.jpg")
+    done = environment.run("", "python", "-c", program, place=tmp_path)
+    assert re.match(r"\d+ bytes: (clear|rainy|foggy|overcast)", done.stdout), done.stderr
 
 
 def test_what_is_not_installed_is_named_with_its_cure(environment: Environment, pictures: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_command_lists_every_cut(tmp_path: Path, capsys: pytest.CaptureFixtu
             f"{4 * 6 * 8 * 4}",
             *(f"{n * MACS / 1e6:.1f}" for n in (before, behind)),
         ]
-        assert row[9:11] == ["144", "144" if behind else "0"] and 0 < float(row[11]) < 100
+        assert row[9:11] == ["144", "144" if behind else "0"] and float(row[11]) >= 0
     assert (tmp_path / "plots" / "cuts.png").stat().st_size > 5_000
 
 
