@@ -222,9 +222,15 @@ def test_agreement_is_accuracy_where_the_whole_network_is_right(
     assert labelled["ways"]["whole"]["map50"] == unlabelled["ways"]["raw"]["agreement"]["map50"] == 1.0
 
 
-def test_a_departure_from_the_whole_network_is_shown(streets: Path, tmp_path: Path) -> None:
+def test_a_departure_from_the_whole_network_is_shown_and_judged(streets: Path, tmp_path: Path) -> None:
     street = load_bundle(bundle_folder("street"))
-    run(streets, street, tmp_path, "--ways", "split:coarsest,whole")
+    report = run(streets, street, tmp_path, "--ways", "split:coarsest,whole")
+    before = write_report(tmp_path / "before.json", report)
+    report["ways"]["split:coarsest"]["agreement"]["map50"] = 0.01
+    after = write_report(tmp_path / "after.json", report)
+    main(["compare", str(after), str(before)])
+    with pytest.raises(SystemExit, match="worse: split:coarsest: agreement, mAP50"):
+        main(["compare", str(before), str(after)])
     page = (tmp_path / "report.html").read_text()
     assert "departures of split:coarsest from whole" in page and "which is not accuracy" in page
     run(streets / "0.png", street, tmp_path, "--ways", "split")
