@@ -22,6 +22,8 @@ from mtl_split_lab.recordings.report_comparison import AGREEMENT
 from mtl_split_lab.scoring.ways import WHOLE
 
 PAGE = "report.html"
+LEAST_SPAN = 10.0
+"""Percent of mAP50 that a plot shows at least."""
 _AGREEMENT_MEANS = (
     f"agreement is not accuracy: what {WHOLE} answers counts as the truth, right or wrong, its detections from a score"
     f" of {SHOWN_SCORE} on and its best labels"
@@ -136,12 +138,15 @@ def _plot_map50(ways: dict[str, dict[str, Any]], prefix: str = "") -> Figure | N
         panel.plot(size, 100 * way["map50"], "o" if name.startswith("split") else "s")
         panel.annotate(name, (size, 100 * way["map50"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
     panel.set(xscale="log", xlabel="bytes per frame, median (whole: none)", ylabel=f"{prefix}mAP50, %")
+    low, high = panel.get_ylim()
+    spare = max(0.0, LEAST_SPAN - (high - low)) / 2
+    panel.set_ylim(low - spare, min(high + spare, 101.0))  # ways that are alike shall look alike
     panel.grid(alpha=0.3)
     return figure
 
 
 def _plot_times(ways: dict[str, dict[str, Any]]) -> Figure:
-    figure = Figure((7.5, 0.9 + 0.35 * len(ways)), layout="constrained")
+    figure = Figure((7.5, 1.3 + 0.3 * len(ways)), layout="constrained")
     panel = figure.subplots()
     names = list(ways)
     left = [0.0] * len(ways)
@@ -152,7 +157,7 @@ def _plot_times(ways: dict[str, dict[str, Any]]) -> Figure:
             left = [start + width for start, width in zip(left, widths, strict=True)]
     panel.invert_yaxis()
     panel.set(xlabel="milliseconds, medians")
-    panel.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15 - 0.25 / len(ways)))
+    figure.legend(fontsize=8, ncols=5, loc="outside lower center")
     return figure
 
 
@@ -197,7 +202,7 @@ _PAGE = """<!DOCTYPE html>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222; }}
 table {{ border-collapse: collapse; margin: 1rem 0; }}
-th, td {{ padding: 0.2rem 0.7rem; border-bottom: 1px solid #ddd; text-align: right; }}
+th, td {{ padding: 0.2rem 0.7rem; white-space: nowrap; border-bottom: 1px solid #ddd; text-align: right; }}
 th:first-child, td:first-child {{ text-align: left; }}
 img {{ max-width: 100%; margin: 0.4rem 0.4rem 0.4rem 0; vertical-align: top; }}
 </style>
