@@ -32,10 +32,14 @@ class NoLinkError(Exception):
 
 @dataclass(frozen=True)
 class Condition:
-    """What a link is like: Mbit/s each way, and the part of the Ethernet frames that get lost, 0 to 1."""
+    """What a link is like: Mbit/s each way, and the part of the Ethernet frames that get lost, 0 to 1.
+
+    trace: a file with what it carries each way once `Link.follow_trace` is called, see mtl_split_lab.adaptation.traces.
+    """
 
     rate: float
     loss: float = 0.0
+    trace: Path | None = None
 
 
 class Link:
@@ -49,6 +53,12 @@ class Link:
         self.within = within
         self._relay = relay
         self._loss = loss
+
+    def follow_trace(self) -> None:
+        """Carry from now on what the trace says."""
+        assert self._relay.stdin is not None
+        self._relay.stdin.write("\n")
+        self._relay.stdin.flush()
 
     def cut(self) -> dict[str, Counts]:
         """End the relay; returns what it counted of what the vehicle and what the server sent.
@@ -113,7 +123,9 @@ def _ip(*arguments: str) -> None:
 @contextmanager
 def _relay(namespace: str, condition: Condition, seed: int) -> "Iterator[subprocess.Popen[str]]":
     command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "mtl_split_lab.bench.relay"]
-    options = {"rate": condition.rate, "loss": condition.loss, "seed": seed}
+    options: dict[str, object] = {"rate": condition.rate, "loss": condition.loss, "seed": seed}
+    if condition.trace:
+        options["trace"] = condition.trace
     command += ["--devices", VEHICLE, SERVER, *(f"--{name}={value}" for name, value in options.items())]
     relay = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

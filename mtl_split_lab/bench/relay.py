@@ -1,7 +1,8 @@
 """A relay in the path between two network devices: it limits the rate both ways and loses frames at random.
 
 It needs no support in the kernel but raw sockets, and every frame that enters it is counted:
-`ip netns exec NAMESPACE python -m mtl_split_lab.bench.relay --devices A B --rate 1 --loss 0.05`.
+`ip netns exec NAMESPACE python -m mtl_split_lab.bench.relay --devices A B --rate 1 --loss 0.05`. With `--trace FILE`,
+the rate is that of a trace from the moment on at which a line comes on standard input.
 """
 
 import argparse
@@ -14,6 +15,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mtl_split_lab.adaptation.traces import Trace, read_trace
 
 QUEUE_SECONDS = 0.25
 QUEUE_BYTES = 64_000
@@ -44,27 +48,46 @@ class Direction:
 
     def __init__(self, rate: float, loss: float, chance: random.Random) -> None:
         """Carry `rate` Mbit/s of Ethernet frames, and lose each with a probability of `loss`, 0 to 1."""
-        self._bytes_per_second = rate * 1e6 / 8
+        self._bits_per_second = rate * 1e6
         self._loss = loss
         self._chance = chance
-        self._most_waiting = max(QUEUE_SECONDS, QUEUE_BYTES / self._bytes_per_second)
+        self._trace: Trace | None = None
+        self._began = 0.0
         self._idle_at = 0.0
+        self._waiting_bytes = 0
         self._on_the_way: deque[tuple[float, int, bytes]] = deque()
+        self._occupied: deque[tuple[float, int]] = deque()
         self.counts = Counts()
+
+    def follow(self, trace: Trace, now: float) -> None:
+        """Carry what a trace carries from now on."""
+        self._trace, self._began = trace, now
 
     def enter(self, now: float, frame: bytes, size: int) -> None:
         """Take a frame of `size` bytes at the time `now`, seconds, which never goes back."""
         self.counts.entered += 1
         begin = max(now, self._idle_at)
-        if begin - now > self._most_waiting:
+        if self._is_full(now, begin):
             self.counts.overflowed += 1
             return
         # A frame that gets lost on the way has taken its time on the wire all the same.
-        self._idle_at = begin + size / self._bytes_per_second
+        self._idle_at = self._end(begin, size)
+        self._occupied.append((self._idle_at, size))
+        self._waiting_bytes += size
         if self._chance.random() < self._loss:
             self.counts.lost += 1
             return
         self._on_the_way.append((self._idle_at, size, frame))
+
+    def _is_full(self, now: float, begin: float) -> bool:
+        while self._occupied and self._occupied[0][0] <= now:
+            self._waiting_bytes -= self._occupied.popleft()[1]
+        return begin - now > QUEUE_SECONDS and self._waiting_bytes > QUEUE_BYTES
+
+    def _end(self, begin: float, size: int) -> float:
+        if self._trace is None:
+            return begin + 8 * size / self._bits_per_second
+        return self._began + self._trace.carried(begin - self._began, 8 * size)
 
     @property
     def next_exit(self) -> float:
@@ -80,10 +103,13 @@ class Direction:
             yield frame
 
 
-def relay(devices: tuple[str, str], rate: float, loss: float, seed: int) -> tuple[Counts, Counts]:
+def relay(
+    devices: tuple[str, str], rate: float, loss: float, seed: int, trace: Trace | None = None
+) -> tuple[Counts, Counts]:
     """Join two devices until standard input is closed; returns the counts of what entered at the first and the second.
 
-    rate: Mbit/s each way; loss: 0 to 1. Says so in a line as soon as it relays.
+    rate: Mbit/s each way; loss: 0 to 1; trace: what both ways carry once a line comes on standard input. Says so in a
+    line as soon as it relays.
     """
     sockets = [_open(device) for device in devices]
     directions = [Direction(rate, loss, random.Random(f"{seed} {device}")) for device in devices]
@@ -100,7 +126,10 @@ def relay(devices: tuple[str, str], rate: float, loss: float, seed: int) -> tupl
             for frame in direction.leave(time.monotonic()):
                 target.send(frame)
         if sys.stdin in readable:
-            return directions[0].counts, directions[1].counts
+            if not sys.stdin.readline():
+                return directions[0].counts, directions[1].counts
+            for direction in directions if trace else ():
+                direction.follow(trace, time.monotonic())
 
 
 def _open(device: str) -> socket.socket:
@@ -130,8 +159,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, required=True, help="Mbit/s each way")
     parser.add_argument("--loss", type=float, default=0.0, help="part of the frames that get lost, 0 to 1")
     parser.add_argument("--seed", type=int, default=0, help="of the losses")
+    parser.add_argument("--trace", type=Path, help="CSV file with the columns seconds and kbit_s")
     options = parser.parse_args()
-    counts = relay(tuple(options.devices), options.rate, options.loss, options.seed)
+    trace = options.trace and read_trace(options.trace)
+    counts = relay(tuple(options.devices), options.rate, options.loss, options.seed, trace)
     print(json.dumps([asdict(direction) for direction in counts]), flush=True)
 
 

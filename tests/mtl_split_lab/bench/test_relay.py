@@ -6,10 +6,12 @@ import sys
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtl_split_lab.adaptation.traces import Trace
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, NoLinkError, lay_link
 from mtl_split_lab.bench.relay import QUEUE_BYTES, Counts, Direction
 from tests.wire import link_or_skip
@@ -111,6 +113,17 @@ def test_everything_that_enters_is_counted_and_comes_out_in_order_at_the_rate(
 def test_a_link_that_is_fast_enough_only_delays(traffic: list[tuple[float, int]]) -> None:
     came = carry(Direction(1e6, 0.0, random.Random(0)), traffic)
     assert [number for _, number in came] == list(range(len(traffic)))
+
+
+def test_what_a_trace_does_not_carry_waits_and_then_overflows() -> None:
+    direction = Direction(1.0, 0.0, random.Random(0))
+    direction.follow(Trace(np.array([0.0, 1.0, 11.0]), np.array([8e5, 0.0, 8e4])), now=5.0)
+    direction.enter(5.5, b"in time", 1000)
+    assert list(direction.leave(5.51)) == [b"in time"]
+    for _ in range(QUEUE_BYTES // 1000 + 10):
+        direction.enter(7.0, b"late", 1000)
+    assert direction.next_exit == pytest.approx(16.1)
+    assert direction.counts.overflowed == pytest.approx(10, abs=1) and direction.counts.lost == 0
 
 
 def test_a_burst_overflows_the_queue_from_behind() -> None:
