@@ -60,6 +60,16 @@ class Session:
         self._reported_session = self._highest = -1
         self._bits = 0
 
+    def repeats(self, arrival: Arrival) -> bool:
+        """Whether it is the newest one that was taken once more: an edge may send each of them twice.
+
+        Without signatures, where any stamp is taken, it counts as a new one.
+        """
+        newest = self._newest
+        if newest is None or (arrival.session, arrival.sequence) != (newest.session, newest.sequence):
+            return False
+        return self._signed or (arrival == newest and not self._any_stamp)
+
     def admit(self, arrival: Arrival) -> None:
         """Compare a bottleneck with the newest one that was taken.
 

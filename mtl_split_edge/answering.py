@@ -19,7 +19,7 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 
 from mtl_split_core.bundle import Bundle
-from mtl_split_core.control.answers import Answers
+from mtl_split_core.control.answers import SLACK, Answers
 from mtl_split_core.control.link import Fate, Report
 from mtl_split_core.errors import InferenceError, InputError
 from mtl_split_core.halves import ServerHalf
@@ -32,9 +32,6 @@ from mtl_split_ros.qos import RESULT, advertise, subscribe
 
 REMOTE = "remote"
 """Where, within the vehicle's namespace, the server's results arrive."""
-
-SLACK = 0.01
-"""Seconds of the time to the deadline that are kept for publishing, and for waiting for the processor."""
 
 RECENT = 16
 """Own answers from which the time for the next is estimated."""

@@ -59,6 +59,12 @@ PARAMETERS = Parameters(
         live=True,
     ),
     Parameter(
+        "copies",
+        "How often each bottleneck is sent: of two copies, hardly ever both get lost. May be changed at any time.",
+        range=(1, 2),
+        live=True,
+    ),
+    Parameter(
         "answer_by",
         "Publish one final answer per image at most so many seconds after its stamp: the server's, which then has to be"
         " told to publish under `remote/` (its results_namespace), or the edge's own; 0: the server publishes them.",
@@ -226,7 +232,8 @@ class EdgeNode(ManagedNode):
             signature = self._keys.sign(statement(bottleneck, self._publisher.topic_name))
             bottleneck.signature = np.frombuffer(signature, np.uint8)
         self._link.sent(self._sequence, len(encoded.payload), time.monotonic())
-        self._publisher.publish(bottleneck)
+        for _ in range(self.get_parameter("copies").value):
+            self._publisher.publish(bottleneck)
         self._sequence += 1
         stream.published({"image_transport": received.age * 1e3, **stopwatch.milliseconds}, len(encoded.payload))
 

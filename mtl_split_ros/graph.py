@@ -130,10 +130,10 @@ def camera(options: Options, **parameters: Value | None) -> Process:
     return _process("camera", options, {"use_sim_time": options.use_sim_time, **parameters})
 
 
-def edge(options: Options, topic: str = "") -> Process:
+def edge(options: Options, topic: str = "", **parameters: Value | None) -> Process:
     """The edge of one vehicle; its images come from the vehicle's own camera, or else from `topic`.
 
-    Raises InputError for a topic that ROS does not allow.
+    parameters: its own, where they are given. Raises InputError for a topic that ROS does not allow.
     """
     if topic:
         try:
@@ -145,7 +145,8 @@ def edge(options: Options, topic: str = "") -> Process:
     transport, remappings = None, both if topic else []
     if topic.endswith(COMPRESSED):
         transport, remappings = "compressed", [(image_topic(topic), topic)]
-    return _process("edge", options, {**_parameters_of_a_half(options), "transport": transport}, remappings)
+    given = {**_parameters_of_a_half(options), "transport": transport, **parameters}
+    return _process("edge", options, given, remappings)
 
 
 def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value | None) -> Process:

@@ -177,7 +177,7 @@ class ServerNode(ManagedNode):
             resolved,
             stages=("link", "decode", "suffix", "post", "track", "publish"),
             errors=(PayloadError, OtherContractError, HeaderError, SecondPublisherError, InferenceError, *signatures),
-            counts=("dropped", "lost", "too_old", "in_future", "out_of_order"),
+            counts=("dropped", "lost", "repeated", "too_old", "in_future", "out_of_order"),
             clock=self.get_clock(),
             logger=self.get_logger(),
             facts=self._halves[0].choice.facts,

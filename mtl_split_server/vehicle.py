@@ -131,6 +131,10 @@ class Vehicle:
             _publisher(message, info), message.session, message.sequence, nanoseconds(message.header.stamp)
         )
         try:
+            self._authenticate(message)
+            if self.session.repeats(arrival):
+                self.stream.count("repeated")
+                return None
             self._check(message, arrival)
         except InputError as error:
             if isinstance(error, SecondPublisherError):
@@ -174,13 +178,16 @@ class Vehicle:
         self.stream.count("in_future" if age < 0 else "too_old")
         return False
 
-    def _check(self, message: Bottleneck, arrival: Arrival) -> None:
-        """Raise InputError for a bottleneck that cannot be used; the cheapest and the hardest to forge come first."""
-        form, contract = self.bundle.payload_format, self.bundle.contract.fingerprint
+    def _authenticate(self, message: Bottleneck) -> None:
+        """Raise InputError for a bottleneck that no vehicle of ours has sent, or that is not even worth looking at."""
         check_header(message.header)
-        form.check_length(len(message.payload))
+        self.bundle.payload_format.check_length(len(message.payload))
         if self.keys is not None:
             self.keys.check(statement(message, self.topic), message.signature.tobytes())
+
+    def _check(self, message: Bottleneck, arrival: Arrival) -> None:
+        """Raise InputError for a bottleneck that cannot be used; what is hardest to forge comes first."""
+        form, contract = self.bundle.payload_format, self.bundle.contract.fingerprint
         self.session.admit(arrival)
         if message.contract != contract:
             raise OtherContractError(

@@ -13,6 +13,9 @@ Frame = TypeVar("Frame")
 MOST_OPEN = 256
 """Frames that wait for an answer; of more, the oldest are given up."""
 
+SLACK = 0.01
+"""Seconds of the time to a deadline that are kept for publishing, and for waiting for the processor."""
+
 LONG = 1.0
 """Seconds to wait where no frame is open."""
 

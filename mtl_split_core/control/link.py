@@ -4,20 +4,28 @@ import math
 import statistics
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 REPORTED = 64
 """How many bottlenecks a report tells of: the one it is about, and those before it."""
 
 MOST_IN_FLIGHT = 1024
-"""Bottlenecks whose reports are waited for; of more, the oldest count as lost. At 10 per second, 100 s of silence."""
+"""Bottlenecks whose reports are waited for; of more, the oldest are forgotten. At 10 per second, 100 s of silence."""
 
 WINDOW = 1.0
 """Seconds over which acknowledged bytes become a rate."""
 
 RECENT = 16
-"""Reports from which times are taken."""
+"""Reports of which times and answers are remembered."""
+
+OUTAGE = 5
+"""So many bottlenecks that are lost one after the other were lost in an outage, and say nothing of the link's loss."""
+
+RISE = 0.25
+"""The part of the way by which an estimate of a time follows a longer one; a shorter one it takes at once, because what
+waited for the end of an outage says nothing of the time after it.
+"""
 
 
 class Fate(IntEnum):
@@ -47,22 +55,25 @@ class Report:
 
 @dataclass(frozen=True)
 class LinkState:
-    """What is known of the link at one moment: all that a policy may see of it. Times in seconds.
+    """What is known of the link at one moment. Times in seconds.
 
     silence: since the last report, infinity before the first; in_flight: bottlenecks sent that no report has told of
-    yet; oldest: since the first of them was sent, 0 without any; rate: bytes per second that were acknowledged of late,
-    which is a lower bound of what the link carries; loss: the part of the last REPORTED bottlenecks that never arrived,
-    0 to 1; round_trip: the median of the recent ones, without the time in the server, infinity before the first
-    report; server: the median time in the server, queue and service; unanswered: the part of the recent bottlenecks
-    that arrived and were not answered, 0 to 1.
+    yet; overdue: those of them whose reports should be there by now; oldest: since the first of them was sent, 0
+    without any; rate: bytes per second that were acknowledged of late, which is a lower bound of what
+    the link carries; loss: the part of the last REPORTED bottlenecks that never arrived, 0 to 1, without those of
+    outages; round_trip: what it takes now, without the time in the server, infinity before the first report; spread:
+    how much longer the slowest of the recent ones took than the median; server: the time in the server now, queue and
+    service; unanswered: the part of the recent bottlenecks that arrived and were not answered, 0 to 1.
     """
 
     silence: float = math.inf
     in_flight: int = 0
+    overdue: int = 0
     oldest: float = 0.0
     rate: float = 0.0
     loss: float = 0.0
     round_trip: float = math.inf
+    spread: float = 0.0
     server: float = 0.0
     unanswered: float = 0.0
 
@@ -97,7 +108,8 @@ class Link:
         self._flight: deque[_Sent] = deque()
         self._settled: deque[bool] = deque(maxlen=REPORTED)
         self._acknowledged: deque[tuple[float, int]] = deque()
-        self._recent: deque[tuple[float, float, bool]] = deque(maxlen=RECENT)
+        self._recent: deque[tuple[float, bool]] = deque(maxlen=RECENT)
+        self._round_trip = self._server = math.inf
         self._reported_at = -math.inf
 
     def sent(self, sequence: int, size: int, now: float) -> None:
@@ -106,57 +118,65 @@ class Link:
             self._flight.append(_Sent(sequence, size, now))
             if len(self._flight) > MOST_IN_FLIGHT:
                 self._flight.popleft()
-                self._settled.append(False)
 
     def reported(self, report: Report, now: float) -> Account | None:
         """Take in a report; returns None for one that says nothing new: repeated, overtaken, or of another session."""
         with self._lock:
             if report.session != self._session or not self._is_in_flight(report.sequence):
                 return None
-            arrived = lost = 0
+            fates: list[bool] = []
             own = self._flight[0]
             while self._flight and self._flight[0].sequence <= report.sequence:
                 own = self._flight.popleft()
                 behind = report.sequence - own.sequence
-                has_arrived = behind == 0 or (behind < REPORTED and bool(report.received >> behind & 1))
-                self._settled.append(has_arrived)
-                arrived, lost = arrived + has_arrived, lost + (not has_arrived)
-                if has_arrived:
+                fates.append(behind == 0 or (behind < REPORTED and bool(report.received >> behind & 1)))
+                if fates[-1]:
                     self._acknowledged.append((now, own.size))
+            lost = fates.count(False)
+            self._settled.extend([True] * (len(fates) - lost) if lost >= OUTAGE else fates)
             self._forget(now)
             in_server = report.queued + report.service
             round_trip = max(0.0, now - own.at - in_server)
-            self._recent.append((round_trip, in_server, report.fate == Fate.ANSWERED))
+            self._round_trip = _follow(self._round_trip, round_trip)
+            if report.fate in (Fate.ANSWERED, Fate.REPLACED):
+                self._server = _follow(self._server, in_server)
+            self._recent.append((round_trip, report.fate == Fate.ANSWERED))
             self._reported_at = now
-            return Account(arrived, lost, round_trip)
+            return Account(len(fates) - lost, lost, round_trip)
 
     def observe(self, now: float) -> LinkState:
         """Return what is known now."""
         with self._lock:
-            if not self._recent:
-                return LinkState(in_flight=len(self._flight), oldest=self._oldest(now), loss=self._loss())
-            self._forget(now)
-            trips, in_server, answered = zip(*self._recent, strict=True)
-            return LinkState(
-                silence=now - self._reported_at,
+            state = LinkState(
                 in_flight=len(self._flight),
-                oldest=self._oldest(now),
+                oldest=now - self._flight[0].at if self._flight else 0.0,
+                loss=1 - sum(self._settled) / len(self._settled) if self._settled else 0.0,
+            )
+            if not self._recent:
+                return state
+            self._forget(now)
+            trips, answered = zip(*self._recent, strict=True)
+            spread = max(trips) - statistics.median(trips)
+            server = self._server if self._server < math.inf else 0.0
+            expected = self._round_trip + server + min(spread, self._round_trip)
+            return replace(
+                state,
+                silence=now - self._reported_at,
+                overdue=sum(now - own.at > expected for own in self._flight),
                 rate=sum(size for _, size in self._acknowledged) / WINDOW,
-                loss=self._loss(),
-                round_trip=statistics.median(trips),
-                server=statistics.median(in_server),
+                round_trip=self._round_trip,
+                spread=spread,
+                server=server,
                 unanswered=1 - sum(answered) / len(answered),
             )
 
     def _is_in_flight(self, sequence: int) -> bool:
         return bool(self._flight) and self._flight[0].sequence <= sequence <= self._flight[-1].sequence
 
-    def _oldest(self, now: float) -> float:
-        return now - self._flight[0].at if self._flight else 0.0
-
-    def _loss(self) -> float:
-        return 1 - sum(self._settled) / len(self._settled) if self._settled else 0.0
-
     def _forget(self, now: float) -> None:
         while self._acknowledged and self._acknowledged[0][0] < now - WINDOW:
             self._acknowledged.popleft()
+
+
+def _follow(before: float, now: float) -> float:
+    return now if now < before or math.isinf(before) else before + RISE * (now - before)

@@ -17,7 +17,9 @@ from tqdm import tqdm
 from mtl_split_camera.sources import DEFAULT_RATE, SECONDS_PER_STREET, Streets
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.scene import Size
-from mtl_split_lab.bench.answers import Answers, answered, first_in_time, judge
+from mtl_split_core.tracks import NONE
+from mtl_split_edge.answering import REMOTE
+from mtl_split_lab.bench.answers import DEADLINE, Answers, answered, first_in_time, judge
 from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.bench.relay import Counts
@@ -26,6 +28,9 @@ from mtl_split_ros.graph import COMPRESSED, DISCOVERY_RANGE, Options, Value, cam
 
 SPLIT, OFFLOADING, WHOLE = "split", "JPEG offloading", "whole on the edge"
 """Ways to divide the work: the pair; both halves on the server; both halves in the vehicle."""
+
+BY_DEADLINE = "split, answered by the deadline"
+"""The pair, and the edge answers by itself what the server does not answer within DEADLINE."""
 
 SIZE = (1280, 720)
 
@@ -98,18 +103,22 @@ def measure(
 ) -> Run:
     """Measure one way over one link for so many seconds after discovery.
 
-    quality: of the JPEG pictures where they are what is sent; size: (width, height) of the camera's pictures. Raises
-    NoLinkError where no link can be laid, and ProcessError where a process ends that should not.
+    quality: of the JPEG pictures where they are what is sent; size: (width, height) of the camera's pictures. A trace
+    begins with what is measured, and then an answer counts when it is in the vehicle. Raises NoLinkError where no link
+    can be laid, and ProcessError where a process ends that should not.
     """
     with lay_link(condition) as link, TemporaryDirectory() as folder:
         sent, results = Path(folder) / "sent", Path(folder) / "results"
-        with _running(bundle, way, link, quality, size, sent, results) as processes:
+        with _running(bundle, way, link, condition, quality, size, sent, results) as processes:
             if not _wait(lambda: read_log(sent), PATIENCE, processes):
                 raise ProcessError(f"the camera sent no frame within {PATIENCE:g} s")
             # Until then, what is left in the link's queue of the nodes' discovery of each other delays every frame.
             known = _wait(lambda: first_in_time(_answers(bundle, results)), DISCOVERY, processes)
-            begin = time.time_ns() + round(SETTLING * 1e9)
-            _wait(lambda: None, SETTLING + seconds + LAST_ANSWERS, processes)
+            _wait(lambda: None, SETTLING, processes)
+            begin = time.time_ns()
+            if condition.trace:
+                link.follow_trace()
+            _wait(lambda: None, seconds + LAST_ANSWERS, processes)
         stamps = read_log(sent)[CAMERA_INFO]
         return Run(
             way=way,
@@ -145,7 +154,14 @@ def choose_quality(sizes: Mapping[int, float], rate: float) -> int:
 
 @contextmanager
 def _running(
-    bundle: Bundle, way: str, link: Link, quality: int | None, size: Size, sent: Path, results: Path
+    bundle: Bundle,
+    way: str,
+    link: Link,
+    condition: Condition,
+    quality: int | None,
+    size: Size,
+    sent: Path,
+    results: Path,
 ) -> Iterator[Processes]:
     """Run the nodes and the listeners, each at its end of the link."""
     options = Options(bundle=str(bundle.folder))
@@ -160,10 +176,14 @@ def _running(
     processes = Processes(sent.parent / "logs")
     try:
         processes.run("listener of the camera", [*link.within[VEHICLE], *listener, str(sent)])
-        processes.run("listener", [*at_server, *listener, str(results), "--bundle", str(bundle.folder)])
+        at_consumer = link.within[VEHICLE] if condition.trace else at_server
+        processes.run("listener", [*at_consumer, *listener, str(results), "--bundle", str(bundle.folder)])
+        by_deadline = way == BY_DEADLINE
         # However late they are, answers are to be seen.
-        processes.start(server(options, max_age=0.0), at_server)
-        processes.start(edge(options, topic), at_edge)
+        final = {"results_namespace": REMOTE, "tracking": NONE} if by_deadline else {}
+        processes.start(server(options, max_age=0.0, **final), at_server)
+        own = {"answer_by": DEADLINE, "local_suffix": True} if by_deadline else {}
+        processes.start(edge(options, topic, **own), at_edge)
         processes.start(camera(options, **eyes), link.within[VEHICLE])
         yield processes
         processes.check()

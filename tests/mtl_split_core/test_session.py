@@ -97,6 +97,16 @@ def test_in_a_loop_stamps_do_not_count() -> None:
     assert [session.take(later(sequence, stamp)) for sequence, stamp in [(1, 10), (2, 10), (0, 9)]] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_newest_once_more_is_a_repeat_and_nothing_else_is(signed: bool) -> None:
+    session = begun(Publishers(), signed)
+    assert session.repeats(FIRST) and not session.repeats(replace(FIRST, sequence=1))
+    assert not session.repeats(replace(FIRST, session=11))
+    assert session.repeats(replace(FIRST, publisher="relay")) == signed
+    assert session.take(later(1, 2000)) == 0 and not session.repeats(FIRST)
+    assert begun(Publishers(), signed, any_stamp=True).repeats(FIRST) == signed
+
+
 @pytest.mark.parametrize("again", [FIRST, replace(FIRST, publisher="other"), later(9, 9000, session=9)])
 def test_with_signatures_nothing_is_taken_twice_and_no_earlier_session_comes_back(again: Arrival) -> None:
     session = begun(Publishers({"edge", "other"}), signed=True)

@@ -66,9 +66,25 @@ def test_what_was_not_answered_is_told() -> None:
     assert link.observe(0.5).unanswered == 0.75
 
 
+def test_what_waited_for_the_end_of_an_outage_says_nothing_of_the_time_after_it() -> None:
+    link = sending(20)
+    link.reported(report(0), now=0.07)
+    link.reported(report(18, received=0b1), now=60.0)
+    after_outage = link.observe(60.0)
+    assert after_outage.loss == 0.0 and after_outage.round_trip > 10
+    link.reported(report(19), now=1.96)
+    assert link.observe(1.97).round_trip == pytest.approx(0.03) and link.observe(1.97).overdue == 0
+
+
+def test_a_report_is_missed_once_it_should_be_there() -> None:
+    link = sending(3)
+    link.reported(report(0), now=0.07)
+    assert [link.observe(now).overdue for now in (0.12, 0.25, 0.35)] == [0, 1, 2]
+
+
 def test_an_outage_does_not_grow_without_end() -> None:
     link = sending(MOST_IN_FLIGHT + 100)
-    assert link.observe(1e3).in_flight == MOST_IN_FLIGHT and link.observe(1e3).loss == 1.0
+    assert link.observe(1e3).in_flight == MOST_IN_FLIGHT
     assert link.reported(report(99), now=1e3) is None
     account = link.reported(report(MOST_IN_FLIGHT + 99), now=1e3)
     assert account is not None and (account.arrived, account.lost) == (REPORTED, MOST_IN_FLIGHT - REPORTED)
