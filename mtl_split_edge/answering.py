@@ -27,11 +27,8 @@ from mtl_split_core.scene import Floats, Results, Size, Task
 from mtl_split_core.tracks import Tracks, needed_score
 from mtl_split_ros.diagnostics import Stream, nanoseconds
 from mtl_split_ros.kinds import KINDS
-from mtl_split_ros.messages import result_topic
+from mtl_split_ros.messages import REMOTE, result_topic
 from mtl_split_ros.qos import RESULT, advertise, subscribe
-
-REMOTE = "remote"
-"""Where, within the vehicle's namespace, the server's results arrive."""
 
 RECENT = 16
 """Own answers from which the time for the next is estimated."""

@@ -17,6 +17,9 @@ from mtl_split_ros.kinds import KINDS
 
 MOST_FRAME_ID_BYTES = 256
 
+REMOTE = "remote"
+"""Where, within a vehicle's namespace, the server's results arrive at an edge that publishes the final ones."""
+
 
 class HeaderError(InputError):
     """A header that no camera sends."""

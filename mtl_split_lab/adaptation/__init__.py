@@ -1,1 +1,1 @@
-"""How the edge's control fares over links that change: traces of real ones."""
+"""Links that change, as they really do."""

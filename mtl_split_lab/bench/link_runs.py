@@ -18,13 +18,13 @@ from mtl_split_camera.sources import DEFAULT_RATE, SECONDS_PER_STREET, Streets
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.scene import Size
 from mtl_split_core.tracks import NONE
-from mtl_split_edge.answering import REMOTE
 from mtl_split_lab.bench.answers import DEADLINE, Answers, answered, first_in_time, judge
 from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.bench.relay import Counts
 from mtl_split_lab.live.processes import ProcessError, Processes
 from mtl_split_ros.graph import COMPRESSED, DISCOVERY_RANGE, Options, Value, camera, edge, image_topic, server
+from mtl_split_ros.messages import REMOTE
 
 SPLIT, OFFLOADING, WHOLE = "split", "JPEG offloading", "whole on the edge"
 """Ways to divide the work: the pair; both halves on the server; both halves in the vehicle."""

@@ -128,8 +128,9 @@ def relay(
         if sys.stdin in readable:
             if not sys.stdin.readline():
                 return directions[0].counts, directions[1].counts
-            for direction in directions if trace else ():
-                direction.follow(trace, time.monotonic())
+            if trace is not None:
+                for direction in directions:
+                    direction.follow(trace, time.monotonic())
 
 
 def _open(device: str) -> socket.socket:
