@@ -41,7 +41,7 @@ endif
 # The stand-in takes part only where there is no real vision_msgs.
 VISION_MSGS := $(wildcard $(addsuffix /share/vision_msgs/package.xml,$(subst :, ,$(UNDERLAY))) \
     ros2_ws/src/vision_msgs ros2_ws/src/*/vision_msgs)
-BASE_PATHS := src $(if $(VISION_MSGS),,stand_in)
+BASE_PATHS := .. src $(if $(VISION_MSGS),,stand_in)
 
 .PHONY: help setup demo train test lock licences fuzz bench torture
 

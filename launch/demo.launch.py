@@ -7,4 +7,5 @@ from mtl_split_ros.launching import describe
 
 def generate_launch_description() -> LaunchDescription:
     """Called by `ros2 launch mtl_split demo.launch.py`."""
-    return describe(lambda options, given: graph.demo(options, **given), "source", "vehicles", "rate", "frames", "out")
+    names = ("source", "vehicles", "rate", "frames", "out", "autoware")
+    return describe(lambda options, given: graph.demo(options, **given), *names)

@@ -7,4 +7,5 @@ from mtl_split_ros.launching import describe
 
 def generate_launch_description() -> LaunchDescription:
     """Called by `ros2 launch mtl_split edge.launch.py`."""
-    return describe(lambda options, given: [graph.edge(options, given.get("image_topic", ""))], "image_topic")
+    names = ("image_topic", "autoware")
+    return describe(lambda options, given: [graph.edge(options, given.get("image_topic", ""))], *names)

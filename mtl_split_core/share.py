@@ -31,6 +31,11 @@ def fast_dds_profile() -> Path:
     return share_folder() / "config" / "fastdds.xml"
 
 
+def label_map_file() -> Path:
+    """What each label of the shipped bundles is in Autoware."""
+    return share_folder() / "config" / "autoware_labels.yaml"
+
+
 def bundle_folder(bundle: str) -> Path:
     """The folder that a `bundle` parameter means: a path if it contains a "/", otherwise a shipped bundle."""
     return Path(os.path.expanduser(bundle)) if "/" in bundle else share_folder() / "models" / bundle

@@ -27,8 +27,9 @@ from mtl_split_core.contract import text
 from mtl_split_core.errors import InputError, brief, in_one_line
 from mtl_split_core.payload import MOST_PER_AXIS
 from mtl_split_core.scene import Size
+from mtl_split_core.text_file import read_text
 from mtl_split_lab.portion import NO_OTHER_KEYS, Count, Portion
-from mtl_split_lab.untrusted import name_faults, read_text
+from mtl_split_lab.untrusted import name_faults
 from mtl_split_net.detectors import COCO_LABELS
 from mtl_split_net.network import Pixels
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks

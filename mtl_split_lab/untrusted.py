@@ -1,27 +1,8 @@
-"""Files that others wrote: read with a limit, and what is wrong in them said in one line."""
-
-from pathlib import Path
+"""What is wrong in data that others wrote, said in one line."""
 
 from pydantic import ValidationError
 
-from mtl_split_core.errors import InputError, brief, in_one_line
-
-
-def read_text(path: Path, most_bytes: int) -> str:
-    """Read a text file in UTF-8.
-
-    Raises InputError for one that is missing, cannot be read, is larger than `most_bytes`, or not in UTF-8.
-    """
-    try:
-        if not path.is_file():
-            raise InputError(f"{path} is no file")
-        if (size := path.stat().st_size) > most_bytes:
-            raise InputError(f"{path} has {size} bytes, expected at most {most_bytes}")
-        return path.read_bytes().decode()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8: {error}") from error
+from mtl_split_core.errors import brief, in_one_line
 
 
 def name_faults(error: ValidationError, most: int = 1) -> str:

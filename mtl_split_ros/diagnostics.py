@@ -16,6 +16,9 @@ from mtl_split_core.errors import InputError
 REPORT_INTERVAL = 5.0
 """Seconds between two log lines about refused frames of one kind."""
 
+MOST_NAMED = 8
+"""Names by which one fate is counted; what others meet it is counted together."""
+
 MOST_AHEAD = 0.5
 """Seconds by which a stamp may be ahead of a node's clock: the clocks of two synchronised machines differ by less."""
 
@@ -95,12 +98,13 @@ class Stream:
         """How many seconds ago that was by the node's clock."""
         return float(self._clock.now().nanoseconds - nanoseconds(stamp)) / 1e9
 
-    def published(self, stages: Mapping[str, float], payload_bytes: int) -> None:
-        """Count a frame that was answered, with its stages' milliseconds and the bytes of its payload."""
+    def published(self, stages: Mapping[str, float], payload_bytes: int | None = None) -> None:
+        """Count a frame that was answered, with its stages' milliseconds and its payload's bytes, if it has one."""
         self.measured(stages)
         with self._lock:
             self._totals["published"] += 1
-            self._bytes.append(payload_bytes)
+            if payload_bytes is not None:
+                self._bytes.append(payload_bytes)
 
     def measured(self, stages: Mapping[str, float]) -> None:
         """Note milliseconds of stages."""
@@ -112,6 +116,13 @@ class Stream:
         """Count frames that met another fate."""
         with self._lock:
             self._totals[name] += number
+
+    def count_of(self, fate: str, name: str, number: int = 1) -> None:
+        """Count what met a fate by a name that a stranger may have chosen: up to MOST_NAMED names, then `others`."""
+        with self._lock:
+            named = {key for key in self._totals if key.startswith(f"{fate}/")}
+            key = f"{fate}/{name[:80]}"
+            self._totals[key if key in named or len(named) < MOST_NAMED else f"{fate}/others"] += number
 
     def refuse(self, error: InputError, topic: str = "") -> None:
         """Count a message that could not be used; every error is logged once, one of a kind per `REPORT_INTERVAL`.

@@ -5,7 +5,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,8 +35,11 @@ TOPIC = "topic:"
 
 COMPRESSED = "/compressed"
 
-RESPAWNED = ("edge", "server")
+RESPAWNED = ("edge", "server", "autoware")
 """The executables that a launch file starts again when they end."""
+
+_MANAGED = ("use_sim_time", "autostart")
+"""The parameters of every managed node."""
 
 PROFILES_FILE = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """What names Fast DDS's settings: from ROS 2 Kilted on, and before."""
@@ -219,6 +222,21 @@ def replay(
     if out:
         processes.append(_recorder(options, f"{TOPIC}{image_topic}", out, None))
     return tuple(processes)
+
+
+def autoware(processes: Iterable[Process]) -> list[Process]:
+    """What hands the detections to Autoware: a node beside every edge among the processes."""
+    return [
+        replace(
+            process,
+            executable="autoware",
+            name="autoware",
+            parameters={name: process.parameters[name] for name in _MANAGED if name in process.parameters},
+            remappings=(),
+        )
+        for process in processes
+        if process.executable == "edge"
+    ]
 
 
 def _least_score(out: str, measured: bool) -> float | None:

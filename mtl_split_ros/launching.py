@@ -22,7 +22,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 from mtl_split_core.errors import InputError
-from mtl_split_ros.graph import Options, Process, bag_play_command, environment
+from mtl_split_ros.graph import Options, Process, autoware, bag_play_command, environment
 
 Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 
@@ -109,6 +109,10 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         "Topic of the camera's images; one ending in /compressed carries JPEG or PNG. Empty: image_raw; in a bag, the "
         "only one there is.",
     ),
+    "autoware": (
+        _truth,
+        "true: also publish the detections as Autoware takes them, see docs/autoware.md. Empty: do not.",
+    ),
     "source": (str, "sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME for a camera that runs already."),
     "bag": (
         _path,
@@ -142,7 +146,9 @@ def describe(build: Build, *names: str) -> LaunchDescription:
         given = {name: LaunchConfiguration(name).perform(context) for name in (*OPTIONS, *names)}
         values = {name: _read(name, text) for name, text in given.items() if text}
         options = Options(**{name: values.pop(name) for name in OPTIONS if name in values})
+        to_autoware = values.pop("autoware", False)
         processes = list(build(options, values))
+        processes += autoware(processes) if to_autoware else []
         recordings = sum(process.executable == RECORDER for process in processes)
         ours = recordings or options.enclave  # ROS's own player would be in no enclave
         play = _play_bag if not ours and shutil.which("ros2") and _is_installed("ros2bag") else _action

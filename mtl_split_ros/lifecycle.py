@@ -1,4 +1,4 @@
-"""What edge and server have in common as nodes: lifecycle, autostart, parameters, diagnostics, an end on a fault."""
+"""What edge, server and their like have in common: lifecycle, autostart, parameters, diagnostics, an end on a fault."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
@@ -17,6 +17,12 @@ from mtl_split_core.signing import Keys, read_keys
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.parameters import Parameter, Parameters
 
+LIFECYCLE_PARAMETERS = (
+    Parameter("autostart", "Configure and activate at the start; false: wait for a lifecycle manager."),
+    Parameter("diagnostics_period", "Seconds between two reports on /diagnostics.", range=(0.1, 60.0)),
+)
+"""The parameters of every managed node."""
+
 COMMON_PARAMETERS = (
     Parameter("bundle", 'The trained network: name of a shipped bundle, or a folder (with a "/" in it).'),
     Parameter(
@@ -24,9 +30,9 @@ COMMON_PARAMETERS = (
     ),
     Parameter("threads", "Processor threads that inference may use.", range=(1, 64)),
     Parameter("key_file", "Keys that bottlenecks are signed with, see docs/security.md; empty: they are not signed."),
-    Parameter("autostart", "Configure and activate at the start; false: wait for a lifecycle manager."),
-    Parameter("diagnostics_period", "Seconds between two reports on /diagnostics.", range=(0.1, 60.0)),
+    *LIFECYCLE_PARAMETERS,
 )
+"""The parameters of edge and server."""
 
 
 class ManagedNode(LifecycleNode):

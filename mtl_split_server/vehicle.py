@@ -36,9 +36,6 @@ or where the next one is the same node.
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """How rmw calls the node of a publisher before it has heard of the node."""
 
-MOST_NAMED = 8
-"""Publishers that are counted by name; what others send is counted together."""
-
 
 class OtherContractError(InputError):
     """A bottleneck that was encoded under another contract."""
@@ -118,7 +115,6 @@ class Vehicle:
     keys: Keys | None
     tracks: InitVar[Tracks]
     session: Session = field(init=False)
-    _named: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self, tracks: Tracks) -> None:
         # Without a limit of age, any recording may be played, and in a loop.
@@ -138,7 +134,7 @@ class Vehicle:
             self._check(message, arrival)
         except InputError as error:
             if isinstance(error, SecondPublisherError):
-                self.stream.count(f"second_publisher/{self._name(arrival.publisher)}")
+                self.stream.count_of("second_publisher", self.publishers.name(arrival.publisher))
             self.stream.refuse(error)
             return None
         self.stream.note(message.header.stamp)
@@ -196,13 +192,6 @@ class Vehicle:
             )
         check_size((message.image_width, message.image_height))
         form.parse(message.payload.tobytes())
-
-    def _name(self, publisher: str) -> str:
-        name = self.publishers.name(publisher)
-        if name not in self._named and len(self._named) >= MOST_NAMED:
-            return "others"
-        self._named.add(name)
-        return name
 
 
 _SESSION = "session "

@@ -3,11 +3,17 @@
 `ros2_ws/run python -m tests.test_documentation` writes docs/parameters.md.
 """
 
+import ast
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 
+from mtl_split_autoware.node import PARAMETERS as AUTOWARE
 from mtl_split_camera.node import PARAMETERS as CAMERA
 from mtl_split_core.bundle import load_bundle
 from mtl_split_edge.node import PARAMETERS as EDGE
@@ -32,7 +38,7 @@ allowed is refused in one line.
 
 
 def parameters() -> str:
-    tables = {"Edge": EDGE, "Server": SERVER, "Camera": CAMERA, "Player": PLAYER}
+    tables = {"Edge": EDGE, "Server": SERVER, "Camera": CAMERA, "Player": PLAYER, "Autoware": AUTOWARE}
     return INTRODUCTION + "".join(f"\n## {name}\n\n{table.markdown()}" for name, table in tables.items())
 
 
@@ -70,6 +76,20 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         linked = page.parent / name if name else page
         assert linked.exists(), link
         assert not anchor or anchor in anchors(linked.read_text()), link
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "json": json.loads,
+    "python": ast.parse,
+    "xml": ElementTree.fromstring,
+    "yaml": yaml.safe_load,
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_example_is_written_in_its_language(page: Path) -> None:
+    for language, text in re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        PARSERS[language](text)
 
 
 def test_readme_leads_to_every_page() -> None:

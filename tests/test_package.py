@@ -4,12 +4,14 @@ import ast
 import json
 import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 from setuptools import find_packages
 
@@ -27,18 +29,27 @@ MAY_IMPORT = {
     "mtl_split_edge": {"mtl_split_core", "mtl_split_ros"},
     "mtl_split_server": {"mtl_split_core", "mtl_split_ros"},
     "mtl_split_camera": {"mtl_split_core", "mtl_split_ros"},
+    "mtl_split_autoware": {"mtl_split_core", "mtl_split_ros"},
     "mtl_split_lab": {"mtl_split_core", "mtl_split_net", "mtl_split_ros", "mtl_split_camera"},
 }
-ON_THE_VEHICLE = ["mtl_split_core", "mtl_split_ros", "mtl_split_edge", "mtl_split_server", "mtl_split_camera"]
+ON_THE_VEHICLE = [
+    "mtl_split_core",
+    "mtl_split_ros",
+    "mtl_split_edge",
+    "mtl_split_server",
+    "mtl_split_camera",
+    "mtl_split_autoware",
+]
 # Engines that a machine may have or not; what they need is imported when they are asked for.
 OPTIONAL = {"openvino"}
 # By what is imported, what pip installs.
-WITHOUT_ROSDEP_KEY = {"constriction": "constriction", "edgefirst": "edgefirst-tracker", "simplejpeg": "simplejpeg"}
+WITHOUT_ROSDEP_KEY = {"constriction": "constriction", "edgefirst": "edgefirst-tracker"}
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "msgpack": "python3-msgpack",
     "numpy": "python3-numpy",
     "onnxruntime": "python3-onnxruntime-pip",
+    "simplejpeg": "python3-simplejpeg-pip",
     "yaml": "python3-yaml",
 }
 
@@ -69,10 +80,33 @@ def imports(folder: str) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names
 
 
+def test_the_workflow_runs_the_scripts_and_pins_what_others_wrote() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"]) for step in steps if "uses" in step)
+    scripts = [ROOT / step["run"] for step in steps if "run" in step]
+    assert {script.name for script in scripts} == {"run", "distribution"}
+    assert all(os.access(script, os.X_OK) for script in scripts)
+
+
 def test_one_version_everywhere() -> None:
     newest = re.search(r"^(\d+\.\d+\.\d+) \(", (ROOT / "CHANGELOG.rst").read_text(), re.MULTILINE)
     assert newest is not None
     assert PACKAGE_XML.findtext("version") == PYPROJECT["project"]["version"] == newest[1]
+
+
+def test_no_link_leads_back_to_a_folder_above_it() -> None:
+    made = {".git", ".venv", "build", "install", "log"}
+    for folder, names, _ in os.walk(ROOT):
+        names[:] = [name for name in names if name not in made]
+        for path in (Path(folder, name) for name in names):
+            assert path.resolve() not in path.parents, f"{path} leads whoever copies the tree in circles"
+
+
+def test_colcon_finds_the_package_in_the_workspace_although_it_is_outside() -> None:
+    command = ["colcon", "--log-base", os.devnull, "list"]
+    listed = subprocess.run(command, cwd=ROOT / "ros2_ws", capture_output=True, text=True, check=True).stdout
+    assert [line.split()[:2] for line in listed.splitlines()] == [["mtl_split", ".."]]
 
 
 def test_every_package_is_installed_by_colcon_and_by_pip() -> None:
@@ -134,7 +168,8 @@ def test_the_lock_file_pins_every_dependency_and_names_no_source() -> None:
     assert all(hashes for _, hashes in pins.values())
     pinned = pins.keys()
     requirements = [requirement for group in PYPROJECT["dependency-groups"].values() for requirement in group]
-    assert {install_locked.normalised(requirement.split("[")[0]) for requirement in requirements} <= pinned
+    names = {install_locked.normalised(re.split(r"[\[;]", requirement)[0]) for requirement in requirements}
+    assert names <= pinned
 
 
 def test_what_a_vehicle_needs_may_be_put_into_any_product() -> None:

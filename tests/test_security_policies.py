@@ -11,7 +11,10 @@ from xml.etree import ElementTree
 import pytest
 import rclpy
 from rclpy.node import Node
+from vision_msgs.msg import Detection2DArray
 
+from mtl_split_autoware.messages import AutowareMessages
+from mtl_split_autoware.node import AutowareNode
 from mtl_split_camera.node import CameraNode
 from mtl_split_core.bundle import Bundle
 from mtl_split_edge.node import EdgeNode
@@ -20,6 +23,8 @@ from mtl_split_lab.live.recorder import Recorder
 from mtl_split_lab.live.recording import PictureStore
 from mtl_split_lab.recordings.bag_recorder import BagRecorder
 from mtl_split_server.node import ServerNode
+
+from .mtl_split_autoware.test_labels import CLASSES
 
 FILES = sorted((Path(__file__).parents[1] / "security").glob("*.policy.xml"))
 RIGHTS = ("publish", "subscribe", "reply", "request")
@@ -61,19 +66,22 @@ POLICIES = read_policies()
 
 
 @contextmanager
-def running(create: Callable[[], Node], domain: int, *arguments: str) -> Iterator[Node]:
-    rclpy.init(args=["--ros-args", "-p", "use_sim_time:=true", *arguments], domain_id=domain)
-    node = create()
-    try:
-        yield node
-    finally:
-        node.destroy_node()
-        rclpy.shutdown()
+def running(create: Callable[[], Node], *arguments: str) -> Iterator[Node]:
+    """A node in a domain of its own: the middleware remembers one of the same name for a while."""
+    domain, claim = free_domain()
+    with claim:
+        rclpy.init(args=["--ros-args", "-p", "use_sim_time:=true", *arguments], domain_id=domain)
+        node = create()
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+            rclpy.shutdown()
 
 
-def names_of(create: Callable[[], Node], domain: int, *arguments: str) -> Names:
+def names_of(create: Callable[[], Node], *arguments: str) -> Names:
     """What a node does over the network, as it tells itself."""
-    with running(create, domain, *arguments) as node:
+    with running(create, *arguments) as node:
         own = node.get_name(), node.get_namespace()
         found = {
             "publish": node.get_publisher_names_and_types_by_node(*own),
@@ -88,28 +96,35 @@ def together(parts: Sequence[Names]) -> Names:
     return {right: set().union(*(part.get(right, set()) for part in parts)) for right in RIGHTS}
 
 
+class AnyMessages(AutowareMessages):
+    """The names of topics are the same, whatever their type, and Autoware's messages may not be installed."""
+
+    array = Detection2DArray
+    classes = CLASSES
+
+
 @pytest.fixture(scope="module")
 def done(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
     """What the nodes of each enclave do in all."""
     folder = tmp_path_factory.mktemp("security")
     car, network = ["-r", "__ns:=/car1"], ["-p", f"bundle:={bundle.folder}"]
-    domain, claim = free_domain()
-    with claim:
-        recorders: list[Callable[[], Node]] = [
-            partial(Recorder, bundle, topic, PictureStore(folder)) for topic in ("", "image_raw/compressed")
-        ]
-        recorders += [
-            partial(BagRecorder, folder / str(number), bundle.tasks, topic, namespace="car1")
-            for number, topic in enumerate(("image_raw", "image_raw/compressed"))
-        ]
-        answers = ["-p", "answer_by:=0.1", "-p", "local_suffix:=true"]
-        transports = ("raw", "compressed")
-        edge = [names_of(EdgeNode, domain, *car, *network, *answers, "-p", f"transport:={kind}") for kind in transports]
-        recorder = [names_of(create, domain, *car) for create in recorders]
-        camera = names_of(CameraNode, domain, *car, "-p", "compressed:=true")
-        server = names_of(ServerNode, domain, *network, "-p", 'vehicles:=["", car1]')
+    recorders: list[Callable[[], Node]] = [
+        partial(Recorder, bundle, topic, PictureStore(folder)) for topic in ("", "image_raw/compressed")
+    ]
+    recorders += [
+        partial(BagRecorder, folder / str(number), bundle.tasks, topic, namespace="car1")
+        for number, topic in enumerate(("image_raw", "image_raw/compressed"))
+    ]
+    answers = ["-p", "answer_by:=0.1", "-p", "local_suffix:=true"]
+    transports = ("raw", "compressed")
+    edge = [names_of(EdgeNode, *car, *network, *answers, "-p", f"transport:={kind}") for kind in transports]
+    recorder = [names_of(create, *car) for create in recorders]
+    autoware = names_of(partial(AutowareNode, lambda: AnyMessages(None, None)), *car)
+    camera = names_of(CameraNode, *car, "-p", "compressed:=true")
+    server = names_of(ServerNode, *network, "-p", 'vehicles:=["", car1]')
     return {
         f"{VEHICLE}/edge": together(edge),
+        f"{VEHICLE}/autoware": autoware,
         f"{VEHICLE}/camera": camera,
         f"{VEHICLE}/recorder": together(recorder),
         SERVER: server,

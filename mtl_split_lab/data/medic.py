@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mtl_split_core.errors import InputError, brief
 from mtl_split_core.scene import Truth
+from mtl_split_core.text_file import read_text
 from mtl_split_lab.data.pictures import MOST_BYTES, Identities, PictureFile, Sieve, check_inside
-from mtl_split_lab.untrusted import read_text
 
 TASKS = ("damage_severity", "disaster_types", "humanitarian", "informative")
 

@@ -18,7 +18,8 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from mtl_split_core.compressed import read_picture
 from mtl_split_core.errors import InputError, brief, in_one_line
 from mtl_split_core.scene import Image, Size, Truth
-from mtl_split_lab.untrusted import name_faults, read_text
+from mtl_split_core.text_file import read_text
+from mtl_split_lab.untrusted import name_faults
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from mtl_split_core.errors import InputError
 from mtl_split_core.plain_json import parse_json
 from mtl_split_core.scene import Size, Task
+from mtl_split_core.text_file import read_text
 from mtl_split_lab.data.faces import read_faces
 from mtl_split_lab.data.medic import read_medic
 from mtl_split_lab.data.pictures import MOST_BYTES, UNDEFINED, LabelledPicture, PictureFile, read_pictures
@@ -19,7 +20,7 @@ from mtl_split_lab.data.shapes import draw_shapes, read_shapes
 from mtl_split_lab.data.simulated import draw_pictures
 from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.portion import ATTRIBUTES, Portion
-from mtl_split_lab.untrusted import name_faults, read_text
+from mtl_split_lab.untrusted import name_faults
 
 _MOST_NAMED = 20
 _logger = logging.getLogger(__name__)

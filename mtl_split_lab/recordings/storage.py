@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Generator
 from functools import partial
@@ -15,7 +16,6 @@ from urllib.parse import quote
 
 import apsw
 import lz4.frame
-from backports import zstd
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.rosbag2.reader import DirectoryReader
@@ -23,6 +23,11 @@ from rosbags.rosbag2.storage_mcap import DECOMPRESSORS, McapReader
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader, Sqlite3Writer
 
 from mtl_split_core.errors import InputError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 

@@ -108,7 +108,7 @@ def test_without_tracking_results_stay_as_they_are() -> None:
 
 
 corners = arrays(np.float32, (12, 2, 2), elements=st.integers(0, 300).map(float))
-scores = arrays(np.float32, (12, 2), elements=st.integers(0, 20).map(lambda part: part / 20))
+scores = arrays(np.float32, (12, 2), elements=st.integers(0, 20).map(lambda part: np.float32(part / 20)))
 
 
 @given(frames=st.lists(st.tuples(corners, scores), min_size=1, max_size=6), threshold=st.sampled_from([0.05, 0.3, 0.9]))

@@ -9,7 +9,7 @@ from rclpy.clock import Clock
 
 from mtl_split_core.errors import ImageError, InputError, PayloadError
 from mtl_split_ros import diagnostics
-from mtl_split_ros.diagnostics import Stream
+from mtl_split_ros.diagnostics import MOST_NAMED, Stream
 
 
 @dataclass
@@ -55,6 +55,21 @@ def test_before_the_first_frame_it_says_what_it_waits_for(stream: Stream) -> Non
     assert {values[key] for key in ("age_ms", "bytes_per_frame", "stage_ms/link", "stage_ms/decode")} == {"n/a"}
     assert values["refused/PayloadError"] == values["dropped"] == "0"
     assert values["engine"] == "steam"
+
+
+def test_a_stream_without_payloads_has_no_bytes(stream: Stream) -> None:
+    stream.published({"link": 1.0})
+    _, values = report(stream)
+    assert (values["published"], values["stage_ms/link"], values["bytes_per_frame"]) == ("1", "1.00", "n/a")
+
+
+def test_names_that_strangers_choose_are_counted_up_to_a_limit(stream: Stream) -> None:
+    for number in range(2 * MOST_NAMED):
+        stream.count_of("left_out", f"{number} {'x' * 1000}", 3)
+        stream.count_of("left_out", f"{number} {'x' * 1000}")
+    counts = {key: value for key, value in report(stream)[1].items() if key.startswith("left_out/")}
+    assert len(counts) == MOST_NAMED + 1 and max(map(len, counts)) < 100
+    assert counts.pop("left_out/others") == str(4 * MOST_NAMED) and set(counts.values()) == {"4"}
 
 
 def test_medians_are_of_the_frames_since_the_last_report(stream: Stream) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rclpy.context import Context
 from sensor_msgs.msg import Image
 
+from mtl_split_autoware import node as autoware_node
 from mtl_split_camera import node as camera_node
 from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
@@ -22,6 +23,7 @@ from mtl_split_ros.graph import (
     Options,
     Process,
     Value,
+    autoware,
     bag_play_command,
     camera,
     demo,
@@ -79,10 +81,12 @@ def test_the_command_line_brings_everything_into_the_node(
 
 def test_every_parameter_is_one_that_its_node_declares() -> None:
     nodes = {"camera": camera_node, "edge": edge_node, "server": server_node, "player": player_node}
+    nodes["autoware"] = autoware_node
     options = Options(autostart=False, bundle="street", key_file="keys")
     processes = demo(options, "sim", ["car1"], "", rate=15.0, frames=3, width=640, height=360)
     processes += (edge(options, "/front/image_raw/compressed"),)
     processes += replay(options, "bag", "/image_raw", ["/image_raw"], rate=2.0, loop=True)
+    processes += tuple(autoware(processes))
     for process in processes:
         known = {*nodes[process.executable].PARAMETERS.defaults(), "use_sim_time"}
         assert process.parameters.keys() <= known, process.name
@@ -94,9 +98,10 @@ def test_what_is_not_chosen_is_left_to_the_nodes_own_defaults() -> None:
     assert server(Options()) == Process("server", "server")
 
 
-def test_the_two_nodes_are_started_again_and_what_ends_by_itself_is_not() -> None:
+def test_the_nodes_are_started_again_and_what_ends_by_itself_is_not() -> None:
     processes = [*demo(Options(), out="out"), *replay(Options(), "bag", "/image_raw")]
-    assert {process.executable for process in processes if process.respawned} == {"edge", "server"}
+    processes += autoware(processes)
+    assert {process.executable for process in processes if process.respawned} == {"edge", "server", "autoware"}
     assert {process.executable for process in processes if not process.respawned} == {"camera", "demo", "player"}
 
 
@@ -116,6 +121,15 @@ def test_every_vehicle_gets_an_edge_a_camera_and_a_recording_and_all_share_a_ser
         "out/car1",
         "out/car2",
     ]
+
+
+def test_autoware_gets_a_node_beside_every_edge_with_the_options_of_that() -> None:
+    options = Options(namespace="fleet", use_sim_time=True, autostart=False, bundle="street", enclave="/a")
+    first, second = autoware(demo(options, "topic:/image", ["car1", "car2"]))
+    parameters = {"use_sim_time": True, "autostart": False}
+    assert first == Process("autoware", "autoware", "fleet/car1", parameters, enclave="/a")
+    assert second.namespace == "fleet/car2" and second.module == "mtl_split_autoware.node"
+    assert autoware([server(options)]) == []
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,10 @@ from mtl_split_core.errors import (
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import BYTETRACK, Tracks
-from mtl_split_ros.diagnostics import Stream
+from mtl_split_ros.diagnostics import MOST_NAMED, Stream
 from mtl_split_ros.messages import report_statement, statement, to_report
 from mtl_split_server import vehicle as module
-from mtl_split_server.vehicle import MOST_NAMED, OtherContractError, Receipt, TopicPublishers, Vehicle
+from mtl_split_server.vehicle import OtherContractError, Receipt, TopicPublishers, Vehicle
 
 from ..fuzz_signatures import TOPIC, fate
 from ..processes import plain

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import lz4.frame
 import pytest
-from backports import zstd
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, ReaderError
 from rosbags.rosbag2.storage_mcap import decompress
@@ -23,7 +22,7 @@ from mtl_split_lab.recordings import storage as bag_storage
 from mtl_split_lab.recordings.bags import BagFrames, open_bag
 from mtl_split_lab.recordings.definitions import message_class, message_types
 from mtl_split_lab.recordings.inputs import open_input
-from mtl_split_lab.recordings.storage import METADATA, STORAGES, BagWriter, storage_files
+from mtl_split_lab.recordings.storage import METADATA, STORAGES, BagWriter, storage_files, zstd
 
 from ...bags import START, header, write_bag
 from ...damage import MOST_GROWTH, bounded_memory
