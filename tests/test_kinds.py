@@ -17,12 +17,12 @@ import mtl_split_lab.kinds
 import mtl_split_net.kinds
 import mtl_split_ros.kinds
 from mtl_split_core.bundle import write_manifest
+from mtl_split_core.canvas import Canvas
+from mtl_split_core.drawing import annotate
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Results, Task, Truth
-from mtl_split_lab.drawing import annotate
 from mtl_split_lab.kinds.calibration import Calibration
-from mtl_split_lab.kinds.canvas import Canvas
 from mtl_split_lab.kinds.sheet import Sheet
 from mtl_split_lab.scoring.frames import as_truth, results_to_json
 from mtl_split_lab.scoring.measurement import Measurement
@@ -84,6 +84,15 @@ class CoreBrightness:
 
     def to_json(self, result: float) -> float:
         return result
+
+    def count_objects(self, result: float) -> Counter[str]:
+        return Counter()
+
+    def draw(self, canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:
+        canvas.picture[:] = 255
+
+    def caption(self, result: float) -> str:
+        return f"{result:.2f}"
 
 
 class RosBrightness:
@@ -162,17 +171,8 @@ class LabBrightness:
     def sheet(self, task: Task, results: Sequence[float], score: float) -> Sheet:
         return Sheet("", (task.name, "mean", "error"), [("all", "", score)])
 
-    def count_mistakes(self, truth: Truth, results: Results) -> int:
-        return 0
-
-    def count_objects(self, result: float) -> int:
-        return 0
-
-    def draw(self, canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:
-        canvas.picture[:] = 255
-
-    def caption(self, result: float) -> str:
-        return f"{result:.2f}"
+    def find_mistakes(self, truth: Truth, results: Results) -> Counter[str]:
+        return Counter()
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
 """The kinds of task, one module each, and the table of them: what the network's outputs mean."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from mtl_split_core.canvas import Canvas
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.kinds import classification, detection
-from mtl_split_core.scene import Task
+from mtl_split_core.scene import Results, Task, Truth
 
 
 class Tracker(Protocol):
@@ -62,6 +64,28 @@ class Kind(Protocol):
     def to_json(self, result: Any) -> Any:
         """Return a result ready for JSON; its numbers are exact."""
 
+    def draw(self, canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:
+        """Draw the results of some tasks of this kind, by the task's name, and below them the truth."""
+
+    def caption(self, result: Any) -> str:
+        """Return a result of the whole picture in a word or two; empty for what is drawn into it."""
+
+    def count_objects(self, result: Any) -> Counter[str]:
+        """Count the objects that a result shows, by label."""
+
 
 KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
 """By Task.kind."""
+
+
+def by_kind(tasks: Sequence[Task]) -> dict[str, list[Task]]:
+    """Sort tasks by their kinds; every kind is there."""
+    sorted_tasks: dict[str, list[Task]] = {kind: [] for kind in KINDS}
+    for task in tasks:
+        sorted_tasks[task.kind].append(task)
+    return sorted_tasks
+
+
+def results_of(tasks: Sequence[Task], results: Results) -> Results:
+    """Return the results of these tasks, as far as there are any."""
+    return {task.name: results[task.name] for task in tasks if task.name in results}

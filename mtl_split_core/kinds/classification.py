@@ -1,12 +1,14 @@
 """Classification of the whole picture: a score for every label."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from mtl_split_core.canvas import Canvas
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.scene import Classification, Task
+from mtl_split_core.scene import Classification, Results, Task, Truth
 
 HAS_THRESHOLD = False
 
@@ -35,3 +37,17 @@ def tracker(score_threshold: float, name: Callable[[], str]) -> None:
 def to_json(result: Classification) -> dict[str, float]:
     """Score by label."""
     return dict(zip(result.labels, result.scores.tolist(), strict=True))
+
+
+def draw(canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:
+    """Nothing: the caption says it."""
+
+
+def caption(result: Classification) -> str:
+    """The best label and its score."""
+    return f"{result.best} {result.scores.max():.2f}"
+
+
+def count_objects(result: Classification) -> Counter[str]:
+    """None: a class is no object."""
+    return Counter()

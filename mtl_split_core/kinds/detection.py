@@ -1,6 +1,7 @@
 """Detection: boxes with a label and a score."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mtl_split_core.byte_track import ByteTracker
+from mtl_split_core.canvas import PALE, Canvas, colour_of
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.scene import Detections, Floats, Task
+from mtl_split_core.scene import Detections, Floats, Task, Truth
 
 MOST_CANDIDATES = 1000
 """Only so many candidates of a picture, the best, go through non-maximum suppression, so that its time is bounded."""
 
 MOST_DETECTIONS = 500
 """Only so many detections of a picture, the best, are kept."""
+
+SHOWN_SCORE = 0.3
+"""Detections below this score are not shown and are no mistakes, though they count for the average precision."""
 
 HAS_THRESHOLD = True
 
@@ -51,6 +56,35 @@ def to_json(result: Detections) -> dict[str, Any]:
     """Boxes, labels and scores, a list each, and where objects are followed, their identities."""
     ids = {"ids": result.ids} if result.ids else {}
     return {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": result.scores.tolist()} | ids
+
+
+def draw(canvas: Canvas, tasks: Sequence[Task], results: Mapping[str, Detections], truth: Truth | None) -> None:
+    """Draw the true objects, but for those to be ignored, in white, and the detections in their labels' colours."""
+    if truth is not None:
+        objects = truth.boxes[~truth.ignore]
+        canvas.rectangles(objects, [PALE] * len(objects), edged=True)
+    labels = [label for task in tasks for label in task.labels]
+    for found in results.values():
+        shown = np.flatnonzero(found.scores >= SHOWN_SCORE)[::-1]  # the best is drawn last, on top
+        boxes, names = found.boxes[shown], [found.labels[i] for i in shown]
+        colours = [colour_of(labels, name) for name in names]
+        texts = [f"{name} {score:.2f}" for name, score in zip(names, found.scores[shown], strict=True)]
+        if found.ids:
+            # All identities of a drive begin with the same milliseconds.
+            numbers = [found.ids[i].rpartition("-")[2] for i in shown]
+            texts = [f"{text} #{number}" if number else text for text, number in zip(texts, numbers, strict=True)]
+        canvas.rectangles(boxes, colours)
+        canvas.tags(boxes[::-1], texts[::-1], colours[::-1])
+
+
+def caption(result: Detections) -> str:
+    """Nothing: they are drawn into the picture."""
+    return ""
+
+
+def count_objects(result: Detections) -> Counter[str]:
+    """Those that are shown."""
+    return Counter(result.labels[i] for i in np.flatnonzero(result.scores >= SHOWN_SCORE))
 
 
 def suppress(

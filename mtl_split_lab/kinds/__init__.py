@@ -7,7 +7,6 @@ from typing import Any, Protocol
 from mtl_split_core.scene import Results, Task, Truth
 from mtl_split_lab.kinds import classification, detection
 from mtl_split_lab.kinds.calibration import Calibration
-from mtl_split_lab.kinds.canvas import Canvas
 from mtl_split_lab.kinds.sheet import Sheet
 
 
@@ -53,17 +52,8 @@ class Kind(Protocol):
     def sheet(self, task: Task, results: Sequence[Any], score: Any) -> Sheet:
         """Return a table of a task's labels: how often each was answered in a recording, and how well."""
 
-    def count_mistakes(self, truth: Truth, results: Results) -> int:
-        """Count what is wrong in one picture; what is not known of its truth is not."""
-
-    def count_objects(self, result: Any) -> int:
-        """Return how many objects a result shows."""
-
-    def draw(self, canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:
-        """Draw the results, and below them the truth."""
-
-    def caption(self, result: Any) -> str:
-        """Return a result of the whole picture in a word or two; empty for what is drawn into it."""
+    def find_mistakes(self, truth: Truth, results: Results) -> Counter[str]:
+        """Count what is wrong in one picture, by what it is in words; what is not known of its truth is not."""
 
 
 KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
@@ -73,16 +63,3 @@ KINDS: dict[str, Kind] = {"detection": detection, "classification": classificati
 def object_labels(tasks: Sequence[Task]) -> list[str]:
     """Return the labels of some tasks for which a truth has objects with boxes."""
     return [label for task in tasks for label in KINDS[task.kind].object_labels(task)]
-
-
-def by_kind(tasks: Sequence[Task]) -> dict[str, list[Task]]:
-    """Sort tasks by their kinds; every kind is there."""
-    sorted_tasks: dict[str, list[Task]] = {kind: [] for kind in KINDS}
-    for task in tasks:
-        sorted_tasks[task.kind].append(task)
-    return sorted_tasks
-
-
-def results_of(tasks: Sequence[Task], results: Results) -> Results:
-    """Return the results of these tasks, as far as there are any."""
-    return {task.name: results[task.name] for task in tasks if task.name in results}

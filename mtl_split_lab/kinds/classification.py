@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mtl_split_core.scene import Classification, Results, Task, Truth
+from mtl_split_core.scene import Classification, Task, Truth
 from mtl_split_lab.kinds.calibration import Calibration, fit_temperature
-from mtl_split_lab.kinds.canvas import Canvas
 from mtl_split_lab.kinds.sheet import Sheet
 
 
@@ -119,20 +118,10 @@ def sheet(task: Task, results: Sequence[Classification], score: Mapping[str, Cla
     return Sheet("", (task.name, "share", "accuracy"), [*rows, ("all", "", own.accuracy if own else None)])
 
 
-def count_mistakes(truth: Truth, results: Mapping[str, Classification]) -> int:
-    """Count the wrong labels."""
-    return sum(truth.classes.get(task, found.best) != found.best for task, found in results.items())
-
-
-def count_objects(result: Classification) -> int:
-    """None: a class is no object."""
-    return 0
-
-
-def draw(canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:
-    """Nothing: the caption says it."""
-
-
-def caption(result: Classification) -> str:
-    """The best label and its score."""
-    return f"{result.best} {result.scores.max():.2f}"
+def find_mistakes(truth: Truth, results: Mapping[str, Classification]) -> Counter[str]:
+    """Name the wrong labels and what would be right."""
+    return Counter(
+        f"{task} {truth.classes[task]} taken for {found.best}"
+        for task, found in results.items()
+        if truth.classes.get(task, found.best) != found.best
+    )

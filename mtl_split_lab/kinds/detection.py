@@ -7,16 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from mtl_split_core.kinds.detection import SHOWN_SCORE, count_objects
 from mtl_split_core.scene import Detections, Task, Truth
 from mtl_split_lab.kinds.average_precision import DetectionScore, match_detections, score_detections
 from mtl_split_lab.kinds.calibration import Calibration, fit_logistic
-from mtl_split_lab.kinds.canvas import PALE, Canvas, colour_of
 from mtl_split_lab.kinds.identities import score_identities
 from mtl_split_lab.kinds.overlaps import overlaps
 from mtl_split_lab.kinds.sheet import Sheet
-
-SHOWN_SCORE = 0.3
-"""Detections below this score are not shown and are no mistakes, though they count for the average precision."""
 
 
 def object_labels(task: Task) -> tuple[str, ...]:
@@ -125,29 +122,24 @@ def sheets(ways: Mapping[str, Mapping[str, Any]]) -> list[Sheet]:
 
 def sheet(task: Task, results: Sequence[Detections], score: DetectionScore) -> Sheet:
     """How many were shown, and AP50."""
-    counts = Counter(
-        label
-        for found in results
-        for label, score in zip(found.labels, found.scores, strict=True)
-        if score >= SHOWN_SCORE
-    )
+    counts = sum(map(count_objects, results), Counter[str]())
     rows = [(label, f"{counts[label]:,}", score.ap50.get(label)) for label in task.labels]
     total = ("all", f"{counts.total():,}", score.map50 if score.ap50 else None)
     return Sheet("", (task.name, f"count, score >= {SHOWN_SCORE}", "AP50"), [*rows, total])
 
 
-def count_mistakes(truth: Truth, results: Mapping[str, Detections]) -> int:
-    """Count objects missed and detections of nothing.
+def find_mistakes(truth: Truth, results: Mapping[str, Detections]) -> Counter[str]:
+    """Count objects missed and detections of nothing, by label.
 
     Detections count from SHOWN_SCORE on, best first, and find an object of their label that they overlap by half; those
     half inside an object to be ignored are no mistakes.
     """
     if not results:
-        return 0
+        return Counter()
     found = join(list(results.values()))
     counted = set(found.labels) | set(truth.labels) if truth.labelled is None else truth.labelled
     wanted = np.array([label in counted for label in truth.labels], np.bool_) & ~truth.ignore
-    missed, wrong = set(np.flatnonzero(wanted).tolist()), 0
+    missed, mistakes = set(np.flatnonzero(wanted).tolist()), Counter[str]()
     shared, inside = overlaps(found.boxes, truth.boxes)
     for i, (label, score) in enumerate(zip(found.labels, found.scores, strict=True)):
         if score < SHOWN_SCORE or label not in counted:
@@ -157,37 +149,9 @@ def count_mistakes(truth: Truth, results: Mapping[str, Detections]) -> int:
         if hits:
             missed.remove(max(hits, key=lambda j: shared[i, j]))
         else:
-            wrong += not (same & truth.ignore & (inside[i] >= 0.5)).any()
-    return len(missed) + wrong
-
-
-def count_objects(result: Detections) -> int:
-    """Those that are shown."""
-    return int((result.scores >= SHOWN_SCORE).sum())
-
-
-def draw(canvas: Canvas, tasks: Sequence[Task], results: Mapping[str, Detections], truth: Truth | None) -> None:
-    """Draw the true objects in white, but for those to be ignored, and the detections in their labels' colours."""
-    if truth is not None:
-        objects = truth.boxes[~truth.ignore]
-        canvas.rectangles(objects, [PALE] * len(objects))
-    labels = [label for task in tasks for label in task.labels]
-    for found in results.values():
-        shown = np.flatnonzero(found.scores >= SHOWN_SCORE)[::-1]  # the best is drawn last, on top
-        boxes, names = found.boxes[shown], [found.labels[i] for i in shown]
-        colours = [colour_of(labels, name) for name in names]
-        texts = [f"{name} {score:.2f}" for name, score in zip(names, found.scores[shown], strict=True)]
-        if found.ids:
-            # All identities of a drive begin with the same milliseconds.
-            numbers = [found.ids[i].rpartition("-")[2] for i in shown]
-            texts = [f"{text} #{number}" if number else text for text, number in zip(texts, numbers, strict=True)]
-        canvas.rectangles(boxes, colours)
-        canvas.tags(boxes, texts, colours)
-
-
-def caption(result: Detections) -> str:
-    """Nothing: they are drawn into the picture."""
-    return ""
+            mistakes[f"false {label}"] += not (same & truth.ignore & (inside[i] >= 0.5)).any()
+    mistakes.update(f"missed {truth.labels[j]}" for j in missed)
+    return +mistakes
 
 
 def join(parts: Sequence[Detections]) -> Detections:

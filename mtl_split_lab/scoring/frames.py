@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from mtl_split_core.kinds import KINDS as CORE_KINDS
+from mtl_split_core.kinds import by_kind, results_of
 from mtl_split_core.scene import Image, Results, Task, Truth
-from mtl_split_lab.kinds import KINDS, by_kind, results_of
+from mtl_split_lab.kinds import KINDS
 
 NOTHING_KNOWN = Truth(labelled=frozenset())
 

@@ -1,6 +1,7 @@
 """What a bundle achieves on pictures whose truth is known, through both of its halves as the nodes run them."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.kinds import by_kind, results_of
 from mtl_split_core.scene import Results, Task, Truth
-from mtl_split_lab.kinds import KINDS, by_kind, results_of
+from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.scoring.frames import Frame
 
 SPREAD = {"median": 50, "p98": 98, "p99": 99, "max": 100}
@@ -66,9 +68,10 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def count_mistakes(truth: Truth, results: Results, tasks: Sequence[Task]) -> int:
-    """Count what the results of these tasks have wrong in one picture."""
-    return sum(KINDS[kind].count_mistakes(truth, results_of(own, results)) for kind, own in by_kind(tasks).items())
+def find_mistakes(truth: Truth, results: Results, tasks: Sequence[Task]) -> Counter[str]:
+    """Count what the results of these tasks have wrong in one picture, by what it is in words."""
+    parts = (KINDS[kind].find_mistakes(truth, results_of(own, results)) for kind, own in by_kind(tasks).items())
+    return sum(parts, Counter[str]())
 
 
 def measure(bundle: Bundle, frames: Iterable[Frame]) -> dict[str, Any]:

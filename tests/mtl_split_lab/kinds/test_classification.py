@@ -3,7 +3,7 @@
 import numpy as np
 
 from mtl_split_core.scene import Classification, Task, Truth
-from mtl_split_lab.kinds.classification import count_mistakes, pair, score, sheet
+from mtl_split_lab.kinds.classification import find_mistakes, pair, score, sheet
 
 LABELS = ("night", "daytime")
 NIGHT, DAYTIME = (Classification(LABELS, np.array(scores, np.float32)) for scores in ((0.9, 0.1), (0.2, 0.8)))
@@ -19,8 +19,10 @@ def test_right_answers_and_confusions_are_counted() -> None:
 
 def test_an_unknown_label_is_neither_right_nor_wrong() -> None:
     truth, results = Truth(classes={"timeofday": "night"}), {"timeofday": DAYTIME, "weather": NIGHT}
-    assert pair(truth, results) == {"timeofday": ("night", "daytime")} and count_mistakes(truth, results) == 1
-    assert pair(Truth(), results) is None and count_mistakes(Truth(), results) == 0
+    assert pair(truth, results) == {"timeofday": ("night", "daytime")} and find_mistakes(truth, results) == {
+        "timeofday night taken for daytime": 1
+    }
+    assert pair(Truth(), results) is None and not find_mistakes(Truth(), results)
 
 
 def test_a_label_that_never_was_true_has_no_accuracy() -> None:

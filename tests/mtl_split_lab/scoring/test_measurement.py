@@ -7,7 +7,7 @@ import yaml
 
 from mtl_split_core.scene import Classification, Detections, Task, Truth
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN
-from mtl_split_lab.scoring.measurement import MOST_BYTES, Measurement, count_mistakes
+from mtl_split_lab.scoring.measurement import MOST_BYTES, Measurement, find_mistakes
 
 BOXES = np.array([[10, 10, 50, 40], [100, 20, 180, 90]], np.float32)
 TRUTH = Truth(BOXES, ("car", "bus"), np.ones(2, np.float32), np.zeros(2, np.bool_), {"weather": "rainy"})
@@ -39,9 +39,9 @@ def test_without_a_truth_there_is_no_score() -> None:
 
 
 def test_the_mistakes_of_all_kinds_are_added_up() -> None:
-    assert count_mistakes(TRUTH, RESULTS, TASKS) == 1
-    assert count_mistakes(TRUTH, {}, TASKS) == 0
-    assert count_mistakes(TRUTH, RESULTS | {"buses": RESULTS["cars"]}, TASKS) == 3
+    assert find_mistakes(TRUTH, RESULTS, TASKS).total() == 1
+    assert find_mistakes(TRUTH, {}, TASKS).total() == 0
+    assert find_mistakes(TRUTH, RESULTS | {"buses": RESULTS["cars"]}, TASKS).total() == 3
 
 
 def test_measured_is_what_an_edge_node_sends_by_default() -> None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from mtl_split_core.canvas import FONT, PALE, Canvas, Colour
 from mtl_split_core.geometry import PADDING_GREY, Letterbox
+from mtl_split_core.kinds import KINDS, by_kind, results_of
 from mtl_split_core.scene import Image, Results, Size, Task, Truth
-from mtl_split_lab.kinds import KINDS, by_kind, results_of
-from mtl_split_lab.kinds.canvas import FONT, PALE, Canvas, Colour
 
 LARGE = 1280 * 720
 SMALL = 640 * 360
