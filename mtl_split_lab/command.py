@@ -332,6 +332,7 @@ def _compare_rates(options: argparse.Namespace) -> None:
 def _replay(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
     from mtl_split_core.share import bundle_folder
+    from mtl_split_lab.recordings.gallery import FOLDER
     from mtl_split_lab.recordings.inputs import open_input
     from mtl_split_lab.recordings.replay import FRAMES, REPORT, default_ways, replay, write_report
     from mtl_split_lab.recordings.replay_page import PAGE, format_report, write_page
@@ -358,7 +359,7 @@ def _replay(options: argparse.Namespace) -> None:
     report = write_report(done, bundle, source, options.out)
     write_page(report, done, bundle, options.out)
     print(format_report(report))
-    _say_written(*(options.out / name for name in (PAGE, REPORT, FRAMES)))
+    _say_written(*(options.out / name for name in (PAGE, FOLDER, REPORT, FRAMES)))
     if done.interrupted:
         raise SystemExit(130)
 

@@ -1,4 +1,4 @@
-"""The node that records a vehicle into a rosbag: camera, truth and results, byte by byte as they were published."""
+"""The node that records a vehicle into a rosbag: camera, truth, results, diagnostics, byte by byte as published."""
 
 from __future__ import annotations  # rclpy has the type MessageInfo from Kilted on
 
@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diagnostic_msgs.msg import DiagnosticArray
 from mtl_split.msg import Bottleneck
 from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
 from rclpy.node import Node
@@ -103,6 +104,7 @@ class BagRecorder(Node):
             for topic in (result_topic(task), f"{GROUND_TRUTH}/{result_topic(task)}"):
                 self._record(ROS_KINDS[task.kind].MESSAGE, topic, RESULT)
             self._record(LabelInfo, f"label_info/{task.name}", LATCHED)
+        self._record(DiagnosticArray, "/diagnostics", RESULT)
 
     def _record(self, kind: type, topic: str, profile: QoSProfile) -> None:
         resolved = self.resolve_topic_name(topic)

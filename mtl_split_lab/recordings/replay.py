@@ -22,22 +22,18 @@ from mtl_split_core.scene import Image, Results, Task
 from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_core.tracks import BYTETRACK, Tracks
 from mtl_split_lab.machine import machine
+from mtl_split_lab.recordings.gallery import Gallery
 from mtl_split_lab.recordings.inputs import Input
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, as_truth, results_to_json
-from mtl_split_lab.scoring.measurement import Measurement, count_mistakes
+from mtl_split_lab.scoring.measurement import Measurement
 from mtl_split_lab.scoring.ways import WHOLE, Way, find_way
 
 REPORT = "report.json"
 FRAMES = "frames.jsonl"
 PARTS = ("prepare", "compress", "prefix", "encode", "decode", "decompress", "suffix", "post", "track")
 """A frame's way, on the edge and then on the server."""
-WORST = 6
-"""Frames that are shown because they went worst."""
 NAMED = 5
 """Refused frames that are named."""
-
-Shown = tuple[int, Frame, Results]
-"""How many mistakes were made on a frame, the frame, and the results."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +52,9 @@ class Replay:
     tasks: of the bundle; ways: by name, as Measurement adds them up; agreement: by name, the same with the answers of
     the way WHOLE instead of the truth, without that way, and empty where it is not among them; tracks: by way; times:
     milliseconds by way and stage; at_once: frames that were at work at the same time; known: of how many frames there
-    is a truth, by what it is of; refused: what was wrong with frames, or with one way for them; worst: how many
-    mistakes the first way made on a frame, the frame and its results, the worst ones first; departures: the same for
-    what WHOLE answered, which is then the frame's truth; interrupted: whether it ended before all frames were answered.
+    is a truth, by what it is of; refused: what was wrong with frames, or with one way for them; gallery: the frames as
+    the first way answers them, with what WHOLE answered as the truth of those of which nothing is known; interrupted:
+    whether it ended before all frames were answered.
     """
 
     tasks: Sequence[Task]
@@ -67,10 +63,9 @@ class Replay:
     tracks: dict[str, Tracks]
     times: dict[str, defaultdict[str, list[float]]]
     at_once: int
+    gallery: Gallery
     known: Counter[str] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
-    worst: list[Shown] = field(default_factory=list)
-    departures: list[Shown] = field(default_factory=list)
     interrupted: bool = False
 
     def follow(self, frame: Frame, answers: Mapping[str, Answer | InputError]) -> dict[str, Answer | InputError]:
@@ -104,15 +99,7 @@ class Replay:
                 self.times[way][stage].append(milliseconds)
         first = next(iter(answers.values()))
         if isinstance(first, Answer):
-            self.worst = self._with(self.worst, frame, first.results)
-            self.departures = self._with(self.departures, replace(frame, truth=reference), first.results)
-
-    def _with(self, worst: list[Shown], frame: Frame, results: Results) -> list[Shown]:
-        """Add a frame where anything is known of it, and keep the worst ones."""
-        if not frame.known:
-            return worst
-        mistakes = count_mistakes(frame.truth, results, self.tasks)
-        return sorted([*worst, (mistakes, frame, results)], key=lambda one: -one[0])[:WORST]
+            self.gallery.add(frame if frame.known else replace(frame, truth=reference), first.results)
 
     def summary(self) -> dict[str, Any]:
         """Return the figures, ready for JSON."""
@@ -159,9 +146,10 @@ def replay(
     measurements = {name: Measurement(bundle.tasks) for name in ways}
     tracks = {name: Tracks(bundle.tasks, tracking, SCORE_THRESHOLD) for name in ways}
     compared = {name: Measurement(bundle.tasks) for name in ways if WHOLE in ways and name != WHOLE}
-    done = Replay(bundle.tasks, measurements, compared, tracks, {name: defaultdict(list) for name in ways}, at_once)
+    times: dict[str, defaultdict[str, list[float]]] = {name: defaultdict(list) for name in ways}
     for name in ways:
         find_way(name, bundle, max_payload_bytes)
+    done = Replay(bundle.tasks, measurements, compared, tracks, times, at_once, Gallery(out, bundle.tasks))
     cv2.setNumThreads(1)
     own = threading.local()
 

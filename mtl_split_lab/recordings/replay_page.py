@@ -1,23 +1,23 @@
-"""The report of a replay for people: one HTML file with tables, plots and the frames that went worst."""
+"""The report of a replay for people: a page with tables, plots, and all frames by what went wrong in them."""
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections import Counter
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import cv2
 from matplotlib.figure import Figure
 
 from mtl_split_core.bundle import Bundle
-from mtl_split_core.scene import Image
-from mtl_split_lab.drawing import SMALL, annotate, fit
 from mtl_split_lab.kinds import KINDS, Kind
 from mtl_split_lab.kinds.detection import SHOWN_SCORE
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
-from mtl_split_lab.recordings.replay import PARTS, Replay, Shown
+from mtl_split_lab.recordings.gallery import Gallery
+from mtl_split_lab.recordings.replay import PARTS, Replay
 from mtl_split_lab.recordings.report_comparison import AGREEMENT
 from mtl_split_lab.scoring.ways import WHOLE
 
@@ -42,9 +42,8 @@ def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) 
         _section("Time, median milliseconds", _table(*_times(ways)), _picture(_plot_times(ways), "time by stage")),
         *(_section(sheet.title, _table(sheet.head, [[_cell(cell) for cell in row] for row in sheet.rows]))
           for kind in KINDS.values() for sheet in kind.sheets(ways)),
-        _section("Frames with the most mistakes", *_worst(done.worst, f"mistakes by {first}", bundle)),
-        *([] if known else [_section("Frames with the most departures from the whole network",
-                                     *_worst(done.departures, f"departures of {first} from {WHOLE}", bundle))]),
+        _section(f"Frames, as {first} answers them" if known else f"Frames, and the departures of {first} from {WHOLE}",
+                 _frames(done.gallery)),
     ]  # fmt: skip
     (out / PAGE).write_text(
         _PAGE.format(
@@ -54,6 +53,7 @@ def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) 
             machine=escape(machine_in_words()),
             whole=WHOLE,
             sections="\n".join(section for section in sections if section),
+            script=_SCRIPT,
         )
     )
 
@@ -135,13 +135,13 @@ def _plot_map50(ways: dict[str, dict[str, Any]], prefix: str = "") -> Figure | N
     panel = figure.subplots()
     for name, way in scored.items():
         size = max(way["bytes"]["median"], 1.0)
-        panel.plot(size, 100 * way["map50"], "o" if name.startswith("split") else "s")
-        panel.annotate(name, (size, 100 * way["map50"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+        panel.plot(size, 100 * way["map50"], "o" if name.startswith("split") else "s", label=name)
     panel.set(xscale="log", xlabel="bytes per frame, median (whole: none)", ylabel=f"{prefix}mAP50, %")
     low, high = panel.get_ylim()
     spare = max(0.0, LEAST_SPAN - (high - low)) / 2
     panel.set_ylim(low - spare, min(high + spare, 101.0))  # ways that are alike shall look alike
     panel.grid(alpha=0.3)
+    figure.legend(fontsize=8, loc="outside right upper")  # names beside the points would cover each other
     return figure
 
 
@@ -161,17 +161,23 @@ def _plot_times(ways: dict[str, dict[str, Any]]) -> Figure:
     return figure
 
 
-def _worst(worst: Sequence[Shown], what: str, bundle: Bundle) -> Iterable[str]:
-    for mistakes, frame, results in (one for one in worst if one[0]):
-        image = frame.read()
-        caption = f"{frame.name}   {mistakes} {what}"
-        size = fit((image.shape[1], image.shape[0]), SMALL)
-        yield _embed(annotate(image, results, bundle.tasks, caption, size, frame.truth), caption)
-
-
-def _embed(image: Image, words: str) -> str:
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return f'<img alt="{escape(words)}" src="data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}">'
+def _frames(gallery: Gallery) -> str:
+    """All frames that have a picture, and a choice of what is to have gone wrong in them."""
+    shown = gallery.shown
+    counts = Counter(what for one in shown for what in one.mistakes)
+    choices = [("", f"all frames ({len(shown)})"), *((what, f"{what} ({n})") for what, n in counts.most_common())]
+    options = "".join(f'<option value="{escape(value)}">{escape(words)}</option>' for value, words in choices)
+    note = f" {gallery.left_out} further frames, with no more mistakes than these, have no picture."
+    figures = (
+        f'<figure data-mistakes="{escape(json.dumps(list(one.mistakes)))}"><a href="{escape(one.file)}">'
+        f'<img loading="lazy" alt="{escape(one.caption)}" src="{escape(one.file)}"></a>'
+        f"<figcaption>{escape(one.caption)}</figcaption></figure>"
+        for one in shown
+    )
+    return (
+        f'<p><label>What went wrong: <select id="mistake">{options}</select></label>'
+        f'{note if gallery.left_out else ""}</p>\n<div class="frames">{"".join(figures)}</div>'
+    )
 
 
 def _picture(figure: Figure | None, words: str) -> str:
@@ -179,7 +185,8 @@ def _picture(figure: Figure | None, words: str) -> str:
         return ""
     data = io.BytesIO()
     figure.savefig(data, dpi=90, format="png")
-    return f'<img alt="{escape(words)}" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
+    png = base64.b64encode(data.getvalue()).decode()
+    return f'<div class="wide"><img class="plot" alt="{escape(words)}" src="data:image/png;base64,{png}"></div>'
 
 
 def _section(title: str, *parts: str) -> str:
@@ -191,28 +198,46 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return ""
     lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
     lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    return '<div class="wide"><table>' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"
 
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222; }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 1rem auto; padding: 0 1rem; color: #222; }}
+h1, h2, li, figcaption {{ overflow-wrap: anywhere; }}
+.wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; margin: 1rem 0; }}
-th, td {{ padding: 0.2rem 0.7rem; white-space: nowrap; border-bottom: 1px solid #ddd; text-align: right; }}
-th:first-child, td:first-child {{ text-align: left; }}
-img {{ max-width: 100%; margin: 0.4rem 0.4rem 0.4rem 0; vertical-align: top; }}
+th, td {{ padding: 0.2rem 0.7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }}
+th:first-child, td:first-child {{ text-align: left; position: sticky; left: 0; background: #fff; }}
+img {{ max-width: 100%; height: auto; margin: 0.4rem 0; vertical-align: top; }}
+.plot {{ min-width: 36rem; }}
+select {{ font: inherit; max-width: 100%; }}
+.frames {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap: 0.75rem; }}
+figure {{ margin: 0; }}
+figcaption {{ font-size: 0.85rem; color: #555; }}
 </style>
 </head>
 <body>
 <h1>{title}</h1>
 <ul>{notes}<li>bundle {bundle}</li><li>measured on {machine}</li></ul>
 {sections}
-<p>White boxes are the truth, or what {whole} found where nothing is known.
+<p>White boxes with a black edge are the truth, or what {whole} found where nothing is known.
 Bytes are what crosses the link for one frame.</p>
+<script>{script}</script>
 </body>
 </html>
+"""
+
+_SCRIPT = """
+const choice = document.getElementById("mistake");
+choice?.addEventListener("change", () => {
+  for (const frame of document.querySelectorAll(".frames figure")) {
+    frame.hidden = choice.value !== "" && !JSON.parse(frame.dataset.mistakes).includes(choice.value);
+  }
+});
 """

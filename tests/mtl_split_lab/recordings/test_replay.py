@@ -105,7 +105,8 @@ def test_the_report_says_what_the_halves_do(tmp_path: Path, bundle: Bundle, bag:
         "1 times refused",
         "colour: true labels",
         "data:image/png;base64,",
-        "mistakes by split",
+        "Frames, as split answers them",
+        'name="viewport"',
     ):
         assert part in page
     assert "http" not in page.replace("http-equiv", "")  # self-contained
@@ -232,7 +233,7 @@ def test_a_departure_from_the_whole_network_is_shown_and_judged(streets: Path, t
     with pytest.raises(SystemExit, match="worse: split:coarsest: agreement, mAP50"):
         main(["compare", str(before), str(after)])
     page = (tmp_path / "report.html").read_text()
-    assert "departures of split:coarsest from whole" in page and "which is not accuracy" in page
+    assert "the departures of split:coarsest from whole" in page and "which is not accuracy" in page
     run(streets / "0.png", street, tmp_path, "--ways", "split")
     page = (tmp_path / "report.html").read_text()
     assert "nothing is known; with whole among the ways" in page and "Agreement" not in page
