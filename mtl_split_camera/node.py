@@ -22,6 +22,7 @@ from std_msgs.msg import Header, UInt64
 from mtl_split_camera.sources import RATES, Frame, open_source
 from mtl_split_core.scene import Image
 from mtl_split_ros.audience import Audience
+from mtl_split_ros.diagnostics import WANTED
 from mtl_split_ros.messages import check_header, truth_messages
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
@@ -43,6 +44,7 @@ PARAMETERS = Parameters(
     Parameter("rate", "Frames per second; 0: a video's own, 15 for other sources.", range=(0.0, RATES[1])),
     Parameter("frames", "Frames after which the stream ends; 0: all there are.", range=(0, 2**53)),
     Parameter("loop", "Begin again at the end of a video or a folder."),
+    Parameter("shuffle", "Show the pictures of a folder in a mixed order, which is the same every time."),
     Parameter("width", "Width of simulated images in pixels.", range=(64, 8192)),
     Parameter("height", "Height of simulated images in pixels.", range=(64, 8192)),
     Parameter("frame_id", "Frame of reference named in every header."),
@@ -82,7 +84,12 @@ class CameraNode(Node):
         check_header(Header(frame_id=self._values["frame_id"]))
         size = (self._values["width"], self._values["height"])
         source = open_source(
-            self._values["source"], self._values["rate"], size, self._values["loop"], self._skip_picture
+            self._values["source"],
+            self._values["rate"],
+            size,
+            self._values["loop"],
+            self._skip_picture,
+            self._values["shuffle"],
         )
         self.ended: Future[None] = Future()
         self._focal_length = source.focal_length
@@ -198,6 +205,7 @@ class CameraNode(Node):
             message=message,
             values=[
                 KeyValue(key="published_hz", value=f"{hertz:.1f}"),
+                KeyValue(key=WANTED, value=f"{1e9 / self._period:.1f}"),
                 *(KeyValue(key=name, value=str(count)) for name, count in self._counts.items()),
             ],
         )

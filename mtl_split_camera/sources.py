@@ -1,6 +1,7 @@
 """Where a camera's pictures come from: the simulated street, a video file or a folder of pictures."""
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,12 +82,15 @@ class Streets:
         return self._street.focal_length
 
 
-def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callable[[str], None]) -> Source:
+def open_source(
+    name: str, rate: float, size: Size, loop: bool, skipped: Callable[[str], None], shuffle: bool = False
+) -> Source:
     """Open "sim" (one simulated street after another), "sim:SEED" (one street), "video:PATH" or "images:FOLDER".
 
     rate: frames per second, 0 for the source's own; size: (width, height) of simulated pictures; loop: begin again at
-    the end; skipped: told in words about every picture that cannot be read, and about a video that is not whole. Raises
-    InputError for an unknown source, and for a missing, unreadable or empty one, at the latest with its first frame.
+    the end; skipped: told in words about every picture that cannot be read, and about a video that is not whole;
+    shuffle: show the pictures of a folder in a mixed order, which is the same every time. Raises InputError for an
+    unknown source, and for a missing, unreadable or empty one, at the latest with its first frame.
     """
     kind, _, argument = name.partition(":")
     if name == "sim":
@@ -100,6 +104,8 @@ def open_source(name: str, rate: float, size: Size, loop: bool, skipped: Callabl
     if kind == "images" and argument:
         folder = Path(os.path.expanduser(argument))
         files = picture_files(folder)
+        if shuffle:
+            random.Random(0).shuffle(files)
         return Source(rate or DEFAULT_RATE, _repeat(lambda: _read_pictures(files, skipped), loop, folder))
     raise InputError(f"source is {name!r}, expected sim, sim:SEED, video:PATH or images:FOLDER")
 

@@ -25,6 +25,8 @@ MOST_AHEAD = 0.5
 MOST_BEHIND = 5.0
 """Seconds after which the age of a frame says more about the clocks than about the frame."""
 
+WANTED = "wanted_hz"
+"""How a camera's status calls the frames per second at which it is to publish."""
 
 _ALWAYS = ("received", "published", "stamps_back", "renewed")
 """What is counted of every stream: renewed is how often it was subscribed to anew."""

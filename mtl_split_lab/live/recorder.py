@@ -20,9 +20,10 @@ from std_msgs.msg import Header, UInt64
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import ImageError, InputError
+from mtl_split_core.kinds import KINDS
 from mtl_split_core.scene import Task
-from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.live.recording import UNSTAMPED, PictureStore, Recording
+from mtl_split_ros.diagnostics import WANTED
 from mtl_split_ros.graph import COMPRESSED, image_topic
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
@@ -184,7 +185,7 @@ class Recorder(Node):
         # Images without stamps of their own would pass for an answered one for ever.
         if self.recording.is_complete(frame) and not answered:
             self.answered_at = self.heard_at
-            objects = sum(KINDS[task.kind].count_objects(frame.results[task.name]) for task in self.recording.tasks)
+            objects = sum(KINDS[t.kind].count_objects(frame.results[t.name]).total() for t in self.recording.tasks)
             latency = max(frame.arrivals.values(), default=math.nan)
             self.recent.append(Live(self.heard_at, latency, frame.payload_bytes or 0, objects))
 
@@ -214,6 +215,8 @@ class Recorder(Node):
             if not math.isfinite(milliseconds):
                 raise ValueError
             self.recording.stages[value.key.removeprefix("stage_ms/")].append(milliseconds)
+        elif value.key == WANTED:
+            self.recording.wanted_rate = float(value.value)
         elif value.key.startswith(FATES):
             node = name.partition(":")[0].rpartition("/")[2]
             self.recording.fates[f"{node}/{value.key}"] = int(value.value)

@@ -106,8 +106,9 @@ class Recording:
     tasks: those of the bundle; simulated_time: whether a bag is played or a simulator runs, where milliseconds count
     from an image's arrival instead of its stamp; frames: by stamp in nanoseconds; sent: how many of them the camera
     announced; stages: the medians reported for each stage, in milliseconds; fates: how many frames were dropped,
-    refused and so on since the nodes' start, as they last reported; skipped: how much of what was heard cannot be used,
-    by reason; last: the stamp of the last frame that counts, None while that is open.
+    refused and so on since the nodes' start, as they last reported; wanted_rate: frames per second at which the camera
+    is to publish; skipped: how much of what was heard cannot be used, by reason; last: the stamp of the last frame that
+    counts, None while that is open.
     """
 
     tasks: tuple[Task, ...]
@@ -117,6 +118,7 @@ class Recording:
     sent: int = 0
     stages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     fates: dict[str, int] = field(default_factory=dict)
+    wanted_rate: float | None = None
     skipped: Counter[str] = field(default_factory=Counter)
     last: int | None = None
 

@@ -5,17 +5,19 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from functools import reduce
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import cv2
+import av
 import numpy as np
 from tqdm import tqdm
 
+from mtl_split_core.drawing import LARGE, SMALL, annotate, contact_sheet, fit
 from mtl_split_core.scene import Image, Size
 from mtl_split_lab.data.pictures import write_picture
-from mtl_split_lab.drawing import LARGE, SMALL, annotate, contact_sheet, fit
 from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.kinds.sheet import Sheet
 from mtl_split_lab.live.recording import Recording
@@ -30,20 +32,38 @@ SPREAD = {"median": 50, "p95": 95, "max": 100}
 LATE = 100.0
 """Milliseconds after which an answer is late."""
 
-STAGES = (
-    "image_transport",
-    "convert",
-    "prepare",
-    "prefix",
-    "encode",
-    "link",
-    "decode",
-    "suffix",
-    "post",
-    "track",
-    "publish",
-)
-"""A frame's way; stages that only other nodes report come after these."""
+EDGE_STAGES = {
+    "convert": "the camera's message becomes a picture",
+    "prepare": "the picture is scaled to the network's input",
+    "prefix": "the edge's part of the network",
+    "encode": "its output becomes the payload",
+}
+SERVER_STAGES = {
+    "decode": "the payload becomes the input of the rest",
+    "suffix": "the server's part of the network",
+    "post": "its outputs become results",
+    "track": "objects are given their identities",
+    "publish": "the results are handed to the middleware",
+}
+STAGES = {
+    "image_transport": "the image on its way from the camera to the edge",
+    **EDGE_STAGES,
+    "link": "the bottleneck on its way from the edge to the server",
+    **SERVER_STAGES,
+}
+"""A frame's way, and what each stage is; stages that only other nodes report come after these."""
+
+OTHER = "other"
+"""What no stage explains."""
+
+SPANS = {
+    "round_trip": "a bottleneck to the server and its link report back, without the time in the server",
+    "server": "a bottleneck's whole time in the server",
+}
+"""What the edge measures across the stages, which is in them already."""
+
+SHORTFALL = 0.05
+"""Share of the frames from which on it is told why they are missing."""
 
 
 def summarise(recording: Recording) -> dict[str, Any]:
@@ -76,12 +96,14 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "jpeg_bytes_per_frame": _percentiles([jpeg[stamp] for stamp in counted if stamp in jpeg], **SPREAD),
         "accuracy": _accuracy(_measure(recording)),
         "rate": _rate(sorted(counted)),
+        "wanted_rate": recording.wanted_rate,
         "pictures_lost": recording.pictures.lost,
     }
 
 
 def figures(summary: Mapping[str, Any]) -> str:
     """Render the figures of the whole chain in a few lines."""
+    explained = {**STAGES, **SPANS, OTHER: "waiting for a turn, and the results on their way here"}
     latency, size, jpeg = summary["latency_ms"], summary["bytes_per_frame"], summary["jpeg_bytes_per_frame"]
     lines = [
         f"{summary['frames_sent']} frames at {summary['rate'] or 0} frames/s, "
@@ -93,13 +115,43 @@ def figures(summary: Mapping[str, Any]) -> str:
         lines += [
             f"latency from {summary['latency_from']}: "
             f"p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']} ms",
-            "of it, medians: "
-            + ", ".join(f"{stage} {milliseconds}" for stage, milliseconds in summary["stages_ms"].items()),
+            "of it, medians:",
+            *(
+                f"  {stage:<16}{milliseconds:8.2f} ms  {explained.get(stage, '')}".rstrip()
+                for stage, milliseconds in summary["stages_ms"].items()
+            ),
         ]
     if size and jpeg:
         share = size["median"] / jpeg["median"]
         lines.append(f"{size['median']:,.0f} bytes per frame, {share:.1%} of the {jpeg['median']:,.0f} of a JPEG")
     return "\n".join(lines)
+
+
+def limits(summary: Mapping[str, Any]) -> list[str]:
+    """Say what kept frames from being sent or answered, and what to do about it; nothing where few are missing."""
+    sent, rate, wanted = summary["frames_sent"], summary["rate"], summary["wanted_rate"]
+    fates, lines = summary["fates"], []
+    if rate and wanted and rate < (1 - SHORTFALL) * wanted:
+        lines.append(f"the source reached {rate:.1f} of {wanted:.1f} frames/s; try RATE={_below(rate)}")
+    for node, stages in (("edge", EDGE_STAGES), ("server", SERVER_STAGES)):
+        took = sum(summary["stages_ms"].get(stage, 0.0) for stage in stages)
+        if took and fates.get(f"{node}/dropped", 0) > SHORTFALL * sent:
+            lines.append(
+                f"the {node} takes {took:.0f} ms for a frame: {fates[f'{node}/dropped']} were replaced by newer ones"
+                f" before their turn; try RATE={_below(min(1e3 / took, rate or math.inf))}"
+            )
+    if fates.get("server/lost", 0) > SHORTFALL * sent:
+        lines.append(
+            f"{fates['server/lost']} bottlenecks were lost between edge and server: the link is too slow, or busy"
+        )
+    if fates.get("server/too_old", 0) > SHORTFALL * sent:
+        lines.append(f"{fates['server/too_old']} bottlenecks were too old at the server: see max_age, and the clocks")
+    return lines
+
+
+def _below(rate: float) -> str:
+    """A rate that is reached for certain, in few digits."""
+    return f"{math.floor(0.95 * rate)}" if rate >= 2 else f"{0.95 * rate:.2g}"
 
 
 def tables(recording: Recording) -> str:
@@ -138,13 +190,14 @@ def write_pictures(recording: Recording, folder: Path) -> None:
 
 
 def _stages(recording: Recording, latencies: Sequence[float]) -> dict[str, float]:
-    """Each stage's median milliseconds, in the order of a frame's way, and as "other" what none of them explains."""
-    order = [*STAGES, *sorted(recording.stages.keys() - set(STAGES))]
+    """Each stage's median milliseconds in the order of a frame's way, "other" for what none explains, and SPANS."""
+    order = [*STAGES, *sorted(recording.stages.keys() - {*STAGES, *SPANS})]
     if recording.simulated_time:
         order.remove("image_transport")  # in the recording's time, and over before the image arrived here
     stages = {stage: statistics.median(recording.stages[stage]) for stage in order if stage in recording.stages}
     if stages and latencies:
-        stages["other"] = statistics.median(latencies) - sum(stages.values())
+        stages[OTHER] = statistics.median(latencies) - sum(stages.values())
+    stages |= {span: statistics.median(recording.stages[span]) for span in SPANS if span in recording.stages}
     return {stage: round(milliseconds, 2) for stage, milliseconds in stages.items()}
 
 
@@ -194,11 +247,15 @@ def _annotated(recording: Recording, stamps: Iterable[int], size: Size) -> Itera
 
 
 def _write_video(path: Path, pictures: Iterator[Image], rate: float) -> None:
-    first = next(pictures)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (first.shape[1], first.shape[0]))
-    if not writer.isOpened():
-        raise OSError(f"OpenCV cannot write {path}")
-    writer.write(first)
-    for picture in pictures:
-        writer.write(picture)
-    writer.release()
+    """Write H.264 that browsers play, and begin to play before they have all of it."""
+    # Of a relative path, what is before a colon would be a protocol.
+    with av.open(f"file:{path}", "w", options={"movflags": "+faststart"}) as video:
+        stream = video.add_stream(
+            "libx264", Fraction(rate).limit_denominator(1001), {"preset": "veryfast", "crf": "20"}
+        )
+        stream.pix_fmt = "yuv420p"
+        first = next(pictures)
+        stream.height, stream.width = first.shape[:2]
+        for picture in chain([first], pictures):
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        video.mux(stream.encode())

@@ -81,6 +81,16 @@ def test_pictures_come_by_name_with_subfolders_and_in_their_own_sizes(tmp_path: 
     assert source.rate == DEFAULT_RATE
 
 
+def test_a_shuffled_folder_has_every_picture_in_another_order_which_is_the_same_again(tmp_path: Path) -> None:
+    for number in range(12):
+        cv2.imwrite(str(tmp_path / f"{number:02}.png"), plain(20 * number))
+    ordered, first, again = (
+        greys(open_source(f"images:{tmp_path}", 0.0, (160, 96), False, pytest.fail, shuffle), 20)
+        for shuffle in (False, True, True)
+    )
+    assert first == again != ordered and sorted(first) == ordered
+
+
 def test_a_truncated_video_is_told(tmp_path: Path) -> None:
     path = tmp_path / "video.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))

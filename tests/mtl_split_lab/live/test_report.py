@@ -4,13 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from mtl_split_core.scene import Classification, Detections, Floats, Task, Truth
 from mtl_split_lab.live.recording import Frame, PictureStore, Recording
-from mtl_split_lab.live.report import figures, summarise, tables, write_frames, write_pictures
+from mtl_split_lab.live.report import SPANS, STAGES, figures, limits, summarise, tables, write_frames, write_pictures
 
 TASKS = (Task("detection", "detection", ("car", "bus")), Task("weather", "classification", ("clear", "rainy")))
 BOX: Floats = np.array([[10, 10, 60, 40]], np.float32)
@@ -81,8 +82,10 @@ def test_figures_are_those_of_the_frames_that_count(recording: Recording) -> Non
 
 
 def test_stages_come_in_the_order_of_a_frames_way_and_explain_the_latency(recording: Recording) -> None:
+    recording.stages["server"] = [12.0]  # which is in the others already
     stages = summarise(recording)["stages_ms"]
-    assert list(stages.items()) == [("image_transport", 1), ("prefix", 4), ("novelty", 2), ("other", 53)]
+    expected = {"image_transport": 1, "prefix": 4, "novelty": 2, "other": 53, "server": 12}
+    assert list(stages.items()) == list(expected.items())
 
 
 def test_jpeg_bytes_are_those_of_the_same_frames(recording: Recording) -> None:
@@ -123,6 +126,26 @@ def test_tables_name_every_label_and_task(recording: Recording) -> None:
     assert "87.5%" in figures(summarise(recording))
 
 
+def test_every_stage_that_is_printed_is_explained(recording: Recording) -> None:
+    recording.stages.update({stage: [1.0] for stage in (*STAGES, *SPANS)})
+    lines = figures(summarise(recording)).splitlines()
+    explained = {words[0]: words[3:] for words in map(str.split, lines) if words[0] in (*STAGES, *SPANS, "other")}
+    assert explained.keys() == {*STAGES, *SPANS, "other"} and all(explained.values())
+
+
+def test_what_limited_a_run_is_told_with_a_cure(recording: Recording) -> None:
+    recording.fates.clear()
+    assert limits(summarise(recording)) == []
+    recording.wanted_rate = 28.8
+    recording.fates.update({"edge/dropped": 4, "server/dropped": 5, "server/lost": 3, "server/too_old": 3})
+    recording.stages["suffix"] = [250.0]
+    source, edge, server, lost, old = limits(summarise(recording))
+    assert source == "the source reached 10.0 of 28.8 frames/s; try RATE=9"
+    assert "the edge takes 4 ms for a frame: 4 were replaced" in edge and edge.endswith("try RATE=9")
+    assert "the server takes 250 ms" in server and server.endswith("try RATE=3")
+    assert "3 bottlenecks were lost" in lost and "max_age" in old
+
+
 def test_the_video_has_every_frame_and_the_sheet_is_one_picture(recording: Recording, tmp_path: Path) -> None:
     write_pictures(recording, tmp_path)
     video = cv2.VideoCapture(str(tmp_path / "annotated.mp4"))
@@ -131,6 +154,12 @@ def test_the_video_has_every_frame_and_the_sheet_is_one_picture(recording: Recor
         pictures.append(read[1])
     assert len(pictures) == 8
     assert video.get(cv2.CAP_PROP_FPS) == 10
+    with av.open(str(tmp_path / "annotated.mp4")) as written:
+        context = written.streams.video[0].codec_context
+        assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+    # Browsers begin to play when they have read where everything is.
+    data = (tmp_path / "annotated.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
     height, width = pictures[0].shape[:2]
     assert width / height == pytest.approx(160 / 90, abs=0.1)
     # The pictures grow brighter from frame to frame.
