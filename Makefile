@@ -3,14 +3,16 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 SOURCE ?= sim
-FRAMES ?= 300
+WATCH ?=
+SHUFFLE ?=
+FRAMES ?= $(if $(WATCH),4500,300)
 RATE ?= 0
 BUNDLE ?= street
 OUT ?= out/demo
 RECORD ?=
 
 RUN := ros2_ws/run
-GROUPS := build vehicle engines ros demo train fuzz test
+GROUPS := build vehicle engines ros watch demo train fuzz test
 UV = .venv/lock/bin/uv pip compile --quiet --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28
 LOCKED := Every package of every group in pyproject.toml, pinned, with the SHA-256 sums of its files: made by `make lock`.
 TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
@@ -25,14 +27,14 @@ ifneq ($(shell python3 -c 'import rclpy' 2>&1),)
 $(error ROS 2 $(ROS_DISTRO) is sourced, but $(shell command -v python3) cannot import rclpy: \
     put the Python of that distribution first in PATH)
 endif
-RUN_GROUPS := build vehicle demo
+RUN_GROUPS := build vehicle watch demo
 CREATED := .venv/.created-$(ROS_DISTRO)-$(PLACE)
 VENV_OPTIONS := --system-site-packages
 # The distribution's packages were compiled against its NumPy; some of ours would ask for a newer one.
 FROM_SYSTEM := numpy,opencv-.*,ml-dtypes,types-pycocotools
 UNDERLAY := $(AMENT_PREFIX_PATH)
 else
-RUN_GROUPS := build vehicle ros demo
+RUN_GROUPS := build vehicle ros watch demo
 CREATED := .venv/.created-$(PLACE)
 UNDERLAY := $(CURDIR)/.venv
 BUILD_ENVIRONMENT := AMENT_PREFIX_PATH='$(UNDERLAY)' CMAKE_PREFIX_PATH='$(UNDERLAY)'
@@ -54,6 +56,7 @@ help:
 	@echo '             SOURCE=sim | video:PATH | images:FOLDER | bag:PATH | topic:NAME   OUT=out/demo'
 	@echo '             FRAMES=300 (0: all there are)   RATE=0 (frames per second; 0: own rate of a video, else 15)'
 	@echo '             RECORD=BAG (a folder that is not there yet: everything into a rosbag, too)'
+	@echo '             WATCH=1 (or a port): watch it in the browser, for FRAMES=4500   SHUFFLE=1: a folder in any order'
 	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
 	@echo 'make train   install what training and export need, for `ros2_ws/run mtl-split train`'
 	@echo 'make test    ruff, mypy and all tests'
@@ -69,7 +72,8 @@ setup: ros2_ws/build/.done
 
 demo: setup
 	$(RUN) python -m mtl_split_lab.live.demo --source '$(SOURCE)' --frames '$(FRAMES)' --rate '$(RATE)' \
-	    --bundle '$(BUNDLE)' --out '$(OUT)' $(if $(RECORD),--record '$(RECORD)')
+	    --bundle '$(BUNDLE)' --out '$(OUT)' $(if $(RECORD),--record '$(RECORD)') \
+	    $(if $(WATCH),--watch $(filter-out 1,$(WATCH))) $(if $(SHUFFLE),--shuffle)
 
 train: setup .venv/.train
 
@@ -98,7 +102,7 @@ licences: setup .venv/.test .venv/.lock
 	echo 'writing docs/licences.md'
 	cp docs/licences.md .venv/licences.md
 	sed '/^## /,$$d' .venv/licences.md > docs/licences.md
-	for group in vehicle engines demo train test; do \
+	for group in vehicle engines watch demo train test; do \
 	    echo "## $$group"; echo; \
 	    .venv/lock/bin/pip-licenses --python=.venv/bin/python --with-system --format=markdown --packages \
 	        $$($(UV) --group pyproject.toml:$$group --constraint requirements.lock --no-annotate | sed -n 's/==.*//p'); echo; \
@@ -156,7 +160,7 @@ $(CREATED):
 
 # What is linked into share/ is listed too, so that a new file there is found.
 ros2_ws/build/.done: .venv/.cmake CMakeLists.txt package.xml \
-    $(shell find msg launch config models security ros2_ws/stand_in -type f 2> /dev/null)
+    $(shell find msg launch config models security view ros2_ws/stand_in -type f 2> /dev/null)
 	echo 'building the messages and the workspace in ros2_ws'
 	source .venv/bin/activate; cd ros2_ws; \
 	$(BUILD_ENVIRONMENT) colcon --log-level error build --symlink-install --base-paths $(BASE_PATHS) \

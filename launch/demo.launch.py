@@ -7,5 +7,5 @@ from mtl_split_ros.launching import describe
 
 def generate_launch_description() -> LaunchDescription:
     """Called by `ros2 launch mtl_split demo.launch.py`."""
-    names = ("source", "vehicles", "rate", "frames", "out", "autoware")
+    names = ("source", "vehicles", "rate", "frames", "out", "autoware", "watch")
     return describe(lambda options, given: graph.demo(options, **given), *names)

@@ -22,4 +22,4 @@ def _replay(options: graph.Options, given: Mapping[str, Any]) -> Iterable[graph.
 
 def generate_launch_description() -> LaunchDescription:
     """Called by `ros2 launch mtl_split replay.launch.py bag:=PATH`."""
-    return describe(_replay, "bag", "image_topic", "rate", "loop", "out", "autoware")
+    return describe(_replay, "bag", "image_topic", "rate", "loop", "out", "autoware", "watch")

@@ -7,4 +7,4 @@ from mtl_split_ros.launching import describe
 
 def generate_launch_description() -> LaunchDescription:
     """Called by `ros2 launch mtl_split server.launch.py`."""
-    return describe(lambda options, given: [graph.server(options, **given)], "vehicles")
+    return describe(lambda options, given: [graph.server(options, **given)], "vehicles", "watch")

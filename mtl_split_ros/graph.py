@@ -158,6 +158,15 @@ def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value |
     return _process("server", options, given)
 
 
+def watch(options: Options, watched: Iterable[Process] = (), **parameters: Value | None) -> Process:
+    """The page in the browser, of all vehicles in the options' namespace or below; its time is that of what it watches.
+
+    parameters: the watch node's.
+    """
+    simulated = any(process.parameters.get("use_sim_time") for process in watched) or options.use_sim_time
+    return _process("watch", options, {"use_sim_time": simulated, **parameters})
+
+
 def demo(
     options: Options,
     source: str = "",

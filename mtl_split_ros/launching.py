@@ -22,7 +22,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 from mtl_split_core.errors import InputError
-from mtl_split_ros.graph import Options, Process, autoware, bag_play_command, environment
+from mtl_split_ros.graph import Options, Process, autoware, bag_play_command, environment, watch
 
 Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 
@@ -99,6 +99,7 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         "Enclave of the nodes: folder of the keystore with their keys and permissions, see docs/security.md. Empty: as "
         "set in the environment.",
     ),
+    "watch": (_truth, "true: serve a page with what the vehicles see at http://127.0.0.1:8080/, see docs/watch.md."),
     "vehicles": (
         _names,
         "Namespaces of the vehicles, separated by commas. Empty: one, in the namespace itself; "
@@ -147,8 +148,10 @@ def describe(build: Build, *names: str) -> LaunchDescription:
         values = {name: _read(name, text) for name, text in given.items() if text}
         options = Options(**{name: values.pop(name) for name in OPTIONS if name in values})
         to_autoware = values.pop("autoware", False)
+        watched = values.pop("watch", False)
         processes = list(build(options, values))
         processes += autoware(processes) if to_autoware else []
+        processes += [watch(options, processes)] if watched else []
         recordings = sum(process.executable == RECORDER for process in processes)
         ours = recordings or options.enclave  # ROS's own player would be in no enclave
         play = _play_bag if not ours and shutil.which("ros2") and _is_installed("ros2bag") else _action

@@ -20,6 +20,7 @@ from mtl_split_edge.node import PARAMETERS as EDGE
 from mtl_split_lab.recordings.player import PARAMETERS as PLAYER
 from mtl_split_ros.messages import result_topic
 from mtl_split_server.node import PARAMETERS as SERVER
+from mtl_split_watch.node import PARAMETERS as WATCH
 
 from .test_package import WITHOUT_ROSDEP_KEY
 
@@ -38,7 +39,7 @@ allowed is refused in one line.
 
 
 def parameters() -> str:
-    tables = {"Edge": EDGE, "Server": SERVER, "Camera": CAMERA, "Player": PLAYER, "Autoware": AUTOWARE}
+    tables = {"Edge": EDGE, "Server": SERVER, "Camera": CAMERA, "Player": PLAYER, "Autoware": AUTOWARE, "Watch": WATCH}
     return INTRODUCTION + "".join(f"\n## {name}\n\n{table.markdown()}" for name, table in tables.items())
 
 

@@ -23,16 +23,21 @@ from mtl_split_lab.live.recorder import Recorder
 from mtl_split_lab.live.recording import PictureStore
 from mtl_split_lab.recordings.bag_recorder import BagRecorder
 from mtl_split_server.node import ServerNode
+from mtl_split_watch.discovery import Found
+from mtl_split_watch.node import WatchNode
+from mtl_split_watch.site import Site
+from mtl_split_watch.vehicle import Vehicle
 
 from .mtl_split_autoware.test_labels import CLASSES
 
 FILES = sorted((Path(__file__).parents[1] / "security").glob("*.policy.xml"))
 RIGHTS = ("publish", "subscribe", "reply", "request")
-VEHICLE, SERVER, OPERATOR = "/mtl_split/car1", "/mtl_split/server", "/mtl_split/operator"
+VEHICLE, SERVER, OPERATOR, WATCH = (f"/mtl_split/{name}" for name in ("car1", "server", "operator", "watch"))
 # What comes with tasks that the bundle of these tests does not have.
 OTHER_TASKS = {
     SERVER: {"publish": {"/detections/other", "/car1/detections/other"}},
     f"{VEHICLE}/edge": {"publish": {"/car1/detections/other"}, "subscribe": {"/car1/remote/detections/other"}},
+    WATCH: {"subscribe": {"/detections/other", "/car1/detections/other"}},
     f"{VEHICLE}/recorder": {"subscribe": {"/car1/detections/other", "/car1/ground_truth/detections/other"}},
 }
 
@@ -92,6 +97,20 @@ def names_of(create: Callable[[], Node], *arguments: str) -> Names:
     return {right: {name for name, _ in names} for right, names in found.items()}
 
 
+def watching(bundle: Bundle) -> WatchNode:
+    """A watch node while somebody looks at two vehicles."""
+    node = WatchNode()
+    for namespace, compressed in (("", False), ("/car1", True), ("/car1", False), ("", True)):
+        images = f"{namespace}/image_raw{'/compressed' if compressed else ''}"
+        vehicle = Vehicle(node, namespace or "/", 15.0, lambda *_: None, lambda *_: None)
+        vehicle.listen(Found(f"{namespace}/bottleneck", images, compressed, bundle.tasks))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Site, "is_watched", True)
+        while not node.count_subscribers("/diagnostics"):
+            rclpy.spin_once(node)
+    return node
+
+
 def together(parts: Sequence[Names]) -> Names:
     return {right: set().union(*(part.get(right, set()) for part in parts)) for right in RIGHTS}
 
@@ -122,12 +141,14 @@ def done(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     autoware = names_of(partial(AutowareNode, lambda: AnyMessages(None, None)), *car)
     camera = names_of(CameraNode, *car, "-p", "compressed:=true")
     server = names_of(ServerNode, *network, "-p", 'vehicles:=["", car1]')
+    watch = names_of(partial(watching, bundle), "-p", "port:=0")
     return {
         f"{VEHICLE}/edge": together(edge),
         f"{VEHICLE}/autoware": autoware,
         f"{VEHICLE}/camera": camera,
         f"{VEHICLE}/recorder": together(recorder),
         SERVER: server,
+        WATCH: watch,
     }
 
 
@@ -170,7 +191,7 @@ def test_nobody_speaks_for_another(done: dict[str, Names]) -> None:
     assert allowing("publish", "/car1/detections") == {SERVER, f"{VEHICLE}/edge"}
     assert allowing("publish", "/car1/remote/detections") == {SERVER}
     assert allowing("publish", "/car2/bottleneck") == allowing("publish", "/clock") == set()
-    assert allowing("subscribe", "/car2/bottleneck") == {SERVER}
+    assert allowing("subscribe", "/car2/bottleneck") == {SERVER, WATCH}
 
 
 def test_only_an_operator_calls_services(done: dict[str, Names]) -> None:

@@ -22,11 +22,22 @@ from mtl_split_core.share import bundle_folder
 from mtl_split_lab.live.processes import ProcessError, Processes, claim_domain
 from mtl_split_lab.live.recorder import Recorder
 from mtl_split_lab.live.recording import UNSTAMPED, PictureStore
-from mtl_split_lab.live.report import figures, summarise, tables, write_frames, write_pictures
+from mtl_split_lab.live.report import figures, limits, summarise, tables, write_frames, write_pictures
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.bag_recorder import BagRecorder
 from mtl_split_lab.recordings.bags import find_image_topic, namespace_of
-from mtl_split_ros.graph import BAG, DISCOVERY_RANGE, Options, Process, demo, environment, image_topic, replay, topic_of
+from mtl_split_ros.graph import (
+    BAG,
+    DISCOVERY_RANGE,
+    Options,
+    Process,
+    demo,
+    environment,
+    image_topic,
+    replay,
+    topic_of,
+    watch,
+)
 from mtl_split_ros.process import begin
 
 CHECK_INTERVAL = 0.5
@@ -34,6 +45,9 @@ CHECK_INTERVAL = 0.5
 
 GRACE = 1.0
 """Seconds to wait for the last results of a stream that has ended."""
+
+
+WATCH_PORT = 8080
 
 
 class StalledError(Exception):
@@ -57,6 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
     signals = _set_on_signals(stop)
     bundle = load_bundle(bundle_folder(arguments.bundle))
     topic, nodes = _wire(arguments)
+    if arguments.watch is not None and arguments.attach:
+        raise InputError("--watch starts a node and --attach starts none: run `ros2 run mtl_split watch` beside it")
+    if arguments.watch is not None:
+        nodes = [*nodes, watch(Options(), nodes, port=arguments.watch)]
+        print(f"watch it at http://127.0.0.1:{arguments.watch}/")
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -105,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         "machine": machine(),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(f"\n{tables(recording)}\n{figures(summary)}\n")
+    print("\n".join(["", tables(recording), figures(summary), *limits(summary), ""]))
     write_frames(recording, out / "frames.jsonl")
     write_pictures(recording, out)
     written = ("summary.json", "frames.jsonl", "annotated.mp4", "contact_sheet.png")
@@ -146,6 +165,7 @@ def _wire(arguments: argparse.Namespace) -> tuple[str, Sequence[Process]]:
         vehicle, rate = options.within(namespace_of(topic)), arguments.rate or 1.0
         return topic, replay(vehicle, str(bag), topic, measured=True, rate=rate, wait_for_subscribers=listeners)
     camera = {name: getattr(arguments, name) for name in ("rate", "frames", "width", "height")}
+    camera["shuffle"] = arguments.shuffle or None
     return topic_of(source), demo(options, source, measured=True, **camera, wait_for_subscribers=listeners)
 
 
@@ -165,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         help="frames per second, of a bag how many times as fast; 0: the source's own, which is 15 for sim and images",
     )
     add("--image-topic", default="", help="topic of a bag's images (default: the only one there is)")
+    add("--shuffle", action="store_true", help="show the pictures of a folder in a mixed order, the same every time")
     add("--width", type=int, help="width of simulated images in pixels")
     add("--height", type=int, help="height of simulated images in pixels")
     add(
@@ -185,6 +206,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BAG",
         help="also record everything into a rosbag, a folder that does not exist yet",
     )
+    add(
+        "--watch",
+        type=int,
+        nargs="?",
+        const=WATCH_PORT,
+        metavar="PORT",
+        help=f"serve a page with what the vehicle sees, on this machine alone (default port: {WATCH_PORT})",
+    )
     add("--attach", action="store_true", help="start nothing; record nodes that run already, in this node's namespace")
     return parser
 
@@ -198,7 +227,8 @@ def _record(
     arguments: argparse.Namespace,
 ) -> None:
     """Start the nodes, the camera last, and record until the stream has ended or `stop` is set."""
-    waiting = [node for node in nodes if node.executable in ("camera", "player")]
+    # Who looks is no listener whom the camera could wait for.
+    waiting = [node for node in nodes if node.executable in ("camera", "player", "watch")]
     for node in nodes:
         if node not in waiting:
             processes.start(node)
@@ -227,7 +257,7 @@ def _record(
         processes.check()
         live.show(recorder)
         if waiting and recorder.ready_for_camera(1 + len(recorders)):
-            processes.start(waiting.pop())
+            processes.start(waiting.pop(0))
         # Later on, a node that was killed and started again is there twice for some seconds.
         if not recorder.recent and (rivals := recorder.rivals()):
             raise StalledError(

@@ -31,8 +31,10 @@ from mtl_split_ros.graph import (
     environment,
     replay,
     server,
+    watch,
 )
 from mtl_split_server import node as server_node
+from mtl_split_watch import node as watch_node
 
 from ..bags import write_bag
 
@@ -81,12 +83,13 @@ def test_the_command_line_brings_everything_into_the_node(
 
 def test_every_parameter_is_one_that_its_node_declares() -> None:
     nodes = {"camera": camera_node, "edge": edge_node, "server": server_node, "player": player_node}
-    nodes["autoware"] = autoware_node
+    nodes |= {"autoware": autoware_node, "watch": watch_node}
     options = Options(autostart=False, bundle="street", key_file="keys")
     processes = demo(options, "sim", ["car1"], "", rate=15.0, frames=3, width=640, height=360)
     processes += (edge(options, "/front/image_raw/compressed"),)
     processes += replay(options, "bag", "/image_raw", ["/image_raw"], rate=2.0, loop=True)
     processes += tuple(autoware(processes))
+    processes += (watch(options, port=8081),)
     for process in processes:
         known = {*nodes[process.executable].PARAMETERS.defaults(), "use_sim_time"}
         assert process.parameters.keys() <= known, process.name
@@ -187,6 +190,12 @@ def test_a_bag_takes_the_place_of_a_camera_and_its_time_that_of_the_clock() -> N
     assert recorder.arguments[recorder.arguments.index("--source") + 1] == "topic:/car1/front/image_raw"
     by_the_wall = replay(Options(use_sim_time=False), "my/bag", "/image_raw")
     assert len(by_the_wall) == 3 and by_the_wall[-1].parameters["clock"] is False
+
+
+def test_who_watches_has_the_time_of_what_is_watched() -> None:
+    live, played = demo(Options()), replay(Options(), "my/bag", "/image_raw")
+    assert "use_sim_time" not in watch(Options(), live).parameters
+    assert watch(Options(), played).parameters["use_sim_time"] is True
 
 
 def test_ros_own_player_is_given_what_ours_would_be() -> None:

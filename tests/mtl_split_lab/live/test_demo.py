@@ -1,9 +1,11 @@
 """The whole demonstration in processes of its own, as `make demo` starts it: what it leaves behind, and how it ends."""
 
+import asyncio
 import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -17,6 +19,7 @@ from mtl_split_core.bundle import Bundle
 from mtl_split_lab.live.processes import claim_domain
 
 from ...conftest import Start
+from ...mtl_split_watch.pages import News, opened
 from ...processes import PATIENCE
 
 SMALL = ("--width", "640", "--height", "360")
@@ -137,6 +140,25 @@ def test_the_shipped_bundle_on_the_simulated_street(demo: StartDemo) -> None:
         frames += 1
     assert frames == summary["frames_sent"]
     assert cv2.imread(str(run.out / "contact_sheet.png")) is not None
+
+
+def test_the_page_shows_the_demonstration(demo: StartDemo, bundle: Bundle) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    run = demo("--frames", "0", "--bundle", str(bundle.folder), "--watch", str(port), *SMALL)
+    run.read_until("results/s")
+
+    async def look() -> News:
+        async with opened(f"http://127.0.0.1:{port}/") as page:
+            return await page.find(lambda news: news.vehicle("/").get("picture", {}).get("answers"))
+
+    assert asyncio.run(look()).pictures.keys() == {"/"}
+    run.process.send_signal(signal.SIGINT)
+    code, output = run.end()
+    assert code == 0, output
+    assert run.nodes() == {}
+    stages = run.summary()["stages_ms"]
+    assert "convert" in stages and "draw" not in stages, "what the page costs is no stage of a frame"
 
 
 def test_ctrl_c_ends_everything_and_still_reports(demo: StartDemo, bundle: Bundle) -> None:

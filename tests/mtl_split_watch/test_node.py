@@ -1,0 +1,106 @@
+"""The watch node among the others, over DDS: what it shows, and that it hears nothing while nobody looks."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_ros.qos import NEWEST
+from mtl_split_watch.vehicle import ANNOTATED
+
+from ..conftest import Start
+from ..processes import Probe
+from .pages import News, opened
+
+CAR = ("-r", "__ns:=/car1")
+WIDTH = 320
+
+
+def find(url: str, wanted: Callable[[News], Any]) -> News:
+    """Look at the page until `wanted(news)` is true."""
+
+    async def look() -> News:
+        async with opened(url) as page:
+            return await page.find(wanted)
+
+    return asyncio.run(look())
+
+
+def watchers(probe: Probe, topic: str) -> list[str]:
+    """The watch nodes that listen to a topic."""
+    infos = probe.node.get_subscriptions_info_by_topic(topic)
+    return [info.node_name for info in infos if info.node_name.startswith("watch")]
+
+
+@pytest.fixture
+def url(start: Start, probe: Probe) -> str:
+    """The page of a watch node."""
+    watch = start("watch", "-p", "port:=0", "-p", f"width:={WIDTH}")
+    [found] = probe.wait_for("the page", lambda: re.findall(r"watch at (http://127\.0\.0\.1:\d+/)", watch.log))
+    return str(found)
+
+
+def test_what_a_vehicle_sees_is_shown_while_somebody_looks(
+    url: str, start: Start, probe: Probe, bundle: Bundle
+) -> None:
+    assert not find(url, lambda news: "domain" in news.text).text["vehicles"]
+    start("camera", *CAR, "-p", "width:=320", "-p", "height:=180")
+    start("edge", *CAR, "-p", f"bundle:={bundle.folder}")
+    bare = find(url, lambda news: news.pictures and news.vehicle("/car1")["words"] == "no server answers")
+    assert bare.vehicle("/car1")["picture"]["answers"] == {}
+
+    start("server", "-p", "vehicles:=[car1]", "-p", f"bundle:={bundle.folder}")
+    tasks = {task.name for task in bundle.tasks}
+    news = find(url, lambda news: news.vehicle("/car1").get("picture", {}).get("answers", {}).keys() == tasks)
+    picture = cv2.imdecode(np.frombuffer(news.pictures["/car1"], np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None and picture.shape[1] == WIDTH and picture.shape[0] > 180
+    assert find(url, lambda news: news.vehicle("/car1").get("words") == "")
+    assert find(url, lambda news: any(sample[1] and sample[2] for sample in news.vehicle("/car1").get("samples", [])))
+    assert find(url, lambda news: news.text.get("well", 0) >= 5)
+
+    topics = ("/car1/image_raw", "/car1/detections", "/diagnostics")
+    probe.wait_for("nobody who listens", lambda: not any(watchers(probe, topic) for topic in topics))
+
+
+def test_annotated_pictures_have_the_images_header_and_are_made_for_subscribers(
+    url: str, start: Start, probe: Probe, bundle: Bundle
+) -> None:
+    start("edge", *CAR, "-p", f"bundle:={bundle.folder}")
+    start("server", "-p", "vehicles:=[car1]", "-p", f"bundle:={bundle.folder}")
+    start("camera", *CAR, "-p", "width:=320", "-p", "height:=180", "-p", "frame_id:=front")
+    images = probe.listen(Image, "/car1/image_raw", NEWEST)
+    annotated = probe.listen(CompressedImage, "/car1/annotated/compressed", ANNOTATED)
+    stamps = lambda messages: {(one.header.stamp.sec, one.header.stamp.nanosec) for one in messages}  # noqa: E731
+    probe.wait_for("an annotated image", lambda: stamps(images) & stamps(annotated))
+    assert annotated[0].header.frame_id == "front" and "jpeg" in annotated[0].format
+    assert cv2.imdecode(np.frombuffer(annotated[0].data, np.uint8), cv2.IMREAD_COLOR) is not None
+    assert watchers(probe, "/diagnostics") == [], "that is for the page alone"
+
+
+def test_an_image_that_cannot_be_shown_is_complained_of(url: str, start: Start, probe: Probe, bundle: Bundle) -> None:
+    start("edge", *CAR, "-p", f"bundle:={bundle.folder}")
+    publisher = probe.publisher(Image, "/car1/image_raw", NEWEST)
+
+    async def look() -> None:
+        async with opened(url) as page:
+            while True:
+                publisher.publish(Image(encoding="12UC7", width=4, height=4))
+                news = await page.ask()
+                names = [name for _, name, message in news.text.get("complaints", []) if "12UC7" in message]
+                if "/watch: /car1/annotated/compressed" in names:
+                    return
+
+    asyncio.run(asyncio.wait_for(look(), 60))
+
+
+def test_an_address_that_is_taken_ends_the_node_with_one_clear_error(url: str, start: Start) -> None:
+    port = url.rsplit(":", 1)[1].strip("/")
+    second = start("watch", "-p", f"port:={port}")
+    assert second.end() == 1
+    assert f"port {port}, which cannot be served on" in second.log and "Traceback" not in second.log
