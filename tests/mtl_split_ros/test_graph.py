@@ -40,7 +40,7 @@ from ..bags import write_bag
 
 LAUNCH_FILES = sorted((Path(__file__).parents[2] / "launch").glob("*.launch.py"))
 
-names = st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)
+names = st.from_regex(r"[a-z](_?[a-z0-9]){0,5}", fullmatch=True)  # without "__", which ROS does not allow
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=12) | st.sampled_from(
     ["1", "1.5", "true", "no", "null", "a: b", "sim:3", "~/bundle", "#", "a b"]
 )
