@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,6 @@ from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 
 from mtl_split_core.errors import InputError
-from mtl_split_core.share import fast_dds_profile
 
 Value = bool | int | float | str | list[str]
 
@@ -40,9 +38,6 @@ RESPAWNED = ("edge", "server", "autoware")
 
 _MANAGED = ("use_sim_time", "autostart")
 """The parameters of every managed node."""
-
-PROFILES_FILE = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""What names Fast DDS's settings: from ROS 2 Kilted on, and before."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +114,6 @@ class Options:
     def within(self, namespace: str) -> "Options":
         """Return the same options for a namespace inside this one."""
         return replace(self, namespace="/".join(part for part in (self.namespace, namespace) if part))
-
-
-def environment() -> dict[str, str]:
-    """For every process, unless the user has set it: Fast DDS's defaults lose raw camera images, and more."""
-    if any(os.environ.get(name) for name in PROFILES_FILE):
-        return {}
-    return {PROFILES_FILE[os.environ.get("ROS_DISTRO") == "jazzy"]: str(fast_dds_profile())}
 
 
 def camera(options: Options, **parameters: Value | None) -> Process:

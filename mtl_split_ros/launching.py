@@ -22,7 +22,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 from mtl_split_core.errors import InputError
-from mtl_split_ros.graph import Options, Process, autoware, bag_play_command, environment
+from mtl_split_ros.fast_dds import environment
+from mtl_split_ros.graph import Options, Process, autoware, bag_play_command
 
 Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 

@@ -6,6 +6,7 @@
 where `CameraNode` is a node that is `Runnable`.
 """
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future as RosFuture
 
 from mtl_split_core.errors import InputError
+from mtl_split_ros.fast_dds import environment
 from mtl_split_ros.security import check_security, permitted
 from mtl_split_ros.shared_memory import tidy_shared_memory
 
@@ -45,9 +47,11 @@ class _StoppedError(BaseException):
 def begin(args: Sequence[str] | None = None) -> Iterator[int]:
     """Initialise rclpy with a command line (None: the process' own); the caller handles the signals.
 
-    Nodes are to be created inside, see tidy_shared_memory; yields how many bytes it freed. Raises InputError where the
-    environment asks for security that is not there.
+    Nodes are to be created inside, see tidy_shared_memory; yields how many bytes it freed. This process and those that
+    it starts then have the package's settings of Fast DDS. Raises InputError where the environment asks for security
+    that is not there.
     """
+    os.environ.update(environment())
     with tidy_shared_memory() as freed:
         check_security(args)
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)

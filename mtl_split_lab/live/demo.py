@@ -26,7 +26,7 @@ from mtl_split_lab.live.report import figures, summarise, tables, write_frames, 
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.bag_recorder import BagRecorder
 from mtl_split_lab.recordings.bags import find_image_topic, namespace_of
-from mtl_split_ros.graph import BAG, DISCOVERY_RANGE, Options, Process, demo, environment, image_topic, replay, topic_of
+from mtl_split_ros.graph import BAG, DISCOVERY_RANGE, Options, Process, demo, image_topic, replay, topic_of
 from mtl_split_ros.process import begin
 
 CHECK_INTERVAL = 0.5
@@ -60,7 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        os.environ.update(environment())
         if nodes and not topic_of(arguments.source):
             os.environ.setdefault(DISCOVERY_RANGE, "LOCALHOST")  # nobody else is to hear it, or to speak
         if nodes and not topic_of(arguments.source) and "ROS_DOMAIN_ID" not in os.environ:

@@ -19,7 +19,6 @@ from mtl_split_edge import node as edge_node
 from mtl_split_lab.recordings import player as player_node
 from mtl_split_ros.graph import (
     MEASURED_SCORE,
-    PROFILES_FILE,
     Options,
     Process,
     Value,
@@ -28,7 +27,6 @@ from mtl_split_ros.graph import (
     camera,
     demo,
     edge,
-    environment,
     replay,
     server,
 )
@@ -227,23 +225,3 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, 
     for node in nodes:
         words = [getattr(substitution, "text", "") for part in node.cmd for substitution in part]
         assert words[words.index("--enclave") + 1] == "/mtl_split/all"
-
-
-@pytest.mark.parametrize(
-    ("given", "added"),
-    [
-        ({}, "FASTDDS"),
-        ({"ROS_DISTRO": "kilted"}, "FASTDDS"),
-        ({"ROS_DISTRO": "jazzy"}, "FASTRTPS"),
-        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"}, None),
-        ({"ROS_DISTRO": "jazzy", "FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"}, None),
-    ],
-)
-def test_fast_dds_finds_its_settings_in_every_distribution(
-    given: dict[str, str], added: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in (*PROFILES_FILE, "ROS_DISTRO"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    assert list(environment()) == ([f"{added}_DEFAULT_PROFILES_FILE"] if added else [])
