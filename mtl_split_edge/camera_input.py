@@ -25,11 +25,12 @@ from sensor_msgs.msg import CompressedImage, Image
 from mtl_split_core.errors import InputError
 from mtl_split_ros.diagnostics import Stream
 from mtl_split_ros.fast_dds import cure_of_losses
+from mtl_split_ros.graph import CHOICES
 from mtl_split_ros.images import CameraMessage
 from mtl_split_ros.qos import NEWEST, node_name
 from mtl_split_ros.subscriptions import Subscribed, Subscriptions
 
-AUTO, RAW, COMPRESSED = TRANSPORTS = ("auto", "raw", "compressed")
+AUTO, RAW, COMPRESSED = TRANSPORTS = CHOICES["transport"]
 """Raw images where they arrive, else compressed ones; or one of the two alone."""
 
 TOPICS = {RAW: (Image, "image_raw"), COMPRESSED: (CompressedImage, "image_raw/compressed")}
