@@ -154,7 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--source",
         default="sim",
-        help="sim, sim:SEED, video:PATH, images:FOLDER, bag:PATH, or topic:NAME of a camera that runs already",
+        help="sim, sim:SEED, video:PATH, images:FOLDER, v4l2:/dev/video0, rtsp://ADDRESS and other streams, bag:PATH,"
+        " or topic:NAME of a camera that runs already",
     )
     add("--frames", type=int, default=300, help="frames after which to end; 0: all there are (default: %(default)s)")
     add(

@@ -1,9 +1,12 @@
 """Real cameras: the newest picture, never an old one; opened again when lost; what can be no camera is named."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -136,6 +139,44 @@ def test_no_more_pictures_come_than_are_wanted(monkeypatch: pytest.MonkeyPatch) 
     assert done.wait(60)
     assert 79 <= pictures.missed <= 82, "nobody wanted any of the 80"
     pictures.close()
+
+
+class Opened:
+    """What is asked of OpenCV."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
+        self.properties: dict[int, float] = {}
+
+    def set(self, name: int, value: float) -> None:
+        self.properties[name] = value
+
+
+def test_a_device_is_asked_for_compressed_pictures_of_the_size_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Opened)
+    device: Any = live._open_device("/dev/video3", 15.0, (1280, 720))
+    assert device.arguments == ("/dev/video3", cv2.CAP_V4L2)
+    assert device.properties == {
+        cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"MJPG"),
+        cv2.CAP_PROP_FRAME_WIDTH: 1280,
+        cv2.CAP_PROP_FRAME_HEIGHT: 720,
+        cv2.CAP_PROP_FPS: 15.0,
+    }
+    unlimited: Any = live._open_device("/dev/video3", 0.0, (1280, 720))
+    assert cv2.CAP_PROP_FPS not in unlimited.properties
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_stream_that_does_not_answer_is_given_up(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the connection and says nothing."""
+    monkeypatch.setattr(live, "TIMEOUT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pictures = open_live(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/stream", 0.0, SIZE)
+        pictures.begin()
+        while "next attempt" not in pictures.state:
+            threading.Event().wait(0.05)
+        assert "cannot be opened" in pictures.state
+        pictures.close()
 
 
 @pytest.mark.parametrize("source", ["v4l2:", "v4l2:video0", "ftp://camera/stream", "file:///etc/passwd"])

@@ -1,5 +1,6 @@
 """The wiring: what each process is given arrives in the node, and every vehicle gets its own edge and camera."""
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -359,3 +360,25 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, 
     for node in nodes:
         words = [getattr(substitution, "text", "") for part in node.cmd for substitution in part]
         assert words[words.index("--enclave") + 1] == "/mtl_split/all"
+
+
+@WITH_LAUNCH
+def test_every_launch_line_of_the_documentation_has_arguments_that_there_are() -> None:
+    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+    known = {
+        path.name: {
+            argument.name
+            for argument in get_launch_description_from_python_launch_file(str(path)).get_launch_arguments()
+        }
+        for path in LAUNCH_FILES
+    }
+    root = LAUNCH_FILES[0].parents[1]
+    pages = [root / "README.md", *(root / "docs").glob("*.md")]
+    lines = [
+        line for page in pages for line in re.findall(r"^ros2 launch mtl_split (.*)$", page.read_text(), re.MULTILINE)
+    ]
+    assert len(lines) > 10
+    for line in lines:
+        file, *words = line.partition("#")[0].split()
+        assert {word.partition(":=")[0] for word in words} <= known[file], line
