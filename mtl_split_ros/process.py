@@ -10,8 +10,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol, cast
 
 import rclpy
@@ -25,6 +25,9 @@ from mtl_split_core.errors import InputError
 from mtl_split_ros.fast_dds import environment
 from mtl_split_ros.security import check_security, permitted
 from mtl_split_ros.shared_memory import tidy_shared_memory
+
+LOOK_INTERVAL = 1.0
+"""Seconds after which a signal that woke another thread is noticed at the latest."""
 
 
 class Runnable(Protocol):
@@ -95,6 +98,15 @@ def run(create: Callable[[], Runnable]) -> int:
     return 0
 
 
+def _wait(stop: SimpleQueue[None]) -> None:
+    """Wait until something is in `stop`."""
+    while True:
+        # A signal that the system hands to another thread wakes nobody: Python calls the handler in this one, when it
+        # has something else to do.
+        with suppress(Empty):
+            return stop.get(timeout=LOOK_INTERVAL)
+
+
 def _spin(node: Runnable, stop: SimpleQueue[None]) -> None:
     """Spin until something is in `stop` or has ended, and stop everything in order."""
     executor = SingleThreadedExecutor()
@@ -105,7 +117,7 @@ def _spin(node: Runnable, stop: SimpleQueue[None]) -> None:
         outcomes: tuple[Future[Any], ...] = (spinning, node.ended)
         for outcome in outcomes:
             outcome.add_done_callback(lambda _: stop.put(None))
-        stop.get()
+        _wait(stop)
         halt.set_result(None)  # it wakes the executor, which must not be shut down while it spins
     executor.shutdown()
     node.destroy_node()
