@@ -2,10 +2,13 @@
 
 from launch import LaunchDescription
 from mtl_split_ros import graph
-from mtl_split_ros.launching import describe
+from mtl_split_ros.launching import EDGE, SERVER, describe
 
 
 def generate_launch_description() -> LaunchDescription:
     """Called by `ros2 launch mtl_split demo.launch.py`."""
-    names = ("source", "vehicles", "rate", "frames", "out", "autoware", "watch")
-    return describe(lambda options, given: graph.demo(options, **given), *names)
+    return describe(
+        lambda options, given: graph.demo(options, **given),
+        *dict.fromkeys((*EDGE, *SERVER)),
+        *("source", "vehicles", "cameras", "rate", "frames", "out", "autoware", "watch"),
+    )

@@ -2,10 +2,10 @@
 
 from launch import LaunchDescription
 from mtl_split_ros import graph
-from mtl_split_ros.launching import describe
+from mtl_split_ros.launching import EDGE, describe
 
 
 def generate_launch_description() -> LaunchDescription:
     """Called by `ros2 launch mtl_split edge.launch.py`."""
-    names = ("image_topic", "autoware")
-    return describe(lambda options, given: [graph.edge(options, given.get("image_topic", ""))], *names)
+    names = (*EDGE, "cameras", "image_topic", "autoware")
+    return describe(lambda options, given: graph.edges(options, **given), *names)

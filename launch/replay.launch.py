@@ -8,7 +8,7 @@ from launch import LaunchDescription
 from mtl_split_core.errors import InputError
 from mtl_split_lab.recordings.bags import find_image_topic, find_topics, namespace_of
 from mtl_split_ros import graph
-from mtl_split_ros.launching import describe
+from mtl_split_ros.launching import EDGE, SERVER, describe
 
 
 def _replay(options: graph.Options, given: Mapping[str, Any]) -> Iterable[graph.Process]:
@@ -22,4 +22,5 @@ def _replay(options: graph.Options, given: Mapping[str, Any]) -> Iterable[graph.
 
 def generate_launch_description() -> LaunchDescription:
     """Called by `ros2 launch mtl_split replay.launch.py bag:=PATH`."""
-    return describe(_replay, "bag", "image_topic", "rate", "loop", "out", "autoware", "watch")
+    names = ("bag", "image_topic", "rate", "loop", "out", "autoware", "watch")
+    return describe(_replay, *dict.fromkeys((*EDGE, *SERVER)), *names)

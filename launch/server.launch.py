@@ -2,9 +2,10 @@
 
 from launch import LaunchDescription
 from mtl_split_ros import graph
-from mtl_split_ros.launching import describe
+from mtl_split_ros.launching import SERVER, describe
 
 
 def generate_launch_description() -> LaunchDescription:
     """Called by `ros2 launch mtl_split server.launch.py`."""
-    return describe(lambda options, given: [graph.server(options, **given)], "vehicles", "watch")
+    names = (*SERVER, "vehicles", "cameras", "watch")
+    return describe(lambda options, given: [graph.server(options, **given)], *names)

@@ -1,4 +1,4 @@
-"""The camera node: shows a simulated street, a video or a folder of pictures at a steady pace."""
+"""The camera node: publishes a simulated street, a video, a folder of pictures, or what a real camera sees."""
 
 import array
 from collections import Counter, deque
@@ -14,11 +14,14 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as RawImage
 from std_msgs.msg import Header, UInt64
 
+from mtl_split_camera.live import LivePictures, without_password
 from mtl_split_camera.sources import RATES, Frame, open_source
 from mtl_split_core.scene import Image
 from mtl_split_ros.audience import Audience
@@ -38,15 +41,19 @@ PARAMETERS = Parameters(
     "camera",
     Parameter(
         "source",
-        "`sim` (a new simulated street every 2 s), `sim:SEED` (one street), `video:PATH` or `images:FOLDER` (JPEG and"
-        " PNG by name, with subfolders).",
+        "`sim` (a new simulated street every 2 s), `sim:SEED` (one street), `video:PATH`, `images:FOLDER` (JPEG and PNG"
+        " by name, with subfolders), `v4l2:/dev/video0`, or the address of a stream (`rtsp://…`, `http://…`, …).",
     ),
-    Parameter("rate", "Frames per second; 0: a video's own, 15 for other sources.", range=(0.0, RATES[1])),
+    Parameter(
+        "rate",
+        "Frames per second, of a camera at most; 0: a camera's or a video's own, 15 for other sources.",
+        range=(0.0, RATES[1]),
+    ),
     Parameter("frames", "Frames after which the stream ends; 0: all there are.", range=(0, 2**53)),
     Parameter("loop", "Begin again at the end of a video or a folder."),
     Parameter("shuffle", "Show the pictures of a folder in a mixed order, which is the same every time."),
-    Parameter("width", "Width of simulated images in pixels.", range=(64, 8192)),
-    Parameter("height", "Height of simulated images in pixels.", range=(64, 8192)),
+    Parameter("width", "Width of simulated images in pixels; also asked of a V4L2 device.", range=(64, 8192)),
+    Parameter("height", "Height of simulated images in pixels; also asked of a V4L2 device.", range=(64, 8192)),
     Parameter("frame_id", "Frame of reference named in every header."),
     Parameter("compressed", "Publish `image_raw/compressed`, JPEG, as well."),
     Parameter("jpeg_quality", "Quality of the JPEG images.", range=(1, 100)),
@@ -68,11 +75,12 @@ class Prepared:
 
 
 class CameraNode(Node):
-    """Publishes one frame per period of the node's clock.
+    """Publishes one frame per period of the node's clock, or each as it comes where the source is live.
 
     Frames are prepared ahead in a thread, so that a stamp is the moment of publication. A frame that is not ready in
     time, or a period that passes unused, is counted as missed; the stream then goes on a period later, never in a
-    burst.
+    burst. The stamp of a live frame is the moment at which it came, and a thread publishes it at once; missed are then
+    those that came while another was being published. A live source that is lost is opened again and again.
     """
 
     def __init__(self) -> None:
@@ -93,8 +101,8 @@ class CameraNode(Node):
         )
         self.ended: Future[None] = Future()
         self._focal_length = source.focal_length
-        self._period = round(1e9 / source.rate)
-        self._counts = Counter(published=0, missed=0, skipped=0)
+        self._live = source.live
+        self._counts = Counter(published=0, missed=0, skipped=0, reconnects=0)
         self._reported = self._counts.copy()
         self._last: int | None = None
         self._state, self._late = "waiting for the clock", True
@@ -110,24 +118,52 @@ class CameraNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._frames = islice(source.frames, self._values["frames"] or None)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
-        self._ahead = deque(self._pool.submit(self._prepare_next) for _ in range(FRAMES_AHEAD))
-        # Before anything else, so that an unreadable source ends the start and nobody finds the topics too late.
-        first = self._ahead[0].result()
-        truth = first.truth if first else {}
-        self._truth = {topic: advertise(self, type(message), topic, RESULT) for topic, message in truth.items()}
-        self._pace = self.create_timer(self._period / 1e9, self._publish_next)
+        self._truth: dict[str, Publisher[Any]] = {}
+        if self._live:
+            self._pool.submit(self._relay, self._live).add_done_callback(self._fail)
+        else:
+            self._play(source.rate)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self._values["diagnostics_period"], self._report, clock=steady)
-        self.get_logger().info(f"{self._values['source']} at {source.rate:g} frames/s")
+        pace = f" at {source.rate:g} frames/s" if source.rate else ""
+        self.get_logger().info(f"{without_password(self._values['source'])}{pace}")
 
     def destroy_node(self) -> None:
         """Stop preparing frames and destroy the node."""
+        if self._live:
+            self._live.close()
         self._pool.shutdown(cancel_futures=True)
         super().destroy_node()
 
     def _skip_picture(self, problem: str) -> None:
         self._counts["skipped"] += 1
         self.get_logger().warning(f"skipped: {problem}")
+
+    def _play(self, rate: float) -> None:
+        """Publish frames, which are there whenever they are asked for, at a steady pace."""
+        self._period = round(1e9 / rate)
+        self._ahead = deque(self._pool.submit(self._prepare_next) for _ in range(FRAMES_AHEAD))
+        # Before anything else, so that an unreadable source ends the start and nobody finds the topics too late.
+        first = self._ahead[0].result()
+        for topic, message in (first.truth if first else {}).items():
+            self._truth[topic] = advertise(self, type(message), topic, RESULT)
+        self._pace = self.create_timer(self._period / 1e9, self._publish_next)
+
+    def _relay(self, live: LivePictures) -> None:
+        """Publish frames as they come; runs in the pool's thread."""
+        for image in live:
+            stamp = self.get_clock().now()
+            if not self._counts["published"] and not self._audience.is_there():
+                continue
+            self._publish(self._prepare((image, None)), stamp)
+            if self._counts["published"] == self._values["frames"]:
+                live.close()
+                self._live = None
+                self._finish()
+
+    def _fail(self, relayed: Future[None]) -> None:
+        if not relayed.cancelled() and (error := relayed.exception()) and not self.ended.done():
+            self.ended.set_exception(error)
 
     def _prepare_next(self) -> Prepared | None:
         frame = next(self._frames, None)
@@ -162,13 +198,18 @@ class CameraNode(Node):
         self._late = False
         prepared = self._ahead.popleft().result()
         if prepared is None:
+            self._pace.cancel()
             self._finish()
             return
         self._ahead.append(self._pool.submit(self._prepare_next))
-        self._publish(prepared)
-
-    def _publish(self, prepared: Prepared) -> None:
         now = self.get_clock().now()
+        if self._last is not None:
+            self._counts["missed"] += max(0, round((now.nanoseconds - self._last) / self._period) - 1)
+        self._last = now.nanoseconds
+        self._publish(prepared, now)
+        self._state = "the next frame is not due yet"
+
+    def _publish(self, prepared: Prepared, now: Time) -> None:
         prepared.header.stamp = now.to_msg()
         self._image.publish(prepared.image)
         if self._compressed:
@@ -176,14 +217,9 @@ class CameraNode(Node):
         self._info.publish(prepared.info)
         for topic, message in prepared.truth.items():
             self._truth[topic].publish(message)
-        if self._last is not None:
-            self._counts["missed"] += max(0, round((now.nanoseconds - self._last) / self._period) - 1)
-        self._last = now.nanoseconds
         self._counts["published"] += 1
-        self._state = "the next frame is not due yet"
 
     def _finish(self) -> None:
-        self._pace.cancel()
         self._state = f"the stream has ended after {self._counts['published']} frames"
         self._end.publish(UInt64(data=self._counts["published"]))
         self.get_logger().info(self._state)
@@ -192,6 +228,9 @@ class CameraNode(Node):
             self.ended.set_result(None)
 
     def _report(self) -> None:
+        if self._live:
+            self._counts["missed"], self._counts["reconnects"] = self._live.missed, self._live.reconnects
+            self._state = self._live.state
         news = self._counts - self._reported
         self._reported = self._counts.copy()
         hertz = news["published"] / self._values["diagnostics_period"]

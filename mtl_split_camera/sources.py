@@ -1,4 +1,4 @@
-"""Where a camera's pictures come from: the simulated street, a video file or a folder of pictures."""
+"""Where a camera's pictures come from: the simulated street, a video file, a folder of pictures, or a real camera."""
 
 import os
 import random
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 
+from mtl_split_camera.live import V4L2, LivePictures, open_live
 from mtl_split_camera.street import SCENE, TIMEOFDAY, WEATHER, Street
 from mtl_split_core.compressed import read_picture
 from mtl_split_core.errors import InputError
@@ -36,12 +37,14 @@ class Source:
     """An opened source.
 
     rate: frames per second at which it is to be shown; frames: its pictures, in order; focal_length: tells that of the
-    latest picture's camera in pixels, None if unknown.
+    latest picture's camera in pixels, None if unknown; live: None where the pictures are there whenever they are asked
+    for, or else what they come from, at a rate of its own, of which `rate` is the limit (0: none).
     """
 
     rate: float
     frames: Iterator[Frame]
     focal_length: Callable[[], float | None] = lambda: None
+    live: LivePictures | None = None
 
 
 class Streets:
@@ -85,12 +88,13 @@ class Streets:
 def open_source(
     name: str, rate: float, size: Size, loop: bool, skipped: Callable[[str], None], shuffle: bool = False
 ) -> Source:
-    """Open "sim" (one simulated street after another), "sim:SEED" (one street), "video:PATH" or "images:FOLDER".
+    """Open "sim" (one simulated street after another), "sim:SEED" (one), "video:PATH", "images:FOLDER", or a camera.
 
-    rate: frames per second, 0 for the source's own; size: (width, height) of simulated pictures; loop: begin again at
-    the end; skipped: told in words about every picture that cannot be read, and about a video that is not whole;
-    shuffle: show the pictures of a folder in a mixed order, which is the same every time. Raises InputError for an
-    unknown source, and for a missing, unreadable or empty one, at the latest with its first frame.
+    A camera is "v4l2:DEVICE" or the address of a stream, see `open_live`. rate: frames per second, 0 for the source's
+    own; size: (width, height) of simulated pictures, and asked of a device; loop: begin again at the end; skipped: told
+    in words about every picture that cannot be read, and about a video that is not whole; shuffle: show the pictures of
+    a folder in a mixed order, which is the same every time. Raises InputError for an unknown source, and, unless it is
+    a camera, for a missing, unreadable or empty one, at the latest with its first frame.
     """
     kind, _, argument = name.partition(":")
     if name == "sim":
@@ -107,7 +111,10 @@ def open_source(
         if shuffle:
             random.Random(0).shuffle(files)
         return Source(rate or DEFAULT_RATE, _repeat(lambda: _read_pictures(files, skipped), loop, folder))
-    raise InputError(f"source is {name!r}, expected sim, sim:SEED, video:PATH or images:FOLDER")
+    if kind == V4L2 or "://" in name:
+        live = open_live(name, rate, size)
+        return Source(rate, ((picture, None) for picture in live), live=live)
+    raise InputError(f"source is {name!r}, expected sim, sim:SEED, video:PATH, images:FOLDER, v4l2:DEVICE or rtsp://…")
 
 
 def _open_street(seed: str, rate: float, size: Size) -> Source:

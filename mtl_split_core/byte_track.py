@@ -46,7 +46,7 @@ class ByteTracker:
                 f"tracking is 'bytetrack', which needs edgefirst-tracker, but {in_one_line(error)}: "
                 "pip install edgefirst-tracker, or set tracking to none"
             ) from error
-        self._score_threshold = score_threshold
+        self.score_threshold = score_threshold
         self._name = name
         # The correction is the Kalman filter's own: the library would reduce it to a quarter.
         self._begin = partial(ByteTrack, BEGINNING_SCORE, LEAST_OVERLAP, 1.0, MEMORY)
@@ -66,7 +66,7 @@ class ByteTracker:
             self._pass_time(passed or STEP)
             count = min(int((result.scores >= LEAST_SCORE).sum()), MOST_FOLLOWED)
             ids[:count] = self._update(result, count)
-        kept = np.flatnonzero(result.scores >= self._score_threshold)
+        kept = np.flatnonzero(result.scores >= self.score_threshold)
         return replace(result, ids=tuple(ids)).take(kept)
 
     def _forget(self) -> None:

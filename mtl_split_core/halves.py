@@ -92,14 +92,14 @@ class ServerHalf:
     ) -> None:
         """Load and warm up a bundle's suffix; one call may use `threads` threads, and it has `at_once` twins at most.
 
-        `score_threshold` and `overlap_threshold`: see mtl_split_core.kinds. engine: one of
-        mtl_split_core.choice.KINDS. Raises BundleError if the suffix cannot be loaded or does not have the
-        interface in docs/bundle-format.md, and InputError for an engine that there is not.
+        `score_threshold` and `overlap_threshold`: see mtl_split_core.kinds; they may be set anew between two calls.
+        engine: one of mtl_split_core.choice.KINDS. Raises BundleError if the suffix cannot be loaded or does not have
+        the interface in docs/bundle-format.md, and InputError for an engine that there is not.
         """
         self.bundle = bundle
         self.stopwatch = Stopwatch()
-        self._score_threshold = score_threshold
-        self._overlap_threshold = overlap_threshold
+        self.score_threshold = score_threshold
+        self.overlap_threshold = overlap_threshold
         expected: dict[str, Sizes] = {}
         for task in bundle.tasks:
             expected |= KINDS[task.kind].outputs(task)
@@ -136,8 +136,8 @@ class ServerHalf:
 
     def _result(self, task: Task, outputs: dict[str, Array], letterbox: Letterbox) -> Any:
         kind = KINDS[task.kind]
-        overlap_threshold = 1.0 if task.name in self.bundle.unsuppressed else self._overlap_threshold
-        found = kind.result(task, outputs, self._score_threshold, overlap_threshold)
+        overlap_threshold = 1.0 if task.name in self.bundle.unsuppressed else self.overlap_threshold
+        found = kind.result(task, outputs, self.score_threshold, overlap_threshold)
         return kind.to_picture(found, letterbox)
 
 

@@ -35,7 +35,8 @@ class Tracks:
         tasks: of the results to come; tracking, score_threshold: see needed_score; numbers: the next ones to use (None:
         from 1 on). Raises InputError where a library is missing.
         """
-        self._given = tasks, tracking, score_threshold
+        self._given = tasks, tracking
+        self._score_threshold = score_threshold
         self._numbers = itertools.count(1) if numbers is None else numbers
         self._first: int | None = None
         self._trackers: dict[str, Tracker] = {}
@@ -45,7 +46,18 @@ class Tracks:
 
     def anew(self) -> "Tracks":
         """Return others for the same vehicle that know no object, and never use an identity of these."""
-        return Tracks(*self._given, self._numbers)
+        return Tracks(*self._given, self._score_threshold, self._numbers)
+
+    @property
+    def score_threshold(self) -> float:
+        """The lowest score that is wanted; may be set anew between two frames."""
+        return self._score_threshold
+
+    @score_threshold.setter
+    def score_threshold(self, score_threshold: float) -> None:
+        self._score_threshold = score_threshold
+        for tracker in self._trackers.values():
+            tracker.score_threshold = score_threshold
 
     def follow(self, results: Results, stamp: int) -> Results:
         """Return the results of the next frame with identities, without those that are not wanted.

@@ -64,10 +64,9 @@ class Answering:
         self._cut = bundle.cut
         self._tasks = bundle.tasks
         self._answer_by: float = values["answer_by"]
-        threshold, tracking = values["score_threshold"], values["tracking"]
-        self._tracks = Tracks(bundle.tasks, tracking, threshold)
-        least, overlap = needed_score(tracking, threshold), values["overlap_threshold"]
-        self._half = ServerHalf(bundle, values["threads"], least, overlap, values["engine"])
+        self._tracking: str = values["tracking"]
+        self._tracks = Tracks(bundle.tasks, self._tracking, values["score_threshold"])
+        self._half = ServerHalf(bundle, values["threads"], engine=values["engine"])
         self._times = deque([self._measure()], maxlen=RECENT)
         self._infos = advertise(node, AnswerInfo, "answer_info", RESULT, watch=False)
         self._results: dict[str, Publisher[Any]] = {
@@ -126,6 +125,8 @@ class Answering:
         while (found := self._answers.take(time.monotonic, self._needed)) is not None:
             key, frame = found
             begun = time.monotonic()
+            self._half.score_threshold = needed_score(self._tracking, self._node.get_parameter("score_threshold").value)
+            self._half.overlap_threshold = self._node.get_parameter("overlap_threshold").value
             try:
                 results = self._half.answer(frame.latents, frame.size)
             except InferenceError as error:
@@ -149,6 +150,7 @@ class Answering:
     def _publish(self, frame: Frame, results: Results, source: int) -> None:
         # One at a time, because a tracker takes one frame after the other.
         with self._publishing:
+            self._tracks.score_threshold = self._node.get_parameter("score_threshold").value
             results = self._tracks.follow(results, nanoseconds(frame.header.stamp))
             for task in self._tasks:
                 message = KINDS[task.kind].to_message(results[task.name], frame.header)

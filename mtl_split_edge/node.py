@@ -16,7 +16,6 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
 
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.control.link import Fate, Link
@@ -33,6 +32,7 @@ from mtl_split_core.scene import Floats, Size
 from mtl_split_core.share import bundle_folder
 from mtl_split_core.tracks import TRACKING
 from mtl_split_edge.answering import COUNTS, Answering, Frame
+from mtl_split_edge.camera_input import COMPRESSED, IMAGES_LOST, RAW, TOPICS, TRANSPORTS, CameraInput
 from mtl_split_ros.diagnostics import MOST_AHEAD, MOST_BEHIND, Stream
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
@@ -41,12 +41,16 @@ from mtl_split_ros.messages import HeaderError, ReportError, check_header, repor
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import MANY, NEWEST, advertise, subscribe
-from mtl_split_ros.subscriptions import Subscriptions
 
 PARAMETERS = Parameters(
     "edge",
     *COMMON_PARAMETERS,
-    Parameter("transport", "Subscribe to image_raw or to image_raw/compressed.", choices=("raw", "compressed")),
+    Parameter(
+        "transport",
+        "Subscribe to `image_raw` (raw), to `image_raw/compressed` (compressed), or to raw images where they arrive and"
+        " else to compressed ones (auto).",
+        choices=TRANSPORTS,
+    ),
     Parameter(
         "operating_point",
         "Quality of the bottleneck: a name from the bundle's manifest; empty: its default. May be changed at any time.",
@@ -71,11 +75,17 @@ PARAMETERS = Parameters(
         range=(0.0, 10.0),
     ),
     Parameter("local_suffix", "Load the server's half, too, so that the edge can answer by itself."),
-    Parameter("score_threshold", "With answer_by: lowest score of a published detection.", range=(0.0, 1.0)),
+    Parameter(
+        "score_threshold",
+        "With answer_by: lowest score of a published detection. May be changed at any time.",
+        range=(0.0, 1.0),
+        live=True,
+    ),
     Parameter(
         "overlap_threshold",
-        "With answer_by: of two own detections that overlap more, the better is kept.",
+        "With answer_by: of two own detections that overlap more, the better is kept. May be changed at any time.",
         range=(0.0, 1.0),
+        live=True,
     ),
     Parameter("tracking", "With answer_by: how objects are followed from frame to frame.", choices=TRACKING),
     Parameter("max_pixels", "Images with more pixels are refused, before they are decoded.", range=(1, 2**30)),
@@ -83,7 +93,6 @@ PARAMETERS = Parameters(
 
 _STAGES = ("image_transport", "convert", "prepare", "prefix", "encode", "round_trip", "server")
 _PAYLOAD_PARAMETERS = ("operating_point", "max_payload_bytes")
-_TRANSPORTS = {"raw": (Image, "image_raw"), "compressed": (CompressedImage, "image_raw/compressed")}
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ class EdgeNode(ManagedNode):
     _publisher: Publisher[Bottleneck]
     _reports: Subscription[LinkReport]
     _link: Link
-    _inputs: Subscriptions
+    _input: CameraInput
     _mailbox: Mailbox[Stream, Received]
 
     def __init__(self) -> None:
@@ -121,7 +130,7 @@ class EdgeNode(ManagedNode):
         points = _index_operating_points(bundle)
         _check_operating_point(values["operating_point"], points)
         self._keys = self.read_keys(values["key_file"])
-        self._kind, self._topic = _TRANSPORTS[values["transport"]]
+        self._transport: str = values["transport"]
         cv2.setNumThreads(values["threads"])
         half = EdgeHalf(bundle, values["threads"], values["engine"])
         self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
@@ -135,14 +144,15 @@ class EdgeNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe to the camera and to the server's reports, and start the worker."""
         signatures = (UnsignedError, SignatureError) if self._keys else ()
+        facts = {**self._half.choice.facts}
         stream = Stream(
-            self.resolve_topic_name(self._topic),
+            self.resolve_topic_name(TOPICS[COMPRESSED if self._transport == COMPRESSED else RAW][1]),
             stages=(*_STAGES, *(["local"] if self._answering else [])),
             errors=(ImageError, HeaderError, InferenceError, TooLargeError, ReportError, *signatures),
-            counts=("dropped", "coarser", "lost", "unanswered", *(COUNTS if self._answering else ())),
+            counts=("dropped", IMAGES_LOST, "coarser", "lost", "unanswered", *(COUNTS if self._answering else ())),
             clock=self.get_clock(),
             logger=self.get_logger(),
-            facts=self._half.choice.facts,
+            facts=facts,
         )
 
         def receive(message: CameraMessage) -> None:
@@ -154,8 +164,7 @@ class EdgeNode(ManagedNode):
         self._sequence = 0
         self._link = Link(self._session)
         self._reports = subscribe(self, LinkReport, "link_report", partial(self._hear, stream), MANY, stream.warn)
-        self._inputs = Subscriptions(self)
-        self._inputs.subscribe(self._kind, self._topic, receive, NEWEST, stream)
+        self._input = CameraInput(self, self._transport, receive, stream, facts)
         if self._answering:
             self.end_with(self._answering.activate(stream))
         self._mailbox = Mailbox([self._process], Stream.refuse)
@@ -164,7 +173,7 @@ class EdgeNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Unsubscribe, and stop the worker after the image it is at."""
-        self._inputs.close()
+        self._input.close()
         self.destroy_subscription(self._reports)
         self._mailbox.close()
         if self._answering:

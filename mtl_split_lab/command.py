@@ -368,10 +368,8 @@ def _record(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
     from mtl_split_core.share import bundle_folder
     from mtl_split_lab.recordings.bag_recorder import BagRecorder
-    from mtl_split_ros.graph import environment
     from mtl_split_ros.process import run
 
-    os.environ.update(environment())
     tasks = load_bundle(bundle_folder(options.bundle)).tasks
     create = partial(BagRecorder, options.bag, tasks, options.image_topic, options.storage, options.namespace)
     raise SystemExit(run(create))

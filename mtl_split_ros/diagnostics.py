@@ -72,7 +72,7 @@ class Stream:
         self._reported_at = time.monotonic()
         self._newest: Stamp | None = None
         self._newest_age = 0.0
-        self._problem = self._refusal = self._fault = ""
+        self._problem = self._hindrance = self._refusal = self._fault = ""
         self._logged: deque[str] = deque(maxlen=64)
         self._log_again_at: defaultdict[type[InputError], float] = defaultdict(float)
 
@@ -148,6 +148,13 @@ class Stream:
         with self._lock:
             self._problem = problem
 
+    def hinder(self, hindrance: str) -> None:
+        """Report, and log where it is new, what keeps some or all frames from arriving; empty: nothing does."""
+        with self._lock:
+            news, self._hindrance = hindrance != self._hindrance, hindrance
+        if news and hindrance:
+            self._logger.warning(hindrance)
+
     def fail(self, fault: str) -> None:
         """Log a fault that has passed, and report it once."""
         self._logger.error(fault)
@@ -192,16 +199,15 @@ class Stream:
         if refused:
             message = f"{refused} of {news['received']} frames refused, the last one: {self._refusal}"
             return DiagnosticStatus.WARN if news["published"] else DiagnosticStatus.ERROR, message
-        clocks = self._judge_clocks()
+        troubles = [*self._judge_clocks(), *filter(None, [self._hindrance])]
         if news["published"]:
-            level = DiagnosticStatus.WARN if clocks else DiagnosticStatus.OK
-            return level, ", ".join([f"{rate} frames/s", *fates, *clocks])
+            level = DiagnosticStatus.WARN if troubles else DiagnosticStatus.OK
+            return level, ", ".join([f"{rate} frames/s", *fates, *troubles])
         if news["received"]:
-            told = ", ".join([*(fates or ["still at work"]), *clocks])
+            told = ", ".join([*(fates or ["still at work"]), *troubles])
             return DiagnosticStatus.WARN, f"none of {news['received']} frames answered: {told}"
-        if self._newest is None:
-            return DiagnosticStatus.WARN, self._problem or f"waiting for {self.topic}"
-        return DiagnosticStatus.WARN, self._problem or f"no new frame on {self.topic}"
+        waiting = f"waiting for {self.topic}" if self._newest is None else f"no new frame on {self.topic}"
+        return DiagnosticStatus.WARN, self._hindrance or self._problem or waiting
 
     def _judge_clocks(self) -> list[str]:
         """What the newest frame's age says of the clocks, if it says anything."""

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,6 @@ from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 
 from mtl_split_core.errors import InputError
-from mtl_split_core.share import fast_dds_profile
 
 Value = bool | int | float | str | list[str]
 
@@ -35,14 +33,21 @@ TOPIC = "topic:"
 
 COMPRESSED = "/compressed"
 
+CAMERA = "{camera}"
+"""What stands for the name of each of several cameras in a topic, a source or an enclave."""
+
+CHOICES = {
+    "engine": ("onnxruntime", "openvino", "auto"),
+    "transport": ("auto", "raw", "compressed"),
+    "tracking": ("bytetrack", "none"),
+}
+"""The parameters that have one of a few values; here too, because launch files load neither networks nor engines."""
+
 RESPAWNED = ("edge", "server", "autoware")
 """The executables that a launch file starts again when they end."""
 
 _MANAGED = ("use_sim_time", "autostart")
 """The parameters of every managed node."""
-
-PROFILES_FILE = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""What names Fast DDS's settings: from ROS 2 Kilted on, and before."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may choose for every node; an empty or absent value leaves the node's own default."""
+    """What a user may choose for the nodes that it concerns; an empty or absent value leaves the node's own default.
+
+    cameras: names of several cameras of each vehicle; each has its own edge, in a namespace inside the vehicle's, and
+    is a vehicle of its own for the server. In `enclave`, `CAMERA` stands for the name.
+    """
 
     namespace: str = ""
     params_file: str = ""
@@ -115,17 +124,29 @@ class Options:
     bundle: str = ""
     key_file: str = ""
     enclave: str = ""
+    engine: str = ""
+    threads: int | None = None
+    transport: str = ""
+    operating_point: str = ""
+    max_payload_bytes: int | None = None
+    score_threshold: float | None = None
+    tracking: str = ""
+    cameras: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.cameras)) < len(self.cameras):
+            raise InputError(f"cameras is {list(self.cameras)}, expected each of them once")
 
     def within(self, namespace: str) -> "Options":
         """Return the same options for a namespace inside this one."""
-        return replace(self, namespace="/".join(part for part in (self.namespace, namespace) if part))
+        return replace(self, namespace=_join(self.namespace, namespace))
 
-
-def environment() -> dict[str, str]:
-    """For every process, unless the user has set it: Fast DDS's defaults lose raw camera images, and more."""
-    if any(os.environ.get(name) for name in PROFILES_FILE):
-        return {}
-    return {PROFILES_FILE[os.environ.get("ROS_DISTRO") == "jazzy"]: str(fast_dds_profile())}
+    def each_camera(self) -> "list[tuple[str, Options]]":
+        """Return the name and the options of every camera; without several, an empty name and the same options."""
+        return [
+            (name, replace(self.within(name), enclave=self.enclave.replace(CAMERA, name), cameras=()))
+            for name in self.cameras or ("",)
+        ]
 
 
 def camera(options: Options, **parameters: Value | None) -> Process:
@@ -133,10 +154,19 @@ def camera(options: Options, **parameters: Value | None) -> Process:
     return _process("camera", options, {"use_sim_time": options.use_sim_time, **parameters})
 
 
-def edge(options: Options, topic: str = "", **parameters: Value | None) -> Process:
-    """The edge of one vehicle; its images come from the vehicle's own camera, or else from `topic`.
+def edges(options: Options, image_topic: str = "") -> tuple[Process, ...]:
+    """The edge of each of a vehicle's cameras; `image_topic`: see `edge`, with `CAMERA` in it for the camera's name.
 
-    parameters: its own, where they are given. Raises InputError for a topic that ROS does not allow.
+    Raises InputError for a topic that ROS does not allow, or that would be all cameras'.
+    """
+    return tuple(edge(each, _of_camera("image_topic", image_topic, name)) for name, each in options.each_camera())
+
+
+def edge(options: Options, topic: str = "", **parameters: Value | None) -> Process:
+    """The edge of one camera; its images come from the camera beside it, or else from `topic`.
+
+    parameters: its own, where they are given. Raises InputError for a topic that ROS does not allow, and for a
+    transport that is not the topic's.
     """
     if topic:
         try:
@@ -145,17 +175,36 @@ def edge(options: Options, topic: str = "", **parameters: Value | None) -> Proce
             raise InputError(f"the topic of images is {topic!r}, expected a name such as /front/image_raw") from error
     # Whichever of the two the transport is: of a topic of raw images, the compressed ones are where they always are.
     both = [("image_raw", topic), (f"image_raw{COMPRESSED}", f"{topic}{COMPRESSED}")]
-    transport, remappings = None, both if topic else []
+    transport, remappings = options.transport, both if topic else []
     if topic.endswith(COMPRESSED):
+        if transport not in ("", "compressed"):
+            raise InputError(f"transport is {transport!r}, but the topic of images, {topic}, is one of compressed ones")
         transport, remappings = "compressed", [(image_topic(topic), topic)]
-    given = {**_parameters_of_a_half(options), "transport": transport, **parameters}
+    given = {
+        **_parameters_of_a_half(options),
+        "transport": transport,
+        "operating_point": options.operating_point,
+        "max_payload_bytes": options.max_payload_bytes,
+        **parameters,
+    }
     return _process("edge", options, given, remappings)
 
 
 def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value | None) -> Process:
-    """The server of some vehicles, namespaces inside the server's own; none given: as in its parameters."""
-    given = {**_parameters_of_a_half(options), "vehicles": list(vehicles) or None, **parameters}
-    return _process("server", options, given)
+    """The server of some vehicles, namespaces inside the server's own; none given: as in its parameters.
+
+    Of several cameras each is a vehicle.
+    """
+    names = [_join(vehicle, camera) for vehicle in vehicles or ("",) for camera in options.cameras or ("",)]
+    given: dict[str, Value | None] = {
+        **_parameters_of_a_half(options),
+        "vehicles": names if vehicles or options.cameras else None,
+        "score_threshold": options.score_threshold,
+        "tracking": options.tracking,
+    }
+    return _process(
+        "server", options, {**given, **{name: value for name, value in parameters.items() if value is not None}}
+    )
 
 
 def watch(options: Options, watched: Iterable[Process] = (), **parameters: Value | None) -> Process:
@@ -175,28 +224,30 @@ def demo(
     measured: bool = False,
     **parameters: Value | None,
 ) -> tuple[Process, ...]:
-    """Everything on one machine: a server and, for every vehicle, a camera and an edge.
+    """Everything on one machine: a server and, for every camera of every vehicle, a camera and an edge.
 
-    source: as the camera's parameter, or "topic:NAME", which starts no camera; out: a folder for every vehicle's
-    recording (empty: none is made); measured: whether the caller makes one, see MEASURED_SCORE; parameters: the
-    camera's. Without vehicles there is one, in the namespace itself. Raises InputError for names that cannot be, before
-    anything is started.
+    source: as the camera's parameter, or "topic:NAME", which starts no camera, with `CAMERA` in it for the camera's
+    name; out: a folder for every camera's recording (empty: none is made); measured: whether the caller makes one, see
+    MEASURED_SCORE; parameters: the camera's. Without vehicles there is one, in the namespace itself. Raises InputError
+    for names that cannot be, before anything is started.
     """
     vehicles = list(vehicles) or [""]
     if len(set(vehicles)) < len(vehicles):
         raise InputError(f"vehicles is {vehicles}, expected each of them once")
     # What somebody else plays may be a recording, whose stamps are old.
     max_age = 0.0 if topic_of(source) else None
-    processes = [server(options, vehicles, score_threshold=_least_score(out, measured), max_age=max_age)]
+    processes = [server(options, vehicles, score_threshold=_least_score(options, out, measured), max_age=max_age)]
     for vehicle in vehicles:
-        own = options.within(vehicle)
-        topic = topic_of(source)
-        processes.append(edge(own, topic))
-        if not topic:
-            listeners = 2 if out else 1
-            processes.append(camera(own, source=source, **{"wait_for_subscribers": listeners, **parameters}))
-        if out:
-            processes.append(_recorder(own, source, f"{out}/{vehicle}" if vehicle else out, parameters.get("frames")))
+        for name, own in options.within(vehicle).each_camera():
+            seen = _of_camera("source", source, name) if topic_of(source) else source.replace(CAMERA, name)
+            topic = topic_of(seen)
+            processes.append(edge(own, topic))
+            if not topic:
+                listeners = 2 if out else 1
+                given = {"frame_id": name, "wait_for_subscribers": listeners, **parameters}
+                processes.append(camera(own, source=seen, **given))
+            if out:
+                processes.append(_recorder(own, seen, _join(out, vehicle, name), parameters.get("frames")))
     return tuple(processes)
 
 
@@ -224,7 +275,7 @@ def replay(
     own |= {"clock": options.use_sim_time, "wait_for_subscribers": 2 if out else 1, **parameters}
     processes = [
         # The stamps of a recording may be from another clock than the times at which it was recorded.
-        server(options, score_threshold=_least_score(out, measured), max_age=0.0),
+        server(options, score_threshold=_least_score(options, out, measured), max_age=0.0),
         edge(options, image_topic),
         _process("player", options, own),
     ]
@@ -248,8 +299,23 @@ def autoware(processes: Iterable[Process]) -> list[Process]:
     ]
 
 
-def _least_score(out: str, measured: bool) -> float | None:
-    return MEASURED_SCORE if out or measured else None
+def _least_score(options: Options, out: str, measured: bool) -> float | None:
+    return MEASURED_SCORE if (out or measured) and options.score_threshold is None else None
+
+
+def _join(*parts: str) -> str:
+    return "/".join(part for part in parts if part)
+
+
+def _of_camera(what: str, name: str, camera: str) -> str:
+    """Return the name of a topic with a camera's name in it."""
+    if name and camera and CAMERA not in name:
+        raise InputError(
+            f"{what} is {name!r}, expected {CAMERA} in it, which stands for the name of each of the cameras"
+        )
+    if CAMERA in name and not camera:
+        raise InputError(f"{what} is {name!r}, but there are no cameras that {CAMERA} stands for: cameras:=front,rear")
+    return name.replace(CAMERA, camera)
 
 
 def bag_play_command(player: Process) -> list[str]:
@@ -288,6 +354,8 @@ def _parameters_of_a_half(options: Options) -> dict[str, Value | None]:
         "autostart": options.autostart,
         "bundle": options.bundle,
         "key_file": options.key_file,
+        "engine": options.engine,
+        "threads": options.threads,
     }
 
 

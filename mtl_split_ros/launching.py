@@ -1,8 +1,11 @@
 """Turns the wiring into launch descriptions; used by `launch/*.launch.py` only, since it needs the launch system."""
 
+import difflib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,27 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 from mtl_split_core.errors import InputError
-from mtl_split_ros.graph import Options, Process, autoware, bag_play_command, environment, watch
+from mtl_split_ros.fast_dds import environment
+from mtl_split_ros.graph import CHOICES, Options, Process, autoware, bag_play_command, watch
+
+PACKAGE = "mtl_split"
 
 Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 
 OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart", "bundle", "key_file", "enclave")
 """The arguments of every launch file."""
+
+HALF = ("engine", "threads")
+"""The further arguments of launch files with an edge or a server."""
+
+EDGE = (*HALF, "transport", "operating_point", "max_payload_bytes")
+"""The further arguments of launch files with an edge."""
+
+SERVER = (*HALF, "score_threshold", "tracking")
+"""The further arguments of launch files with a server."""
+
+LAUNCHS_OWN = ("launch-prefix", "launch-prefix-filter")
+"""What the launch system itself passes like an argument."""
 
 RECORDER = "demo"
 """The executable that ends by itself, and with it everything else."""
@@ -53,8 +71,8 @@ def _level(text: str) -> str:
     return {level: level for level in ("debug", "info", "warn", "error", "fatal")}[text.lower()]
 
 
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
     if not all(names):
         raise ValueError
     return names
@@ -80,6 +98,17 @@ EXPECTED: dict[Callable[[str], Any], str] = {
 }
 """What a text must be that one of these can read; ValueError or KeyError where it is not."""
 
+
+def _one_of(name: str) -> Callable[[str], str]:
+    words = CHOICES[name]
+
+    def read(text: str) -> str:
+        return words[words.index(text)]
+
+    EXPECTED[read] = " or ".join(words)
+    return read
+
+
 ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     "namespace": (str, "Namespace of the nodes; for an edge, that is the vehicle. Empty: the root."),
     "params_file": (_file, "ROS parameter file that overrides the defaults in share/mtl_split/config. Empty: none."),
@@ -96,8 +125,30 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     ),
     "enclave": (
         str,
-        "Enclave of the nodes: folder of the keystore with their keys and permissions, see docs/security.md. Empty: as "
-        "set in the environment.",
+        "Enclave of the nodes: folder of the keystore with their keys and permissions, see docs/security.md; {camera} "
+        "in it stands for the name of each of the cameras. Empty: as set in the environment.",
+    ),
+    "engine": (
+        _one_of("engine"),
+        "What runs the network; auto: the fastest installed. Empty: as in the parameter files.",
+    ),
+    "threads": (int, "Processor threads that inference may use, of each node. Empty: as in the parameter files."),
+    "transport": (
+        _one_of("transport"),
+        "Images to take: raw, compressed, or auto: raw ones where they arrive. Empty: as in the parameter files.",
+    ),
+    "operating_point": (
+        str,
+        "Quality of the bottleneck, a name from the bundle, such as coarse. Empty: as in the parameter files.",
+    ),
+    "max_payload_bytes": (
+        int,
+        "A frame that takes more goes out at a coarser operating point. Empty: as in the parameter files.",
+    ),
+    "score_threshold": (float, "Lowest score of a published detection. Empty: as in the parameter files."),
+    "tracking": (
+        _one_of("tracking"),
+        "How objects are followed from frame to frame, if at all. Empty: as in the parameter files.",
     ),
     "watch": (_truth, "true: serve a page with what the vehicles see at http://127.0.0.1:8080/, see docs/watch.md."),
     "vehicles": (
@@ -105,16 +156,25 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         "Namespaces of the vehicles, separated by commas. Empty: one, in the namespace itself; "
         "for the server alone as in the parameter files.",
     ),
+    "cameras": (
+        _names,
+        "Names of several cameras of each vehicle, such as front,rear: each has its own edge and results, in the "
+        "namespace of its name inside the vehicle's. Empty: one camera, without a name.",
+    ),
     "image_topic": (
         str,
-        "Topic of the camera's images; one ending in /compressed carries JPEG or PNG. Empty: image_raw; in a bag, the "
-        "only one there is.",
+        "Topic of the camera's images; one ending in /compressed carries JPEG or PNG; {camera} in it stands for the "
+        "name of each of the cameras. Empty: image_raw; in a bag, the only one there is.",
+    ),
+    "source": (
+        str,
+        "sim, sim:SEED, video:PATH, images:FOLDER, v4l2:/dev/video0, the address of a stream (rtsp://…, http://…), or "
+        "topic:NAME for a camera that runs already; {camera} in it stands for the name of each of the cameras.",
     ),
     "autoware": (
         _truth,
         "true: also publish the detections as Autoware takes them, see docs/autoware.md. Empty: do not.",
     ),
-    "source": (str, "sim, sim:SEED, video:PATH, images:FOLDER, or topic:NAME for a camera that runs already."),
     "bag": (
         _path,
         "Rosbag to replay: its folder, or one of its files alone. Needs pip's rosbags. The namespace is that of its "
@@ -144,9 +204,11 @@ def describe(build: Build, *names: str) -> LaunchDescription:
     """
 
     def start(context: LaunchContext) -> Sequence[Action]:
+        _refuse_unknown(context, (*OPTIONS, *names))
         given = {name: LaunchConfiguration(name).perform(context) for name in (*OPTIONS, *names)}
         values = {name: _read(name, text) for name, text in given.items() if text}
-        options = Options(**{name: values.pop(name) for name in OPTIONS if name in values})
+        chosen = [field.name for field in fields(Options) if field.name in values]
+        options = Options(**{name: values.pop(name) for name in chosen})
         to_autoware = values.pop("autoware", False)
         watched = values.pop("watch", False)
         processes = list(build(options, values))
@@ -170,6 +232,22 @@ def describe(build: Build, *names: str) -> LaunchDescription:
         *(DeclareLaunchArgument(n, default_value="", description=ARGUMENTS[n][1]) for n in (*OPTIONS, *names)),
         OpaqueFunction(function=start),
     ])  # fmt: skip
+
+
+def _refuse_unknown(context: LaunchContext, known: Sequence[str]) -> None:
+    """Raise InputError for an argument of the command line that nobody reads, where it names this launch file.
+
+    A launch file that includes this one may have arguments of its own.
+    """
+    path = Path(context.get_locals_as_dict().get("current_launch_file_path", ""))
+    words = [word for word in sys.argv if ":=" not in word]
+    if not any(Path(word).name == path.name and (word != path.name or PACKAGE in words) for word in words):
+        return
+    for word in context.argv:
+        name, given, _ = word.partition(":=")
+        if given and name not in (*known, *LAUNCHS_OWN):
+            [nearest] = difflib.get_close_matches(name, known, 1, 0.0)
+            raise InputError(f"there is no launch argument {name!r}; do you mean {nearest!r}? --show-args lists all")
 
 
 def _is_installed(package: str) -> bool:
@@ -199,7 +277,7 @@ def _action(process: Process, end_of_a_recording: Callable[..., Action | None]) 
     parameters = {name: ParameterValue(value, value_type=type(value)) if isinstance(value, str) else value
                   for name, value in process.parameters.items()}  # fmt: skip
     return Node(
-        package="mtl_split",
+        package=PACKAGE,
         executable=process.executable,
         name=process.name,
         exec_name=process.name,

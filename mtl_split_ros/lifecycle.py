@@ -39,7 +39,7 @@ class ManagedNode(LifecycleNode):
     """A lifecycle node whose parameters are read at configure and can only be changed before.
 
     A step that raises InputError fails with one line in the log and in /diagnostics, and the node lives on in the state
-    before. Any other exception is a fault and ends the process: see `ended`.
+    before, except at its own start. Any other exception is a fault and ends the process: see `ended`.
     """
 
     def __init__(self, name: str, parameters: Parameters) -> None:
@@ -50,6 +50,7 @@ class ManagedNode(LifecycleNode):
         self._table = parameters
         self._state = "unconfigured"
         self._trouble = ""
+        self._starting = False
         parameters.declare(self, may_change=lambda: self._state == "unconfigured")
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # On a steady clock, because a simulated one that stands still is among the things to be told.
@@ -73,9 +74,18 @@ class ManagedNode(LifecycleNode):
         """Release what `configure` made."""
 
     def autostart(self) -> None:
-        """Configure and activate, if the parameter `autostart` says so."""
-        if self.get_parameter("autostart").value and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        """Configure and activate, if the parameter `autostart` says so.
+
+        Raises InputError, with the node destroyed, where one of them fails: nobody would try it again.
+        """
+        if not self.get_parameter("autostart").value:
+            return
+        self._starting = True
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != TransitionCallbackReturn.SUCCESS and self._trouble:
+                self.destroy_node()
+                raise InputError(self._trouble)
+        self._starting = False
 
     def read_keys(self, key_file: str) -> Keys | None:
         """Read the file that the parameter `key_file` names; None: no file. Raises InputError as `read_keys` does."""
@@ -140,7 +150,8 @@ class ManagedNode(LifecycleNode):
             step()
         except InputError as error:
             self._trouble = str(error)
-            self.get_logger().error(self._trouble)
+            if not self._starting:  # or else whoever made the node tells it
+                self.get_logger().error(self._trouble)
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
             self._fail(error)  # rclpy would go on without a word

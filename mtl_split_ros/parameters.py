@@ -78,6 +78,10 @@ class Parameters:
         self._node = node
         self._rows = {row.name: row for row in rows}
 
+    def row(self, name: str) -> Parameter | None:
+        """The parameter of that name, if the node has it."""
+        return self._rows.get(name)
+
     def defaults(self) -> dict[str, Any]:
         """Return every parameter's default by name, as the node's YAML file has them."""
         defaults: dict[str, Any] = yaml.safe_load(config_file(self._node).read_text())["/**"]["ros__parameters"]

@@ -6,11 +6,12 @@
 where `CameraNode` is a node that is `Runnable`.
 """
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol, cast
 
 import rclpy
@@ -21,8 +22,12 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future as RosFuture
 
 from mtl_split_core.errors import InputError
+from mtl_split_ros.fast_dds import environment
 from mtl_split_ros.security import check_security, permitted
 from mtl_split_ros.shared_memory import tidy_shared_memory
+
+LOOK_INTERVAL = 1.0
+"""Seconds after which a signal that woke another thread is noticed at the latest."""
 
 
 class Runnable(Protocol):
@@ -45,9 +50,11 @@ class _StoppedError(BaseException):
 def begin(args: Sequence[str] | None = None) -> Iterator[int]:
     """Initialise rclpy with a command line (None: the process' own); the caller handles the signals.
 
-    Nodes are to be created inside, see tidy_shared_memory; yields how many bytes it freed. Raises InputError where the
-    environment asks for security that is not there.
+    Nodes are to be created inside, see tidy_shared_memory; yields how many bytes it freed. This process and those that
+    it starts then have the package's settings of Fast DDS. Raises InputError where the environment asks for security
+    that is not there.
     """
+    os.environ.update(environment())
     with tidy_shared_memory() as freed:
         check_security(args)
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
@@ -91,6 +98,15 @@ def run(create: Callable[[], Runnable]) -> int:
     return 0
 
 
+def _wait(stop: SimpleQueue[None]) -> None:
+    """Wait until something is in `stop`."""
+    while True:
+        # A signal that the system hands to another thread wakes nobody: Python calls the handler in this one, when it
+        # has something else to do.
+        with suppress(Empty):
+            return stop.get(timeout=LOOK_INTERVAL)
+
+
 def _spin(node: Runnable, stop: SimpleQueue[None]) -> None:
     """Spin until something is in `stop` or has ended, and stop everything in order."""
     executor = SingleThreadedExecutor()
@@ -101,7 +117,7 @@ def _spin(node: Runnable, stop: SimpleQueue[None]) -> None:
         outcomes: tuple[Future[Any], ...] = (spinning, node.ended)
         for outcome in outcomes:
             outcome.add_done_callback(lambda _: stop.put(None))
-        stop.get()
+        _wait(stop)
         halt.set_result(None)  # it wakes the executor, which must not be shut down while it spins
     executor.shutdown()
     node.destroy_node()

@@ -45,6 +45,7 @@ LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability
 """What a late subscriber has to get too, such as labels."""
 
 Warn = Callable[[str], object]
+Lost = Callable[[int], None]
 
 
 def subscribe(
@@ -55,28 +56,38 @@ def subscribe(
     profile: QoSProfile,
     warn: Warn,
     raw: bool = False,
+    lost: Lost | None = None,
 ) -> Subscription[Any]:
     """Subscribe to a topic; `warn` is called with a sentence whenever a publisher's profile does not match.
 
-    raw: the callback gets each message as the bytes that were sent. Raises InputError for a name that ROS does not
+    raw: the callback gets each message as the bytes that were sent; lost: is called with the number of messages that
+    were published and did not arrive, as far as the middleware notices. Raises InputError for a name that ROS does not
     allow, and for a user's override that cannot be.
     """
     own = copy(profile)  # rclpy writes the user's overrides into the profile it is given
-
-    def tell(policy: int) -> None:
-        offers = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
-        _tell(warn, node, topic, "requests", own, "offers", offers, policy)
-
     with _overrides(node, topic):
         return node.create_subscription(
             kind,
             topic,
             callback,
             own,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=_later(node, tell)),
+            event_callbacks=events(node, topic, own, warn, lost),
             qos_overriding_options=_overridable(),
             raw=raw,
         )
+
+
+def events(node: Node, topic: str, own: QoSProfile, warn: Warn, lost: Lost | None) -> SubscriptionEventCallbacks:
+    """Return what rclpy is to call for a subscription with the profile `own` beside its callback; see `subscribe`."""
+
+    def tell(policy: int) -> None:
+        offers = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
+        _tell(warn, node, topic, "requests", own, "offers", offers, policy)
+
+    return SubscriptionEventCallbacks(
+        incompatible_qos=_later(node, tell),
+        message_lost=None if lost is None else lambda event: lost(event.total_count_change),
+    )
 
 
 def advertise(node: Node, kind: type[Any], topic: str, profile: QoSProfile, watch: bool = True) -> Publisher[Any]:
@@ -114,6 +125,11 @@ def full_name(node: Node, topic: str) -> str:
         reason = str(error).splitlines()[0].partition(", at /")[0].rstrip(":")
         raise InputError(f"the topic {topic[:80]!r} has a name that ROS does not allow: {reason[:200]}") from error
     return name
+
+
+def node_name(endpoint: TopicEndpointInfo) -> str:
+    """Return the full name of the node that a publisher or a subscription belongs to."""
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
 def _later(node: Node, tell: Callable[[int], None]) -> Callable[[Any], None]:
@@ -158,7 +174,7 @@ def _tell(
     """Warn of those whose policy is another, unless they have gone again."""
     policy = qos_policy_name_from_kind(kind).lower()
     others_words = [
-        f"{other.node_namespace.rstrip('/')}/{other.node_name} {their_verb} {_value(other.qos_profile, policy)}"
+        f"{node_name(other)} {their_verb} {_value(other.qos_profile, policy)}"
         for other in others
         if _value(other.qos_profile, policy) != _value(own, policy)
     ]

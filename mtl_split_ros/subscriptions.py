@@ -1,13 +1,15 @@
 """Subscriptions that are made anew where nothing arrives though somebody publishes.
 
 Either the middleware is at fault, see shared_memory.py, or the publisher has nothing to say, such as a camera that is
-paused. Which of the two it was shows only when messages arrive again.
+paused. Which of the two it was shows only when messages arrive again. Messages that the middleware knows to be lost
+are no silence.
 """
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +18,12 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 
 from mtl_split_ros.diagnostics import Stream
-from mtl_split_ros.qos import subscribe
+from mtl_split_ros.qos import Lost, events, node_name, subscribe
 from mtl_split_ros.security import create_bare_node
 from mtl_split_ros.shared_memory import tidy_shared_memory
 
@@ -102,13 +104,15 @@ class Watch:
 
 @dataclass(eq=False)
 class Subscribed:
-    """One topic that is listened to; participant: None while it is the node's own."""
+    """One topic that is listened to; full_name: after remappings; participant: None while it is the node's own."""
 
-    kind: type[Any]
     topic: str
+    full_name: str
+    kind: type[Any]
     callback: Callable[..., None]
-    profile: QoSProfile
     stream: Stream
+    lost: Lost | None
+    heard: Callable[[], int]
     subscription: Subscription[Any]
     participant: Participant | None = None
     watch: Watch = field(default_factory=lambda: Watch(time.monotonic()))
@@ -129,11 +133,37 @@ class Subscriptions:
         self._timer = node.create_timer(LOOK_INTERVAL, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def subscribe(
-        self, kind: type[Any], topic: str, callback: Callable[..., None], profile: QoSProfile, stream: Stream
-    ) -> None:
-        """Subscribe as `qos.subscribe` does; every message has to be counted as received in the stream."""
-        subscription = subscribe(self._node, kind, topic, callback, profile, stream.warn)
-        self._subscriptions.append(Subscribed(kind, topic, callback, profile, stream, subscription))
+        self,
+        kind: type[Any],
+        topic: str,
+        callback: Callable[..., None],
+        profile: QoSProfile,
+        stream: Stream,
+        lost: Lost | None = None,
+        heard: Callable[[], int] | None = None,
+    ) -> Subscribed:
+        """Subscribe as `qos.subscribe` does.
+
+        heard: tells how many messages have arrived, or are known to be lost, so far; None: what the stream has counted.
+        """
+        subscription = subscribe(self._node, kind, topic, callback, profile, stream.warn, lost=lost)
+        heard = heard or (lambda: stream.arrived)
+        full_name = self._node.resolve_topic_name(topic)
+        self._subscriptions.append(Subscribed(topic, full_name, kind, callback, stream, lost, heard, subscription))
+        return self._subscriptions[-1]
+
+    def unsubscribe(self, one: Subscribed) -> None:
+        """Listen to that topic no more."""
+        self._subscriptions.remove(one)
+        self._unsubscribe(one)
+        self._leave(one.participant)
+
+    def change_reliability(self, one: Subscribed, reliability: ReliabilityPolicy) -> None:
+        """Subscribe anew, now requesting lost messages again, or no longer."""
+        profile = copy(one.subscription.qos_profile)
+        profile.reliability = reliability
+        self._unsubscribe(one)
+        self._resubscribe(one, profile)
 
     def close(self) -> None:
         """Unsubscribe from everything."""
@@ -148,21 +178,20 @@ class Subscriptions:
         now = time.monotonic()
         for one in self._subscriptions:
             renewed, attempts = one.watch.since, one.watch.attempts
-            if one.watch.has_arrived(now, one.stream.arrived):
+            if one.watch.has_arrived(now, one.heard()):
                 if attempts and now - renewed < CURE:
-                    one.stream.fail(f"nothing arrived on {one.stream.topic} until {self._place(one)}")
+                    one.stream.fail(f"nothing arrived on {one.full_name} until {self._place(one)}")
                 continue
-            found = self._node.get_publishers_info_by_topic(one.stream.topic)
             fit = {
-                bytes(other.endpoint_gid): f"{other.node_namespace.rstrip('/')}/{other.node_name}"
-                for other in found
+                bytes(other.endpoint_gid): node_name(other)
+                for other in self._node.get_publishers_info_by_topic(one.full_name)
                 if qos_check_compatible(other.qos_profile, one.subscription.qos_profile)[0] != QoSCompatibility.ERROR
             }
             if one.watch.is_overdue(now, frozenset(fit)):
                 self._renew(one)
                 one.stream.count("renewed")
                 one.stream.warn(
-                    f"nothing arrives on {one.stream.topic} though {', '.join(sorted(fit.values()))} publishes:"
+                    f"nothing arrives on {one.full_name} though {', '.join(sorted(fit.values()))} publishes:"
                     f" {self._place(one)}"
                 )
 
@@ -172,18 +201,25 @@ class Subscriptions:
     def _renew(self, one: Subscribed) -> None:
         self._unsubscribe(one)
         left = one.participant
-        if one.watch.attempts == 1 and left is None:
-            one.subscription = subscribe(self._node, one.kind, one.topic, one.callback, one.profile, one.stream.warn)
-            return
-        if self._newest is None or left is self._newest:
-            self._newest = Participant(self._node)
-        one.participant = self._newest
-        # With the user's overrides of the profile.
-        one.subscription = self._newest.node.create_subscription(
-            one.kind, one.stream.topic, one.callback, one.subscription.qos_profile
-        )
-        if left and not any(other.participant is left for other in self._subscriptions):
-            left.close()
+        if one.watch.attempts > 1 or left:
+            if self._newest is None or left is self._newest:
+                self._newest = Participant(self._node)
+            one.participant = self._newest
+        self._resubscribe(one, one.subscription.qos_profile)
+        if left is not one.participant:
+            self._leave(left)
 
     def _unsubscribe(self, one: Subscribed) -> None:
         (one.participant.node if one.participant else self._node).destroy_subscription(one.subscription)
+
+    def _resubscribe(self, one: Subscribed, profile: QoSProfile) -> None:
+        """Subscribe anew; the profile has the user's overrides in it."""
+        node, topic = (one.participant.node, one.full_name) if one.participant else (self._node, one.topic)
+        callbacks = events(node, topic, profile, one.stream.warn, one.lost)
+        one.subscription = node.create_subscription(one.kind, topic, one.callback, profile, event_callbacks=callbacks)
+
+    def _leave(self, participant: Participant | None) -> None:
+        if participant and not any(one.participant is participant for one in self._subscriptions):
+            if participant is self._newest:
+                self._newest = None
+            participant.close()

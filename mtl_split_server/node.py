@@ -11,6 +11,7 @@ import cv2
 from mtl_split.msg import Bottleneck, LinkReport
 from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
+from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
@@ -27,6 +28,7 @@ from mtl_split_core.errors import (
     UnsignedError,
 )
 from mtl_split_core.halves import ServerHalf
+from mtl_split_core.scene import Task
 from mtl_split_core.share import bundle_folder
 from mtl_split_core.tracks import TRACKING, Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
@@ -48,8 +50,18 @@ PARAMETERS = Parameters(
     *COMMON_PARAMETERS,
     Parameter("vehicles", "Namespaces of the vehicles, relative to the server's; an empty one is the server's own."),
     Parameter("workers", "Bottlenecks processed in parallel, at most one per vehicle.", range=(1, 64)),
-    Parameter("score_threshold", "Lowest score of a published detection.", range=(0.0, 1.0)),
-    Parameter("overlap_threshold", "Of two detections that overlap more, the better is kept.", range=(0.0, 1.0)),
+    Parameter(
+        "score_threshold",
+        "Lowest score of a published detection. May be changed at any time.",
+        range=(0.0, 1.0),
+        live=True,
+    ),
+    Parameter(
+        "overlap_threshold",
+        "Of two detections that overlap more, the better is kept. May be changed at any time.",
+        range=(0.0, 1.0),
+        live=True,
+    ),
     Parameter(
         "tracking",
         "How objects are followed from frame to frame: `id` of a detection is the same for the same object.",
@@ -84,7 +96,7 @@ class ServerNode(ManagedNode):
 
     _halves: list[ServerHalf]
     _results: dict[str, dict[str, Publisher[Any]]]
-    _labels: list[Publisher[LabelInfo]]
+    _labels: list[tuple[Publisher[LabelInfo], Task]]
     _reports: dict[str, Publisher[LinkReport]]
     _tracks: dict[str, Tracks]
     _mailbox: Mailbox[Vehicle, Received]
@@ -95,6 +107,8 @@ class ServerNode(ManagedNode):
     def __init__(self) -> None:
         """Declare the parameters, then configure and activate where `autostart` says so."""
         super().__init__("server", PARAMETERS)
+        self._labels = []
+        self.add_post_set_parameters_callback(self._tell_threshold)
         self.autostart()
 
     def configure(self, values: dict[str, Any]) -> None:
@@ -103,24 +117,24 @@ class ServerNode(ManagedNode):
         self._max_age: float = values["max_age"]
         self._keys = self.read_keys(values["key_file"])
         bundle = load_bundle(bundle_folder(values["bundle"]))
-        threshold, tracking = values["score_threshold"], values["tracking"]
-        self._tracks = {vehicle: Tracks(bundle.tasks, tracking, threshold) for vehicle in values["vehicles"]}
+        threshold, self._tracking = values["score_threshold"], values["tracking"]
+        self._tracks = {vehicle: Tracks(bundle.tasks, self._tracking, threshold) for vehicle in values["vehicles"]}
         cv2.setNumThreads(values["threads"])
         workers = values["workers"]
-        least, overlap = needed_score(tracking, threshold), values["overlap_threshold"]
-        half = ServerHalf(bundle, values["threads"], least, overlap, values["engine"], workers)
+        half = ServerHalf(bundle, values["threads"], engine=values["engine"], at_once=workers)
         self._halves = [half, *(half.twin() for _ in range(workers - 1))]
         self._bundle = bundle
         self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
         self.get_logger().info(f"suffix: {half.choice.words}")
         self._results = {vehicle: {} for vehicle in values["vehicles"]}
-        self._labels, self._reports = [], {}
+        self._reports = {}
         try:
             for vehicle in values["vehicles"]:
-                self._advertise(vehicle, values["results_namespace"], threshold)
+                self._advertise(vehicle, values["results_namespace"])
         except InputError:
             self.cleanup()
             raise
+        self._tell_labels()
 
     def _check_vehicles(self, vehicles: list[str]) -> None:
         try:
@@ -130,15 +144,22 @@ class ServerNode(ManagedNode):
         if not vehicles or len(topics) < len(vehicles):
             raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
 
-    def _advertise(self, vehicle: str, within: str, threshold: float) -> None:
-        header = Header(stamp=self.get_clock().now().to_msg())
+    def _advertise(self, vehicle: str, within: str) -> None:
         for task in self._bundle.tasks:
             topic, message = _topic(vehicle, _topic(within, result_topic(task))), KINDS[task.kind].MESSAGE
             self._results[vehicle][task.name] = advertise(self, message, topic, RESULT, watch=False)
             labels = advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED, watch=False)
-            self._labels.append(labels)
-            labels.publish(label_info(task, header, threshold))
+            self._labels.append((labels, task))
         self._reports[vehicle] = advertise(self, LinkReport, _topic(vehicle, "link_report"), MANY, watch=False)
+
+    def _tell_labels(self) -> None:
+        header, threshold = Header(stamp=self.get_clock().now().to_msg()), self.get_parameter("score_threshold").value
+        for publisher, task in self._labels:
+            publisher.publish(label_info(task, header, threshold))
+
+    def _tell_threshold(self, changes: list[RosParameter[Any]]) -> None:
+        if any(change.name == "score_threshold" for change in changes):
+            self._tell_labels()
 
     def activate(self) -> None:
         """Subscribe to the bottlenecks of all vehicles and start the workers."""
@@ -163,11 +184,12 @@ class ServerNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Release the network and the publishers."""
+        labels = [publisher for publisher, _ in self._labels]
         results = (results.values() for results in self._results.values())
-        for publishers in (self._labels, self._reports.values(), *results):
+        for publishers in (labels, self._reports.values(), *results):
             for publisher in publishers:
                 self.destroy_publisher(publisher)
-        self._halves = []
+        self._halves, self._labels = [], []
 
     def _serve(self, namespace: str, results: dict[str, Publisher[Any]]) -> None:
         topic = _topic(namespace, "bottleneck")
@@ -222,12 +244,16 @@ class ServerNode(ManagedNode):
         # Again: it may have waited for its turn.
         if not vehicle.is_timely(message):
             return Fate.UNTIMELY
+        threshold = self.get_parameter("score_threshold").value
+        half.score_threshold = needed_score(self._tracking, threshold)
+        half.overlap_threshold = self.get_parameter("overlap_threshold").value
         results = half.decode(payload, (message.image_width, message.image_height))
         # And again: on a busy machine it may have taken long.
         if not vehicle.is_timely(message):
             return Fate.UNTIMELY
         stopwatch = half.stopwatch
         with stopwatch.stage("track"):
+            received.tracks.score_threshold = threshold
             results = received.tracks.follow(results, nanoseconds(message.header.stamp))
         with stopwatch.stage("publish"):
             for task in self._bundle.tasks:

@@ -51,8 +51,9 @@ def start(domain: int, tmp_path: Path) -> Iterator[Start]:
     """Starts nodes: `start("edge", "-p", "threads:=1")`. Whatever still runs after the test is killed."""
     processes = []
 
-    def start(name: str, *arguments: str, within: Sequence[str] = ()) -> NodeProcess:
-        processes.append(NodeProcess(Process(name, name).module, tmp_path, domain, *arguments, within=within))
+    def start(name: str, *arguments: str, within: Sequence[str] = (), module: str = "") -> NodeProcess:
+        module = module or Process(name, name).module
+        processes.append(NodeProcess(module, tmp_path, domain, *arguments, within=within))
         return processes[-1]
 
     yield start

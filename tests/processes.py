@@ -19,10 +19,13 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
@@ -165,6 +168,12 @@ class Probe:
         """Ask a node for a transition of its lifecycle; returns whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
         return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+
+    def set_parameter(self, node: str, name: str, value: Any) -> SetParametersResult:
+        """Change a parameter of a node, as `ros2 param set` does."""
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        result: SetParametersResult = self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+        return result
 
     def status(self, name: str, condition: Callable[[DiagnosticStatus, dict[str, str]], bool]) -> dict[str, str]:
         """Wait until the status of that name fulfils a condition on it and its values, and return the values."""

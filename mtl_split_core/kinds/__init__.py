@@ -14,7 +14,12 @@ from mtl_split_core.scene import Results, Task, Truth
 
 
 class Tracker(Protocol):
-    """Follows the objects in the results of one vehicle for one task."""
+    """Follows the objects in the results of one vehicle for one task.
+
+    score_threshold: the lowest score that is wanted; may be set anew between two frames.
+    """
+
+    score_threshold: float
 
     def follow(self, result: Any, stamp: int) -> Any:
         """Return the next frame's result with identities, without the objects below the tracker's score threshold.

@@ -32,7 +32,6 @@ from mtl_split_ros.graph import (
     Options,
     Process,
     demo,
-    environment,
     image_topic,
     replay,
     topic_of,
@@ -79,7 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        os.environ.update(environment())
         if nodes and not topic_of(arguments.source):
             os.environ.setdefault(DISCOVERY_RANGE, "LOCALHOST")  # nobody else is to hear it, or to speak
         if nodes and not topic_of(arguments.source) and "ROS_DOMAIN_ID" not in os.environ:
@@ -175,7 +173,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--source",
         default="sim",
-        help="sim, sim:SEED, video:PATH, images:FOLDER, bag:PATH, or topic:NAME of a camera that runs already",
+        help="sim, sim:SEED, video:PATH, images:FOLDER, v4l2:/dev/video0, rtsp://ADDRESS and other streams, bag:PATH,"
+        " or topic:NAME of a camera that runs already",
     )
     add("--frames", type=int, default=300, help="frames after which to end; 0: all there are (default: %(default)s)")
     add(

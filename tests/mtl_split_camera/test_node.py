@@ -1,8 +1,11 @@
 """The camera node as its neighbours see it: what it publishes, at which stamps, and how it ends."""
 
 import signal
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -226,3 +229,68 @@ def test_a_frame_of_reference_that_the_other_nodes_would_refuse_ends_the_start(s
     camera = start("camera", "-p", f"frame_id:={257 * 'x'}")
     assert camera.end() == 1
     assert "frame_id has 257 bytes" in camera.log and "Traceback" not in camera.log
+
+
+class MjpegServer:
+    """A network camera that sends a few grey pictures to everybody who asks, and then ends the connection."""
+
+    def __init__(self, pictures: int) -> None:
+        jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 120, np.uint8))[1].tobytes()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+                with suppress(ConnectionError):
+                    for _ in range(pictures):
+                        self.wfile.write(head + jpeg + b"\r\n")
+                        threading.Event().wait(0.02)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://user:secret@127.0.0.1:{self._server.server_port}/stream"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def test_a_stream_that_is_lost_is_opened_again_and_then_waited_for(probe: Probe, start: Start) -> None:
+    server = MjpegServer(30)
+    camera = start("camera", "-p", f"source:={server.address}", "-p", "diagnostics_period:=0.1")
+    images = probe.listen(Image, "/image_raw", EVERY_MESSAGE)
+    probe.status("/camera: /image_raw", lambda _, values: int(values["reconnects"]) > 0)
+    before = len(images)
+    probe.wait_for("images of it", lambda: len(images) > before)
+    assert all(abs(float(to_picture(image).mean()) - 120) < 2 for image in images)
+    stamps = [nanoseconds(image.header.stamp) for image in images]
+    assert stamps == sorted(set(stamps))
+    server.close()
+    probe.status("/camera: /image_raw", lambda status, _: "next attempt in" in status.message)
+    assert probe.statuses["/camera: /image_raw"].level == DiagnosticStatus.WARN
+    assert "secret" not in probe.statuses["/camera: /image_raw"].message and "secret" not in camera.log
+    assert camera.end(signal.SIGTERM) == 0
+
+
+def test_so_many_frames_of_a_stream(probe: Probe, start: Start) -> None:
+    server = MjpegServer(1000)
+    ends = probe.listen(UInt64, "/end_of_stream", LATCHED)
+    options = (f"source:={server.address}", "frames:=5", "exit_at_end:=true", "wait_for_subscribers:=1")
+    camera = start("camera", *(word for option in options for word in ("-p", option)))
+    images = probe.listen(Image, "/image_raw", EVERY_MESSAGE)
+    assert camera.end() == 0
+    probe.wait_for("the end", lambda: ends and len(images) == 5)
+    assert ends[0].data == 5
+    server.close()
+
+
+def test_a_device_that_is_not_there_is_waited_for(probe: Probe, start: Start) -> None:
+    camera = start("camera", "-p", "source:=v4l2:/dev/video97", "-p", "diagnostics_period:=0.1")
+    probe.status("/camera: /image_raw", lambda status, _: "/dev/video97 cannot be opened" in status.message)
+    assert camera.end(signal.SIGTERM) == 0
+    assert len(camera.log.splitlines()) == 1

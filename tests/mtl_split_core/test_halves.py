@@ -100,6 +100,18 @@ def test_a_higher_score_threshold_leaves_out_the_weaker(edge: EdgeHalf, server: 
     assert isinstance(strong, Detections) and len(strong.scores) > 0 and strong.scores.min() >= threshold
 
 
+def test_thresholds_that_are_set_anew_are_those_of_the_next_call(edge: EdgeHalf, server: ServerHalf) -> None:
+    payload = edge.encode(picture((640, 360))).payload
+    changed, before = ServerHalf(server.bundle), []
+    for score, overlap in ((0.05, 0.6), (0.05, 0.0), (0.2, 0.6)):
+        changed.score_threshold, changed.overlap_threshold = score, overlap
+        result = changed.decode(payload, (640, 360))["detection"]
+        built = ServerHalf(server.bundle, score_threshold=score, overlap_threshold=overlap)
+        np.testing.assert_array_equal(result.boxes, built.decode(payload, (640, 360))["detection"].boxes)
+        assert len(result.boxes) not in before
+        before.append(len(result.boxes))
+
+
 def test_nothing_is_found_outside_of_the_picture(server: ServerHalf) -> None:
     """Of an upright picture, most of the network's input is grey bars, where latents of noise have objects as well."""
     server = ServerHalf(server.bundle, score_threshold=0.001)

@@ -132,6 +132,19 @@ def test_only_identities_are_added_and_they_depend_on_no_threshold(
         assert result.ids == every.take(np.flatnonzero(every.scores >= threshold)).ids
 
 
+def test_another_score_threshold_changes_no_identity() -> None:
+    own = tracks(0.3)
+    strong, weak = (CAR, "car", 0.9), (OTHER, "car", 0.5)
+    first = ids(own, 0, strong, weak)
+    assert len(first) == 2
+    own.score_threshold = 0.8
+    assert ids(own, 1, strong, weak) == first[:1]
+    own.score_threshold = 0.3
+    assert ids(own, 2, strong, weak) == first
+    own.score_threshold = 0.8
+    assert own.anew().score_threshold == 0.8 and len(ids(own.anew(), 3, strong, weak)) == 1
+
+
 @given(stamps=st.lists(st.integers(-(2**31) * 10**9, 2**32 * 10**9), max_size=20))
 def test_any_stamps(stamps: list[int]) -> None:
     own = tracks()

@@ -11,8 +11,6 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from mtl_split.msg import Bottleneck
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue, SetParametersResult
-from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -124,15 +122,6 @@ def test_a_frame_without_an_answer_is_refused_and_the_next_one_answered(
     assert edge.end(signal.SIGTERM) == 0
 
 
-def set_parameter(probe: Probe, name: str, value: str | int) -> SetParametersResult:
-    kind = ParameterType.PARAMETER_STRING if isinstance(value, str) else ParameterType.PARAMETER_INTEGER
-    field = "string_value" if isinstance(value, str) else "integer_value"
-    parameter = Parameter(name=name, value=ParameterValue(type=kind, **{field: value}))
-    request = SetParameters.Request(parameters=[parameter])
-    result: SetParametersResult = probe.call(SetParameters, "/edge/set_parameters", request).results[0]
-    return result
-
-
 def test_quality_and_size_follow_their_parameters_from_the_next_frame_on(probe: Probe, start: Start) -> None:
     half = EdgeHalf(load_bundle(bundle_folder("street")))
     picture = np.random.default_rng(0).integers(0, 256, (360, 640, 3), np.uint8)
@@ -147,24 +136,24 @@ def test_quality_and_size_follow_their_parameters_from_the_next_frame_on(probe: 
         return bytes(probe.exchange(camera, image_message(picture, second), bottlenecks).payload.tobytes())
 
     assert send(1) == half.encode(picture, default).payload
-    assert set_parameter(probe, "operating_point", "coarse").successful
+    assert probe.set_parameter("/edge", "operating_point", "coarse").successful
     assert send(2) == payloads[1]
-    refusal = set_parameter(probe, "operating_point", "finer")
+    refusal = probe.set_parameter("/edge", "operating_point", "finer")
     assert not refusal.successful and "'finer', expected one of coarsest, coarse, default" in refusal.reason
     assert send(3) == payloads[1]
     assert probe.status(name, lambda _, values: values["published"] == "3")["coarser"] == "0"
-    assert set_parameter(probe, "max_payload_bytes", len(payloads[1]) - 1).successful
+    assert probe.set_parameter("/edge", "max_payload_bytes", len(payloads[1]) - 1).successful
     assert send(4) == payloads[0]
     probe.value(name, "coarser", "1")
-    assert set_parameter(probe, "max_payload_bytes", len(payloads[0]) - 1).successful
+    assert probe.set_parameter("/edge", "max_payload_bytes", len(payloads[0]) - 1).successful
     camera.publish(image_message(picture, 5))
     probe.value(name, "refused/TooLargeError", "1")
     assert "at the coarsest operating point" in edge.log
-    assert not set_parameter(probe, "max_payload_bytes", 1).successful
+    assert not probe.set_parameter("/edge", "max_payload_bytes", 1).successful
     assert "usually take" not in edge.log
-    assert set_parameter(probe, "max_payload_bytes", 2017).successful
+    assert probe.set_parameter("/edge", "max_payload_bytes", 2017).successful
     assert "'coarse' usually take 550 bytes, max_payload_bytes is 2017" not in edge.log
-    assert set_parameter(probe, "operating_point", "fine").successful
+    assert probe.set_parameter("/edge", "operating_point", "fine").successful
     told = "frames at operating_point 'fine' usually take 2018 bytes, max_payload_bytes is 2017"
     probe.wait_for("a warning", lambda: told in edge.log)
     assert edge.end(signal.SIGTERM) == 0
@@ -187,14 +176,15 @@ def test_an_unusable_bundle_is_told_and_a_good_one_then_taken(
     for path in bundle.folder.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     harm(folder)
-    edge = start("edge", "-p", f"bundle:={folder}", "-p", "diagnostics_period:=0.1")
+    edge = start("edge", "-p", f"bundle:={folder}", "-p", "diagnostics_period:=0.1", "-p", "autostart:=false")
+    assert not probe.change_state("/edge", Transition.TRANSITION_CONFIGURE)
     probe.status("/edge", lambda status, _: status.level == DiagnosticStatus.ERROR)
     assert "unconfigured" in probe.statuses["/edge"].message and "prefix.onnx" in probe.statuses["/edge"].message
     assert edge.log.count("prefix.onnx") == 1
-    assert set_parameter(probe, "bundle", str(bundle.folder)).successful
+    assert probe.set_parameter("/edge", "bundle", str(bundle.folder)).successful
     assert probe.change_state("/edge", Transition.TRANSITION_CONFIGURE)
     assert probe.change_state("/edge", Transition.TRANSITION_ACTIVATE)
-    refusal = set_parameter(probe, "bundle", str(bundle.folder))
+    refusal = probe.set_parameter("/edge", "bundle", str(bundle.folder))
     assert not refusal.successful and "bundle" in refusal.reason
     probe.exchange(
         probe.publisher(Image, "/image_raw", CAMERA),
@@ -256,16 +246,18 @@ def test_a_camera_that_was_silent_is_heard_in_a_new_participant(bundle: Bundle, 
     ],
 )
 def test_an_override_that_cannot_be_is_told_in_one_line(
-    override: str, words: str, bundle: Bundle, probe: Probe, start: Start
+    override: str, words: str, bundle: Bundle, start: Start
 ) -> None:
-    edge = start(
-        *("edge", "-p", f"bundle:={bundle.folder}", "-p", "diagnostics_period:=0.1", "-p", f"qos_overrides.{override}")
-    )
-    probe.status("/edge", lambda status, _: status.level == DiagnosticStatus.ERROR)
-    assert words in probe.statuses["/edge"].message
+    edge = start("edge", "-p", f"bundle:={bundle.folder}", "-p", f"qos_overrides.{override}")
+    assert edge.end() == 1
     told = [line for line in edge.log.splitlines() if "qos_overrides" in line]
-    assert len(told) == 1 and words in told[0] and "Traceback" not in edge.log
-    assert edge.end(signal.SIGTERM) == 0
+    assert len(told) == 1 and words in told[0] and "FATAL" in told[0] and "Traceback" not in edge.log
+
+
+def test_an_edge_that_cannot_be_configured_at_its_start_ends(bundle: Bundle, start: Start, tmp_path: Path) -> None:
+    edge = start("edge", "-p", f"bundle:={tmp_path}/nowhere")
+    assert edge.end() == 1
+    assert edge.log.count(f"{tmp_path}/nowhere") == 1 and len(edge.log.splitlines()) == 1
 
 
 def test_it_lives_through_a_clock_that_jumps_back(bundle: Bundle, probe: Probe, start: Start) -> None:
@@ -288,7 +280,7 @@ def test_it_lives_through_a_clock_that_jumps_back(bundle: Bundle, probe: Probe, 
     ("argument", "words"),
     [
         ("threads:=0", "threads"),
-        ("transport:=carrier_pigeon", "expected one of raw, compressed"),
+        ("transport:=carrier_pigeon", "expected one of auto, raw, compressed"),
         ("bundle:=5", "bundle"),
     ],
 )

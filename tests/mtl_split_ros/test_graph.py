@@ -1,6 +1,9 @@
 """The wiring: what each process is given arrives in the node, and every vehicle gets its own edge and camera."""
 
+import re
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,8 @@ from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
 from mtl_split_lab.recordings import player as player_node
 from mtl_split_ros.graph import (
+    CHOICES,
     MEASURED_SCORE,
-    PROFILES_FILE,
     Options,
     Process,
     Value,
@@ -28,7 +31,7 @@ from mtl_split_ros.graph import (
     camera,
     demo,
     edge,
-    environment,
+    edges,
     replay,
     server,
     watch,
@@ -84,15 +87,43 @@ def test_the_command_line_brings_everything_into_the_node(
 def test_every_parameter_is_one_that_its_node_declares() -> None:
     nodes = {"camera": camera_node, "edge": edge_node, "server": server_node, "player": player_node}
     nodes |= {"autoware": autoware_node, "watch": watch_node}
-    options = Options(autostart=False, bundle="street", key_file="keys")
+    options = Options(
+        autostart=False,
+        bundle="street",
+        key_file="keys",
+        engine="auto",
+        threads=2,
+        transport="raw",
+        operating_point="coarse",
+        max_payload_bytes=900,
+        score_threshold=0.5,
+        tracking="none",
+    )
     processes = demo(options, "sim", ["car1"], "", rate=15.0, frames=3, width=640, height=360)
-    processes += (edge(options, "/front/image_raw/compressed"),)
+    processes += (edge(replace(options, transport=""), "/front/image_raw/compressed"),)
     processes += replay(options, "bag", "/image_raw", ["/image_raw"], rate=2.0, loop=True)
     processes += tuple(autoware(processes))
     processes += (watch(options, port=8081),)
     for process in processes:
         known = {*nodes[process.executable].PARAMETERS.defaults(), "use_sim_time"}
         assert process.parameters.keys() <= known, process.name
+
+
+def test_the_choices_are_those_of_the_nodes() -> None:
+    for node in (edge_node, server_node):
+        for name, words in CHOICES.items():
+            row = node.PARAMETERS.row(name)
+            assert row is None or row.choices == words
+
+
+def test_every_node_gets_what_concerns_it() -> None:
+    both: dict[str, Any] = {"engine": "auto", "threads": 2}
+    for_edge: dict[str, Any] = {"transport": "auto", "operating_point": "coarse"}
+    for_server: dict[str, Any] = {"score_threshold": 0.4, "tracking": "none"}
+    server_, edge_, camera_ = demo(Options(**both, **for_edge, **for_server), measured=True)
+    assert server_.parameters == {"vehicles": [""], **for_server, **both}
+    assert edge_.parameters == {**for_edge, **both}
+    assert camera_.parameters == {"wait_for_subscribers": 1}
 
 
 def test_what_is_not_chosen_is_left_to_the_nodes_own_defaults() -> None:
@@ -150,6 +181,61 @@ def test_somebody_elses_camera_takes_the_place_of_ours(
     assert other.executable == "edge"
     assert dict(other.remappings) == remappings
     assert other.parameters.get("transport") == transport
+
+
+def test_a_transport_that_is_not_the_topics_is_refused() -> None:
+    assert edge(Options(transport="compressed"), "/a/compressed").parameters["transport"] == "compressed"
+    for transport in ("raw", "auto"):
+        with pytest.raises(InputError, match=f"transport is '{transport}', but the topic of images, /a/compressed"):
+            edge(Options(transport=transport), "/a/compressed")
+
+
+def test_each_of_several_cameras_is_a_vehicle() -> None:
+    options = Options(namespace="fleet", cameras=("front", "rear"))
+    processes = demo(options, "v4l2:/dev/{camera}", ["car1", "car2"], "out")
+    assert [(process.name, process.namespace) for process in processes[:4]] == [
+        ("server", "fleet"),
+        ("edge", "fleet/car1/front"),
+        ("camera", "fleet/car1/front"),
+        ("recorder", "fleet/car1/front"),
+    ]
+    assert processes[0].parameters["vehicles"] == ["car1/front", "car1/rear", "car2/front", "car2/rear"]
+    cameras = [process for process in processes if process.executable == "camera"]
+    assert [process.parameters["source"] for process in cameras] == ["v4l2:/dev/front", "v4l2:/dev/rear"] * 2
+    assert [process.parameters["frame_id"] for process in cameras] == ["front", "rear"] * 2
+    folders = [p.arguments[p.arguments.index("--out") + 1] for p in processes if p.name == "recorder"]
+    assert folders == ["out/car1/front", "out/car1/rear", "out/car2/front", "out/car2/rear"]
+    assert server(Options(cameras=("front", "rear"))).parameters["vehicles"] == ["front", "rear"]
+
+
+def test_the_cameras_of_somebody_else_have_topics_of_their_own() -> None:
+    options = Options(namespace="car1", cameras=("front", "rear"), enclave="/car1/{camera}/edge")
+    both = edges(options, "/{camera}/color/image_raw")
+    assert [process.namespace for process in both] == ["car1/front", "car1/rear"]
+    assert [process.enclave for process in both] == ["/car1/front/edge", "/car1/rear/edge"]
+    assert [dict(process.remappings)["image_raw"] for process in both] == [
+        "/front/color/image_raw",
+        "/rear/color/image_raw",
+    ]
+    assert edges(Options(), "/a") == (edge(Options(), "/a"),)
+    assert [dict(process.remappings) for process in edges(options)] == [{}, {}]
+    refused = [
+        lambda: edges(options, "/front/image_raw"),
+        lambda: edges(Options(), "/{camera}/image_raw"),
+        lambda: demo(replace(options, enclave=""), "topic:/image_raw"),
+        lambda: edges(Options(cameras=("front", "front"))),
+        lambda: edges(Options(cameras=("front camera",))),
+    ]
+    words = [
+        "expected {camera} in it",
+        "cameras:=front,rear",
+        "expected {camera} in it",
+        "each of them once",
+        "namespace",
+    ]
+    for refuse, expected in zip(refused, words, strict=True):
+        with pytest.raises(InputError, match=expected):
+            refuse()
 
 
 def test_unsure_detections_are_published_for_a_recording_alone() -> None:
@@ -211,7 +297,54 @@ def test_a_topic_without_a_name_is_refused() -> None:
         demo(Options(), "topic:")
 
 
-@pytest.mark.skipif(find_spec("launch_ros") is None, reason="the launch system is not installed")
+WITH_LAUNCH = pytest.mark.skipif(find_spec("launch_ros") is None, reason="the launch system is not installed")
+
+
+@WITH_LAUNCH
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("score_treshold:=0.5", "no launch argument 'score_treshold'; do you mean 'score_threshold'"),
+        ("transport:=pigeon", "transport is 'pigeon', expected auto or raw or compressed"),
+        ("threads:=many", "threads is 'many', expected a whole number"),
+    ],
+)
+def test_a_launch_argument_that_cannot_be_is_refused(
+    argument: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [path] = [path for path in LAUNCH_FILES if path.name == "demo.launch.py"]
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "mtl_split", path.name, argument])
+    with pytest.raises(InputError, match=words):
+        described(path, argument)
+
+
+@WITH_LAUNCH
+def test_a_launch_file_that_includes_ours_may_have_arguments_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    [path] = [path for path in LAUNCH_FILES if path.name == "edge.launch.py"]
+    for argv in (["ros2", "launch", "vehicle.launch.py"], ["ros2", "launch", "vehicle", "edge.launch.py"]):
+        monkeypatch.setattr(sys, "argv", [*argv, "colour:=red"])
+        assert len(described(path, "colour:=red", "cameras:=front,rear")) == 2
+
+
+def described(path: Path, *arguments: str) -> list[Any]:
+    """What a launch file starts, given arguments on the command line."""
+    from launch.actions import OpaqueFunction
+    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+    from launch import LaunchContext
+
+    context = LaunchContext(argv=arguments)
+    context.extend_locals({"current_launch_file_path": str(path)})
+    context.launch_configurations.update(argument.split(":=") for argument in arguments)
+    nodes: list[Any] = []
+    for entity in get_launch_description_from_python_launch_file(str(path)).entities:
+        result = entity.execute(context)
+        if isinstance(entity, OpaqueFunction):
+            nodes += result or []
+    return nodes
+
+
+@WITH_LAUNCH
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
 def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, tmp_path: Path) -> None:
     from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, TimerAction
@@ -238,21 +371,23 @@ def test_every_launch_file_describes_its_arguments_and_starts_nodes(path: Path, 
         assert words[words.index("--enclave") + 1] == "/mtl_split/all"
 
 
-@pytest.mark.parametrize(
-    ("given", "added"),
-    [
-        ({}, "FASTDDS"),
-        ({"ROS_DISTRO": "kilted"}, "FASTDDS"),
-        ({"ROS_DISTRO": "jazzy"}, "FASTRTPS"),
-        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"}, None),
-        ({"ROS_DISTRO": "jazzy", "FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"}, None),
-    ],
-)
-def test_fast_dds_finds_its_settings_in_every_distribution(
-    given: dict[str, str], added: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in (*PROFILES_FILE, "ROS_DISTRO"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    assert list(environment()) == ([f"{added}_DEFAULT_PROFILES_FILE"] if added else [])
+@WITH_LAUNCH
+def test_every_launch_line_of_the_documentation_has_arguments_that_there_are() -> None:
+    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+    known = {
+        path.name: {
+            argument.name
+            for argument in get_launch_description_from_python_launch_file(str(path)).get_launch_arguments()
+        }
+        for path in LAUNCH_FILES
+    }
+    root = LAUNCH_FILES[0].parents[1]
+    pages = [root / "README.md", *(root / "docs").glob("*.md")]
+    lines = [
+        line for page in pages for line in re.findall(r"^ros2 launch mtl_split (.*)$", page.read_text(), re.MULTILINE)
+    ]
+    assert len(lines) > 10
+    for line in lines:
+        file, *words = line.partition("#")[0].split()
+        assert {word.partition(":=")[0] for word in words} <= known[file], line

@@ -45,7 +45,7 @@ def test_defaults_come_from_the_file_and_everything_is_described(name: str, cont
     [
         ({"threads": 0}, "threads out of range. Min: 1, Max: 64, value: 0"),
         ({"threads": 1.5}, "threads.*1.5.*INTEGER"),
-        ({"transport": "pigeon"}, "transport is 'pigeon', expected one of raw, compressed"),
+        ({"transport": "pigeon"}, "transport is 'pigeon', expected one of auto, raw, compressed"),
         ({"diagnostics_period": 0.0}, "diagnostics_period out of range"),
     ],
 )
@@ -68,7 +68,7 @@ def test_values_can_be_changed_only_when_the_node_says_so(context: rclpy.Context
         return declared.set_parameters([RosParameter(name, value=value)])[0].reason
 
     assert not change("threads", 2)
-    assert change("transport", "pigeon") == "transport is 'pigeon', expected one of raw, compressed"
+    assert change("transport", "pigeon") == "transport is 'pigeon', expected one of auto, raw, compressed"
     assert change("threads", 0)
     allowed = False
     assert change("threads", 3) == "threads is read when the node is configured: clean up first"

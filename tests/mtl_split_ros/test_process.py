@@ -98,3 +98,26 @@ def test_a_fault_ends_the_process_with_its_exception(fault: str, words: str, dom
 
 def test_the_nodes_can_be_imported_where_the_classes_of_rclpy_are_not_generic() -> None:
     subprocess.run([sys.executable, "-c", LIKE_JAZZY], timeout=PATIENCE, check=True)
+
+
+IDLE_NODE = """
+import os
+import signal
+import threading
+from concurrent.futures import Future
+from rclpy.node import Node
+from mtl_split_ros.process import run
+
+class Idle(Node):
+    def __init__(self):
+        super().__init__("idle")
+        self.ended = Future()
+        threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()
+
+raise SystemExit(run(Idle))
+"""
+
+
+def test_a_signal_that_another_thread_gets_stops_the_node_too(domain: int) -> None:
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+    assert subprocess.run([sys.executable, "-c", IDLE_NODE], env=environment, timeout=PATIENCE).returncode == 0

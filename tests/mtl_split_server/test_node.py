@@ -144,30 +144,70 @@ def test_a_bottleneck_without_an_answer_is_refused_and_the_next_one_answered(
     assert server.end(signal.SIGTERM) == 0
 
 
-def test_an_override_that_cannot_be_leaves_no_vehicle_half_served(
-    edge_half: EdgeHalf, probe: Probe, start: Start
+@pytest.mark.parametrize(
+    ("transition", "override", "topics"),
+    [
+        (
+            Transition.TRANSITION_ACTIVATE,
+            "/car2/bottleneck.subscription",
+            ("/car1/bottleneck",),
+        ),
+        (
+            Transition.TRANSITION_CONFIGURE,
+            "/car2/detections.publisher",
+            ("/car1/detections", "/car1/label_info/detection", "/car1/label_info/weather"),
+        ),
+    ],
+)
+def test_a_step_that_fails_leaves_nothing_behind(
+    transition: int, override: str, topics: tuple[str, ...], edge_half: EdgeHalf, probe: Probe, start: Start
 ) -> None:
+    """Labels are latched: those of a server that could not be configured would lie there for ever."""
     server = start(
         *("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "vehicles:=[car1, car2]"),
-        *("-p", "diagnostics_period:=0.1", "-p", "qos_overrides./car2/bottleneck.subscription.reliability:=relable"),
+        *("-p", "diagnostics_period:=0.1", "-p", "autostart:=false"),
+        *("-p", f"qos_overrides.{override}.reliability:=relable"),
     )
+    if transition == Transition.TRANSITION_ACTIVATE:
+        assert probe.change_state("/server", Transition.TRANSITION_CONFIGURE)
+    assert not probe.change_state("/server", transition)
     probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
-    assert "/car2/bottleneck" in probe.statuses["/server"].message and "relable" in probe.statuses["/server"].message
-    probe.wait_for("nobody to listen", lambda: not probe.node.count_subscribers("/car1/bottleneck"))
+    assert override.partition(".")[0] in probe.statuses["/server"].message
+    assert "relable" in probe.statuses["/server"].message
+
+    def somebody(topic: str) -> int:
+        return probe.node.count_publishers(topic) + probe.node.count_subscribers(topic)
+
+    probe.wait_for("nobody at the topics", lambda: not any(map(somebody, topics)))
     assert "Traceback" not in server.log
     assert server.end(signal.SIGTERM) == 0
 
 
-def test_a_step_that_fails_leaves_nothing_behind(edge_half: EdgeHalf, probe: Probe, start: Start) -> None:
-    """Labels are latched: those of a server that could not be configured would lie there for ever."""
-    server = start(
-        *("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "vehicles:=[car1, car2]"),
-        *("-p", "diagnostics_period:=0.1", "-p", "qos_overrides./car2/detections.publisher.reliability:=relable"),
-    )
-    probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
-    assert "/car2/detections" in probe.statuses["/server"].message
-    topics = ("/car1/detections", "/car1/label_info/detection", "/car1/label_info/weather")
-    probe.wait_for("nobody to publish", lambda: not any(map(probe.node.count_publishers, topics)))
+def test_thresholds_count_from_the_next_frame_on(edge_half: EdgeHalf, probe: Probe, start: Start) -> None:
+    server = start("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}")
+    detections = probe.listen(Detection2DArray, "/detections", RESULT)
+    labels = probe.listen(LabelInfo, "/label_info/detection", LATCHED)
+    edge = probe.publisher(Bottleneck, "/bottleneck", NEWEST)
+    seconds = itertools.count()
+
+    def found(colour: tuple[int, int, int]) -> int:
+        """How many objects there are in a picture; the score of the only one is its brightness."""
+        second = next(seconds)
+        message = bottleneck(edge_half, plain(colour), second, second)
+        return len(probe.exchange(edge, message, detections).detections)
+
+    assert found(RED) == 1
+    assert probe.set_parameter("/server", "score_threshold", 1.0).successful
+    assert found(RED) == 0
+    probe.wait_for("the labels with the new threshold", lambda: labels[-1].threshold == 1.0)
+    assert found(BLACK) == 0
+    assert probe.set_parameter("/server", "score_threshold", 0.0).successful
+    assert found(BLACK) == 1
+    refusal = probe.set_parameter("/server", "score_threshold", 1.5)
+    assert not refusal.successful and "1.5" in refusal.reason and "Max: 1.0" in refusal.reason
+    for value in (float("nan"), "0.5"):
+        assert not probe.set_parameter("/server", "overlap_threshold", value).successful
+    assert "workers is read when" in probe.set_parameter("/server", "workers", 1).reason
     assert server.end(signal.SIGTERM) == 0
 
 
@@ -338,12 +378,10 @@ def test_two_vehicles_with_one_server(edge_half: EdgeHalf, probe: Probe, start: 
         *("['car1', 'car1']", "['car1', '/car1']", "['', '/']"),
     ],
 )
-def test_vehicles_that_are_no_namespaces(vehicles: str, probe: Probe, start: Start) -> None:
-    server = start("server", "-p", f"vehicles:={vehicles}", "-p", "diagnostics_period:=0.1")
-    probe.status("/server", lambda status, _: status.level == DiagnosticStatus.ERROR)
-    assert "vehicles" in probe.statuses["/server"].message
+def test_vehicles_that_are_no_namespaces(vehicles: str, start: Start) -> None:
+    server = start("server", "-p", f"vehicles:={vehicles}")
+    assert server.end() == 1
     assert server.log.count("vehicles") == 1 and "Traceback" not in server.log
-    assert server.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize("victim", ["edge", "server"])

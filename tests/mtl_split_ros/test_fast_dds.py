@@ -1,0 +1,50 @@
+"""Every node has the package's settings of Fast DDS, however it is started, unless its user has chosen others."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mtl_split_ros.fast_dds import PROFILES_FILE, environment
+
+from ..conftest import Start
+from ..processes import Probe
+
+SEGMENT = 16 * 2**20
+"""Bytes of shared memory that the settings ask for; by default Fast DDS takes half a megabyte."""
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        ({}, "FASTDDS"),
+        ({"ROS_DISTRO": "kilted"}, "FASTDDS"),
+        ({"ROS_DISTRO": "jazzy"}, "FASTRTPS"),
+        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"}, None),
+        ({"ROS_DISTRO": "jazzy", "FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"}, None),
+    ],
+)
+def test_fast_dds_finds_its_settings_in_every_distribution(
+    given: dict[str, str], added: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*PROFILES_FILE, "ROS_DISTRO"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert list(environment()) == ([f"{added}_DEFAULT_PROFILES_FILE"] if added else [])
+
+
+def mapped_segments(pid: int) -> list[int]:
+    """The sizes of the segments of shared memory that a process has mapped."""
+    lines = re.findall(r"^(\w+)-(\w+) .*/fastdds_[0-9a-f]{16}$", Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE)
+    return [int(end, 16) - int(begin, 16) for begin, end in lines]
+
+
+def test_a_node_that_is_started_by_hand_has_them_too(
+    start: Start, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in PROFILES_FILE:
+        monkeypatch.delenv(name, raising=False)
+    camera = start("camera", "-p", "width:=320", "-p", "height:=180")
+    probe.wait_for("the camera's topic", lambda: probe.node.count_publishers("/image_raw"))
+    assert max(mapped_segments(camera.pid)) >= SEGMENT
