@@ -109,10 +109,10 @@ def export(
     `data` is where the recipe's paths begin; `processes` draw simulated pictures. With `int8`, the prefix calculates
     with 8-bit integers, and the manifest has the measurement before that as well; the contract is the same. With
     `deployed`, a bundle of the same training, its contract is kept; where the recipe trained only some heads of that
-    bundle's network, its prefix and all of the contract but the tasks. Otherwise the operating points and tables are
-    calibrated, which on another machine may give slightly different numbers, and so another contract. Raises InputError
-    where there is no training, it has no bottleneck, `deployed` is of another training, or an exported half differs
-    from torch's.
+    bundle's network, its prefix, its median bytes, and all of the contract but the tasks. Otherwise the operating
+    points and tables are calibrated, which on another machine may give slightly different numbers, and so another
+    contract. Raises InputError where there is no training, it has no bottleneck, `deployed` is of another training, or
+    an exported half differs from torch's.
     """
     recipe, network = load_network(run)
     if not recipe.operating_points:
@@ -192,8 +192,10 @@ def write_bundle(
     images, latents = _example(network, recipe.input_size)
     prefix = folder / FILES[PREFIX]
     contract = _contract(recipe, network, form, deployed)
+    kept_medians: Mapping[str, float] = {}
     if deployed and recipe.train_only:
         prefix.write_bytes(deployed.read(PREFIX))
+        kept_medians = deployed.median_bytes
     else:
         # An imported network need not begin with a convolution.
         half = network.prefix if recipe.network else _Folded(network.prefix)
@@ -211,7 +213,7 @@ def write_bundle(
             "contract": format_contract(contract),
             "default_operating_point": DEFAULT,
             "cut": recipe.network.cut if recipe.network else recipe.cut,
-            "median_bytes": median_bytes(form, all_latents),
+            "median_bytes": kept_medians or median_bytes(form, all_latents),
             "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
             "difference_from_torch": differences,
             "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),

@@ -75,7 +75,7 @@ def test_the_contract_differs_in_its_tasks_alone_and_no_result_in_a_bit(deployed
     bundle = load_bundle(extended / "bundle")
     assert bundle.contract.fingerprint != deployed.contract.fingerprint
     assert replace(bundle.contract, tasks=deployed.tasks).fingerprint == deployed.contract.fingerprint
-    assert bundle.read(PREFIX) == deployed.read(PREFIX)
+    assert bundle.read(PREFIX) == deployed.read(PREFIX) and bundle.median_bytes == deployed.median_bytes != {}
     assert bundle.manifest["measured"]["sim:100000:2"]["miou"].keys() == {"drivable"}
     picture = np.random.default_rng(7).integers(0, 256, (72, 128, 3), np.uint8)
     encoded, payload = EdgeHalf(bundle).encode(picture), EdgeHalf(deployed).encode(picture)
