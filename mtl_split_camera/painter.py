@@ -15,8 +15,14 @@ from mtl_split_camera.world import Block, Road
 from mtl_split_core.scene import Floats, Image, Size
 
 NEAR = 0.3
+ROAD, MARKING = 0xFFFE, 0xFFFF
+"""Names of the road's surface and of the paint on it, where nothing else is seen."""
+
+_NO_SURFACE = 0
 _SHIFT = 4  # OpenCV's fixed point: 1/16 pixel in the picture; the half-size buffer of names uses one bit more
 _ONE = 1 << _SHIFT
+_LEAST_MARKING = 1.0
+"""Paint on the road with fewer pixels from side to side has no name: at half size it would be drawn too wide."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,10 @@ class Body:
 
 
 class Canvas:
-    """A picture, and beside it, at half size, the name of what is seen at each place: 0 for what has no name."""
+    """A picture, and beside it, at half size, the name of what is seen at each place: 0 for what has no name.
+
+    The ground's names are ROAD and MARKING.
+    """
 
     def __init__(self, size: Size, air: Air) -> None:
         width, height = size
@@ -312,63 +321,70 @@ class Ground:
         self._patches: dict[int, list[tuple[float, float, float, float, float]]] = {}
 
     def paint(
-        self, picture: Image, camera: Camera, blocks: list[Block], lamps: list[tuple[float, float]],
+        self, canvas: Canvas, camera: Camera, blocks: list[Block], lamps: list[tuple[float, float]],
         shadows: list[tuple[np.ndarray, bool]],
     ) -> None:  # fmt: skip
-        """Paints everything below the horizon.
+        """Paints everything below the horizon, and names it.
 
         lamps: (s, x) of street lamps; shadows: outlines on the ground, (N, 2) as s and x, and whether the sun throws
         them (or they lie under something).
         """
-        road = self._road
+        road, picture = self._road, canvas.picture
+        canvas.names[:] = _NO_SURFACE
         top = round(camera.horizon)
         land = self._grass if road.scene != "city street" else self._walk * np.float32(0.9)
         cv2.rectangle(picture, (0, top), (self._size[0], self._size[1]), self._tint(land), -1)
         strips = self._strips()
-        edges = np.array([(a, b) for a, b, _ in strips], np.float32)
+        edges = np.array([(a, b) for a, b, *_ in strips], np.float32)
         u, v, _ = camera.project(edges.T[:, :, None], np.float32(0), self._zs[None, None, :])
         rows = np.broadcast_to(v[0], u.shape[1:])
-        for i, (_, _, colour) in enumerate(strips):
+        for i, (_, _, colour, surface) in enumerate(strips):
             outline = np.stack([np.concatenate([u[0, i], u[1, i, ::-1]]), np.concatenate([rows[i], rows[i, ::-1]])], 1)
-            cv2.fillPoly(picture, [_fixed(outline)], self._tint(colour), cv2.LINE_AA, _SHIFT)
-        self._patchwork(picture, camera, blocks)
-        self._markings(picture, camera, blocks)
+            self._fill(canvas, [_fixed(outline)], colour, surface)
+        self._patchwork(canvas, camera, blocks)
+        self._markings(canvas, camera, blocks)
         self._finish(picture[top:], camera, top, lamps, shadows)
 
     def _tint(self, colour: np.ndarray) -> list[float]:
         return np.clip(colour * self._light, 0, 255).tolist()  # type: ignore[no-any-return]
 
-    def _strips(self) -> list[tuple[float, float, Floats]]:
+    def _fill(self, canvas: Canvas, outlines: list[np.ndarray], colour: Floats, surface: int) -> None:
+        cv2.fillPoly(canvas.picture, outlines, self._tint(colour), cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(canvas.names, outlines, surface, cv2.LINE_8, _SHIFT + 1)
+
+    def _strips(self) -> list[tuple[float, float, Floats, int]]:
+        """From x to x, the colour and the name of each strip along the road, those below others first."""
         road, asphalt = self._road, self._asphalt
         kerb, strips = road.kerb, []
         if road.scene == "highway":
-            strips.append((-kerb - 0.4, kerb + 0.4, asphalt))
+            strips.append((-kerb - 0.4, kerb + 0.4, asphalt, ROAD))
             strips.append(
                 (
                     -road.median + 0.9,
                     road.median - 0.9,
                     self._grass * np.float32(0.9) if road.median > 3 else asphalt * np.float32(0.85),
+                    _NO_SURFACE,
                 )
             )
         else:
             walk = kerb + road.pavement
             for side in (-1, 1):
-                strips.append((side * kerb, side * walk, self._walk))
-                strips.append((side * (walk - 0.12), side * walk, self._walk * np.float32(0.8)))
-            strips.append((-kerb, kerb, asphalt))
+                strips.append((side * kerb, side * walk, self._walk, _NO_SURFACE))
+                strips.append((side * (walk - 0.12), side * walk, self._walk * np.float32(0.8), _NO_SURFACE))
+            strips.append((-kerb, kerb, asphalt, ROAD))
             for side in (-1, 1):
                 if road.parking:
-                    strips.append((side * (kerb - road.parking), side * kerb, asphalt * np.float32(0.93)))
-                strips.append((side * (kerb - 0.25), side * kerb, asphalt * np.float32(0.8)))
-                strips.append((side * kerb, side * (kerb + 0.16), self._walk * np.float32(1.12)))
+                    strips.append((side * (kerb - road.parking), side * kerb, asphalt * np.float32(0.93), ROAD))
+                strips.append((side * (kerb - 0.25), side * kerb, asphalt * np.float32(0.8), ROAD))
+                strips.append((side * kerb, side * (kerb + 0.16), self._walk * np.float32(1.12), _NO_SURFACE))
         for side in (-1, 1):
             for i in range(road.lanes):
                 for track in (-0.75, 0.75):
                     middle = side * road.lane(i) + track
-                    strips.append((middle - 0.3, middle + 0.3, asphalt * np.float32(0.94)))
+                    strips.append((middle - 0.3, middle + 0.3, asphalt * np.float32(0.94), ROAD))
         return strips
 
-    def _quads(self, picture: Image, camera: Camera, quads: np.ndarray, colour: Floats) -> None:
+    def _quads(self, canvas: Canvas, camera: Camera, quads: np.ndarray, colour: Floats, surface: int) -> None:
         """quads: (N, 4), from s to s and from x to x."""
         if not len(quads):
             return
@@ -376,9 +392,13 @@ class Ground:
         keep = z.max(1) > 2.2
         z = np.maximum(z[keep], 2.2)
         u, v, _ = camera.project(quads[keep][:, (2, 3, 3, 2)].astype(np.float32), np.float32(0), z)
-        cv2.fillPoly(picture, list(_fixed(np.stack([u, v], 2))), self._tint(colour), cv2.LINE_AA, _SHIFT)
+        outlines = _fixed(np.stack([u, v], 2))
+        cv2.fillPoly(canvas.picture, list(outlines), self._tint(colour), cv2.LINE_AA, _SHIFT)
+        if surface == MARKING:
+            outlines = outlines[np.minimum(u[:, 1] - u[:, 0], v[:, 0] - v[:, 2]) >= _LEAST_MARKING]
+        cv2.fillPoly(canvas.names, list(outlines), surface, cv2.LINE_8, _SHIFT + 1)
 
-    def _patchwork(self, picture: Image, camera: Camera, blocks: list[Block]) -> None:
+    def _patchwork(self, canvas: Canvas, camera: Camera, blocks: list[Block]) -> None:
         kerb = self._road.kerb
         for block in blocks:
             if block.number not in self._patches:
@@ -401,20 +421,21 @@ class Ground:
                     )
             for s0, s1, x0, x1, by in self._patches[block.number]:
                 if s1 - camera.s > 3 and s0 - camera.s < 70:
-                    self._quads(picture, camera, np.array([(s0, s1, x0, x1)]), self._asphalt * np.float32(by))
+                    self._quads(canvas, camera, np.array([(s0, s1, x0, x1)]), self._asphalt * np.float32(by), ROAD)
             if block.half and block.end - camera.s > 3:
                 self._quads(
-                    picture,
+                    canvas,
                     camera,
                     np.array([(block.built_end, block.end, -150, 150)]),
                     self._asphalt * np.float32(0.97),
+                    ROAD,
                 )
                 walk = [
                     (s - 2, s, side * kerb, side * 150) for s in (block.built_end, block.end + 2) for side in (-1, 1)
                 ]
-                self._quads(picture, camera, np.array(walk), self._walk * np.float32(0.97))
+                self._quads(canvas, camera, np.array(walk), self._walk * np.float32(0.97), _NO_SURFACE)
 
-    def _markings(self, picture: Image, camera: Camera, blocks: list[Block]) -> None:
+    def _markings(self, canvas: Canvas, camera: Camera, blocks: list[Block]) -> None:
         road = self._road
         white, yellow = np.array((205, 208, 208), np.float32), np.array((60, 165, 205), np.float32)
         highway = road.scene == "highway"
@@ -460,16 +481,18 @@ class Ground:
                     for k in range(6)
                 ]
         if road.scene != "residential":
-            self._quads(picture, camera, np.array(solid), white)
-            self._quads(picture, camera, np.array(middle), yellow if self._seed % 2 and not highway else white)
+            self._quads(canvas, camera, np.array(solid), white, MARKING)
+            colour = yellow if self._seed % 2 and not highway else white
+            self._quads(canvas, camera, np.array(middle), colour, MARKING)
         else:
             self._quads(
-                picture,
+                canvas,
                 camera,
                 np.array([q for q in solid if q[1] - q[0] < 4.5 and q[1] - q[0] > 0.3 and abs(q[3] - q[2]) > 0.3]),
                 white,
+                MARKING,
             )
-        self._quads(picture, camera, np.array(dashes), white)
+        self._quads(canvas, camera, np.array(dashes), white, MARKING)
 
     def _finish(
         self,

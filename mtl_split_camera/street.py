@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from mtl_split_camera import scenery, shapes
-from mtl_split_camera.painter import Body, Camera, Canvas, Ground, Painted
+from mtl_split_camera.painter import MARKING, ROAD, Body, Camera, Canvas, Ground, Painted
 from mtl_split_camera.scenery import Prop
 from mtl_split_camera.weather import Lens, draw_air, draw_sky
 from mtl_split_camera.world import SIGHT, Block, Mover, World, draw_road
+from mtl_split_core.label_map import UNKNOWN, Segmentation, pack
 from mtl_split_core.scene import Image, Size, Truth
 
 DETECTION_LABELS = (
@@ -30,13 +32,17 @@ DETECTION_LABELS = (
 TIMEOFDAY = ("daytime", "dawn/dusk", "night")
 WEATHER = ("clear", "rainy", "foggy", "overcast")
 SCENE = ("city street", "residential", "highway")
+DRIVABLE = ("background", "drivable area")
+LANE_MARKINGS = ("background", "lane marking")
+"""The labels of the masks `drivable` and `lane_markings`: the carriageway, of both directions and of crossing roads,
+with shoulders and parking lanes; and the paint on it, with stop lines and crossings."""
 
 LEAST_HEIGHT = 12.0
 """Objects lower than this many pixels, in a picture 720 pixels high, are to be ignored."""
 LEAST_VISIBLE = 0.3
 """Objects of which less can be seen are to be ignored."""
 LEAST_CONTRAST = 0.12
-"""Objects of whose colour the haze leaves less count as hidden."""
+"""Objects of whose colour the haze leaves less count as hidden; of the road, nothing is known there."""
 
 _Outline = tuple[np.ndarray, bool]
 _Thing = tuple[str | None, Body, Prop | None, str]
@@ -103,15 +109,14 @@ class Street:
         tiny = 5.0 * self._size[1] / 720
         shown = [t for t in things if canvas.shows(t[1], camera, tiny if t[0] else 2 * tiny)]
         self._paint_sky(camera)
-        self._ground.paint(canvas.picture, camera, blocks, self._lamps(camera, things), self._shadows(camera, things))
-        canvas.names[:] = 0
+        self._ground.paint(canvas, camera, blocks, self._lamps(camera, things), self._shadows(camera, things))
         painted: list[tuple[str, str, float, Painted | None]] = []
         for label, body, _, identity in sorted(shown, key=functools.cmp_to_key(functools.partial(_farther, camera))):
             name = len(painted) + 1 if label else 0
             done = canvas.paint(body, camera, name)
             if label:
                 painted.append((label, identity, body.s - camera.s, done))
-        truth = self._truth(painted)
+        truth = replace(self._truth(painted), masks=self._masks(camera))
         noise = np.random.default_rng([self._seed, 4, self._frame])  # not the world's: skipping draws none
         picture = self._lens.look_through(canvas.picture, noise, world.time, world.ego_v)
         self.skip(1)
@@ -234,6 +239,18 @@ class Street:
             np.array(ignore, np.bool_),
             dict(self._classes), ids=tuple(ids),
         )  # fmt: skip
+
+    def _masks(self, camera: Camera) -> dict[str, Segmentation]:
+        """Where the road is seen, at half the picture's size."""
+        names = self._canvas.names
+        below = np.maximum(2 * np.arange(len(names), dtype=np.float32) + 1 - np.float32(camera.horizon), 0.5)
+        lost = self._air.left(np.float32(camera.focal * camera.height) / below) < LEAST_CONTRAST
+        masks = {}
+        for task, labels, least in (("drivable", DRIVABLE, ROAD), ("lane_markings", LANE_MARKINGS, MARKING)):
+            places = (names >= least).astype(np.uint8)
+            places[(names >= ROAD) & lost[:, None]] = UNKNOWN
+            masks[task] = Segmentation(labels, pack(places))
+        return masks
 
 
 def _numbers(block: Block, props: list[Prop]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A picture to draw into: boxes, and tags on them."""
+"""A picture to draw into: boxes, tags on them, and areas."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from itertools import islice
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Floats, Image
@@ -28,6 +29,18 @@ COLOURS: tuple[Colour, ...] = (
 
 MOST_TAGS = 200
 """Texts in one picture, the first ones: more would not find a place."""
+
+AREA_COLOURS: tuple[Colour, ...] = (
+    (110, 210, 60),
+    (230, 130, 40),
+    (60, 190, 250),
+    (190, 90, 220),
+    (90, 90, 240),
+    (220, 220, 90),
+)
+"""Of areas, which the picture shines through; those beyond the sixth begin again."""
+AREA_SHARE = 0.35
+"""How much of an area's colour is seen, 0 to 1."""
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 PALE = (235, 235, 235)
@@ -77,6 +90,25 @@ class Canvas:
                     taken = np.append(taken, [place], axis=0)
                     self._tag((left, top), (right, bottom), text, colour)
                     break
+
+    def tint(self, places: npt.NDArray[np.bool_], colour: Colour) -> None:
+        """Colour an area of the original picture, bool (rows, columns); the picture shines through."""
+        here, inside = self._place(places)
+        here[inside] = here[inside] * (1 - AREA_SHARE) + np.array(colour) * AREA_SHARE
+
+    def outline(self, places: npt.NDArray[np.bool_]) -> None:
+        """Draw a white line with a black edge around an area of the original picture, bool (rows, columns)."""
+        here, inside = self._place(places)
+        lines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        line = max(1, round(self.unit))
+        for colour, wide in ((BLACK, line + 2), (PALE, line)):
+            cv2.drawContours(here, lines, -1, colour, wide, cv2.LINE_AA)
+
+    def _place(self, places: npt.NDArray[np.bool_]) -> tuple[Image, npt.NDArray[np.bool_]]:
+        """Return the part of the drawing that shows the original picture, and which of its pixels an area has."""
+        (left, top), (columns, rows) = self.letterbox.offset, self.letterbox.fitted
+        fitted = cv2.resize(places.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT)
+        return self.picture[top : top + rows, left : left + columns], fitted > 0
 
     def _fit(self, boxes: Floats) -> list[list[int]]:
         corners: list[list[int]] = self.letterbox.to_input(boxes).round().astype(int).tolist()

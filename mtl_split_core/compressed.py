@@ -7,11 +7,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import simplejpeg
 
 from mtl_split_core.errors import ImageError, InputError
 from mtl_split_core.geometry import MAX_PIXELS, check_size
-from mtl_split_core.scene import Image, Size
+from mtl_split_core.scene import Image, Indices, Size
 
 MOST_SCANS = 64
 """JPEGs with more scans are refused: a kilobyte can hold a hundred, each of which goes through the whole picture."""
@@ -26,11 +27,15 @@ _PNG_GREY = (0, 4)
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What the first bytes of a compressed picture say; grey: it has no colours."""
+    """What the first bytes of a compressed picture say.
+
+    grey: it has no colours; numbers: it is a PNG with a byte for each pixel, which is its level of grey.
+    """
 
     jpeg: bool
     size: Size
     grey: bool
+    numbers: bool
 
 
 def read_header(data: bytes) -> PictureHeader:
@@ -40,10 +45,11 @@ def read_header(data: bytes) -> PictureHeader:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         except ValueError as error:
             raise ImageError(f"the JPEG of {len(data)} bytes has a damaged header: {error}") from error
-        return PictureHeader(True, (width, height), colours == "Gray")
+        return PictureHeader(True, (width, height), colours == "Gray", False)
     if data.startswith(_PNG_BEGINS) and len(data) > 25:
-        width, height, _, colour_type = struct.unpack_from(">IIBB", data, len(_PNG_BEGINS))
-        return PictureHeader(False, (width, height), colour_type in _PNG_GREY)
+        width, height, depth, colour_type = struct.unpack_from(">IIBB", data, len(_PNG_BEGINS))
+        numbers = (depth, colour_type) == (8, _PNG_GREY[0])
+        return PictureHeader(False, (width, height), colour_type in _PNG_GREY, numbers)
     raise ImageError(f"{len(data)} bytes that begin with {data[:8]!r} are no picture, expected JPEG or PNG")
 
 
@@ -63,7 +69,10 @@ def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS, turn: bool = False
             return picture
     else:
         data = _whole_png(data)
-    flags = cv2.IMREAD_COLOR if turn else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    return _decode(data, cv2.IMREAD_COLOR if turn else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def _decode(data: bytes, flags: int) -> npt.NDArray[np.uint8]:
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -71,6 +80,19 @@ def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS, turn: bool = False
     if decoded is None:
         raise ImageError(f"the picture of {len(data)} bytes is truncated or damaged")
     return decoded.astype(np.uint8, copy=False)
+
+
+def decode_numbers(data: bytes, max_pixels: int = MAX_PIXELS) -> Indices:
+    """Decode a PNG of 8-bit grey as the numbers that it holds: uint8 (rows, columns).
+
+    Raises ImageError for anything else, before anything is decoded for more than `max_pixels`, and for one that is
+    truncated or damaged.
+    """
+    header = read_header(data)
+    if not header.numbers:
+        raise ImageError(f"the picture of {len(data)} bytes is expected to be a PNG of 8-bit grey, without a palette")
+    check_size(header.size, max_pixels)
+    return _decode(_whole_png(data), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def read_picture(path: Path) -> Image:

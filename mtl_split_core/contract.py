@@ -220,6 +220,8 @@ def parse_tasks(value: Any) -> tuple[Task, ...]:
             raise ValueError(f"{task.name!r} is no task name: expected letters, digits and _, as in a topic's name")
         if task.name == LATENTS:
             raise ValueError(f"the task is named {LATENTS!r}, as the suffix's input is: choose another name")
+        if len(task.labels) > (most := KINDS[task.kind].MOST_LABELS or len(task.labels)):
+            raise ValueError(f"the task {task.name!r} has {len(task.labels)} labels, expected at most {most}")
         if doubled := _first_doubled(task.labels):
             raise ValueError(f"the task {task.name!r} has the label {doubled!r} twice, expected each once")
     if doubled := _first_doubled([task.name for task in tasks]):

@@ -36,7 +36,8 @@ def annotate(
     unit = max(math.sqrt(size[0] * size[1] / LARGE), 0.7)
     letterbox = Letterbox((image.shape[1], image.shape[0]), size)
     canvas = Canvas(letterbox.apply(image), letterbox, unit)
-    for kind, own in by_kind(tasks).items():
+    # What is in all of the picture lies below what is in a part of it.
+    for kind, own in reversed(by_kind(tasks).items()):
         KINDS[kind].draw(canvas, own, results_of(own, results), truth)
     words = {task.name: KINDS[task.kind].caption(results[task.name]) for task in tasks if task.name in results}
     return np.concatenate([canvas.picture, _caption_bar(size[0], words, caption, unit)])

@@ -1,5 +1,7 @@
 """What is in a picture: what the network is asked, what it says, and what is really there."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,9 @@ Floats = npt.NDArray[np.float32]
 
 Image = npt.NDArray[np.uint8]
 """A picture: uint8 (height, width, 3), blue-green-red as in OpenCV."""
+
+Indices = npt.NDArray[np.uint8]
+"""Which of some labels each place of a picture has: uint8 (rows, columns), evenly over the whole picture."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,20 @@ class Classification:
         return self.labels[int(self.scores.argmax())]
 
 
+@dataclass(frozen=True)
+class LabelMap(ABC):
+    """Which label each place of a picture has; labels: by number, one may be there more than once."""
+
+    labels: tuple[str, ...]
+
+    @abstractmethod
+    def indices(self) -> Indices:
+        """Return the numbers; one that has no label stands for what is not known.
+
+        Raises InputError for a map that cannot be read.
+        """
+
+
 Results = dict[str, Any]
 """Every task's answer for one picture, by task name; its class, such as Detections, is the kind's."""
 
@@ -72,7 +91,8 @@ class Truth:
     float32 (N,), the fraction of them not hidden, 0 to 1; ignore: bool (N,), objects neither rewarded nor punished, in
     training and in scoring; classes: label by classification task, only the known ones; labelled: the detection labels
     of which every object in the picture has its box (None: all of them); ids: N identities, by which an object is known
-    again in other pictures, "" for an object whose identity is not known (none at all: of no object is it known).
+    again in other pictures, "" for an object whose identity is not known (none at all: of no object is it known);
+    masks: what is where, by segmentation task, only the known ones.
     """
 
     boxes: Floats = field(default_factory=lambda: np.zeros((0, 4), np.float32))
@@ -82,3 +102,4 @@ class Truth:
     classes: dict[str, str] = field(default_factory=dict)
     labelled: frozenset[str] | None = None
     ids: tuple[str, ...] = ()
+    masks: Mapping[str, LabelMap] = field(default_factory=dict)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from mtl_split.msg import AnswerInfo
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 
@@ -29,6 +28,7 @@ from mtl_split_ros.diagnostics import Stream, nanoseconds
 from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.messages import REMOTE, result_topic
 from mtl_split_ros.qos import RESULT, advertise, subscribe
+from mtl_split_ros.results import ResultPublishers
 
 RECENT = 16
 """Own answers from which the time for the next is estimated."""
@@ -69,17 +69,14 @@ class Answering:
         self._half = ServerHalf(bundle, values["threads"], engine=values["engine"])
         self._times = deque([self._measure()], maxlen=RECENT)
         self._infos = advertise(node, AnswerInfo, "answer_info", RESULT, watch=False)
-        self._results: dict[str, Publisher[Any]] = {
-            task.name: advertise(node, KINDS[task.kind].MESSAGE, result_topic(task), RESULT, watch=False)
-            for task in bundle.tasks
-        }
+        self._results = ResultPublishers(node, bundle.tasks)
 
     def activate(self, stream: Stream) -> list[Future[None]]:
         """Subscribe to the server's results and start the thread for the edge's own; returns its future."""
         self._stream = stream
         self._tracks = self._tracks.anew()
         self._publishing = threading.Lock()
-        self._answers: Answers[Frame] = Answers(frozenset(self._results))
+        self._answers: Answers[Frame] = Answers(frozenset(task.name for task in self._tasks))
         self._remote = [self._subscribe(task) for task in self._tasks]
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="answers")
         return [self._pool.submit(self._run)]
@@ -93,8 +90,8 @@ class Answering:
 
     def cleanup(self) -> None:
         """Release the publishers."""
-        for publisher in (self._infos, *self._results.values()):
-            self._node.destroy_publisher(publisher)
+        self._node.destroy_publisher(self._infos)
+        self._results.destroy()
 
     def expect(self, frame: Frame, sequence: int | None) -> None:
         """Wait for the answer to an image whose bottleneck goes out with that number; None: it does not go out."""
@@ -113,7 +110,7 @@ class Answering:
 
     def _hear(self, task: Task, topic: str, message: Any) -> None:
         try:
-            result = KINDS[task.kind].to_result(message)
+            result = KINDS[task.kind].to_result(message, task)
         except InputError as error:
             self._stream.refuse(error, topic)
             return
@@ -152,9 +149,7 @@ class Answering:
         with self._publishing:
             self._tracks.score_threshold = self._node.get_parameter("score_threshold").value
             results = self._tracks.follow(results, nanoseconds(frame.header.stamp))
-            for task in self._tasks:
-                message = KINDS[task.kind].to_message(results[task.name], frame.header)
-                self._results[task.name].publish(message)
+            self._results.publish(results, frame.header)
         age = frame.age + time.monotonic() - frame.arrived
         late = age > self._answer_by
         self._infos.publish(

@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--contract",
         type=Path,
         metavar="BUNDLE",
-        help="keep the contract of this bundle, of the same training (default: calibrate the operating points)",
+        help="keep the contract of this bundle, of the same training, or where the recipe has train_only, the one that "
+        "it started from (default: calibrate the operating points)",
     )
     command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="as for train")
@@ -279,7 +280,7 @@ def _export(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
     from mtl_split_lab.learning.export import export
 
-    deployed = load_bundle(options.contract).contract if options.contract else None
+    deployed = load_bundle(options.contract) if options.contract else None
     bundle = export(options.run, options.bundle, options.data, options.processes, options.int8, deployed)
     print(json.dumps({key: bundle.manifest[key] for key in ("measured", "int8") if key in bundle.manifest}, indent=2))
     print(f"wrote bundle {bundle.name}, contract {bundle.contract.fingerprint}, to {options.bundle}")

@@ -157,7 +157,8 @@ class Recipe:
     differently, by chance; batch: pictures per step; epochs: how often all are seen; crop, crop_epochs: for so many
     epochs only windows of this size are seen, around the objects; patience: after so many epochs without a lower loss
     on the validation pictures the training ends (None: never); learning_rate: the highest of a one-cycle schedule;
-    weight_decay: AdamW's; seed: of everything drawn by chance.
+    weight_decay: AdamW's; train_only: the tasks whose heads are trained, while all else stays as
+    it is in what the training starts from (none: all is trained); seed: of everything drawn by chance.
     """
 
     name: Annotated[str, AfterValidator(_check_name)]
@@ -187,6 +188,7 @@ class Recipe:
     patience: Count | None = None
     learning_rate: PositiveFloat = 0.002
     weight_decay: NonNegativeFloat = 0.01
+    train_only: tuple[str, ...] = ()
     seed: Annotated[StrictInt, Field(ge=0, lt=1 << 32)] = 1
 
     def __post_init__(self) -> None:
@@ -207,6 +209,15 @@ class Recipe:
             raise ValueError("training needs pictures, or distil does")
         if bool(self.training) != bool(self.validation):
             raise ValueError("training and validation need pictures, or neither of them")
+        if strange := set(self.train_only) - {task.name for task in self.tasks}:
+            raise ValueError(f"train_only has {sorted(strange)}, expected names of tasks")
+        if self.train_only and (self.distil or self.teacher):
+            raise ValueError("train_only leaves all but some heads as they are: it takes neither distil nor a teacher")
+
+    @property
+    def trained_tasks(self) -> tuple[LearnedTask, ...]:
+        """Those that are trained, see train_only."""
+        return tuple(task for task in self.tasks if not self.train_only or task.name in self.train_only)
 
 
 def _check_crop(crop: Size | None, crop_epochs: int, input_size: Size, epochs: int) -> None:

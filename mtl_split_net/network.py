@@ -130,9 +130,12 @@ class Suffix(nn.Module):
         self._size = input_size[1], input_size[0]
         self._places = latent_shape[1:]
         self._takes = [head.takes for head in heads]
-        # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
-        named = {f"{task.name}_head": head.module for task, head in zip(tasks, heads, strict=True)}
+        named = {_head_key(task.name): head.module for task, head in zip(tasks, heads, strict=True)}
         self.heads = nn.ModuleDict(named)
+
+    def head(self, task: str) -> nn.Module:
+        """Return the head of the task of this name."""
+        return self.heads[_head_key(task)]
 
     def forward(self, latents: Tensor) -> Outputs:
         """Latents (N, channels, height', width') in, every task's raw outputs out."""
@@ -144,6 +147,11 @@ class Suffix(nn.Module):
             task.name: head(getattr(features, takes))
             for task, head, takes in zip(self.tasks, self.heads.values(), self._takes, strict=True)
         }
+
+
+def _head_key(task: str) -> str:
+    # A module cannot be called as one of torch's own attributes, "type" for instance, but a task can.
+    return f"{task}_head"
 
 
 class MultiTaskNetwork(nn.Module):
@@ -267,6 +275,9 @@ def cut_imported(
     """
     body = ImportedBody(network.after)
     shape = deepest(network.after).meta["tensor_meta"].shape
+    for task in tasks:
+        if task.kind != KIND and KINDS[task.kind].USES_NECK:
+            raise InputError(f"the task {task.name} is of kind {task.kind}, which an imported network has no head for")
     heads = [
         Head("raw", ImportedDetection(decode, labels, task.labels, rename))
         if task.kind == KIND

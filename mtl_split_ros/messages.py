@@ -39,6 +39,14 @@ def result_topic(task: Task) -> str:
     return KINDS[task.kind].topic(task)
 
 
+_FIRST_PARTS = {kind.topic(Task("", name, ())).partition("/")[0] for name, kind in KINDS.items()}
+
+
+def may_be_result(topic: str) -> bool:
+    """Whether a topic is named as those of results and truth are."""
+    return not _FIRST_PARTS.isdisjoint(topic.split("/"))
+
+
 def truth_messages(truth: Truth, header: Header) -> dict[str, Any]:
     """Write what is really in a picture in the words of the results, with scores of 1; by topic."""
     return {topic: message for kind in KINDS.values() for topic, message in kind.truth_messages(truth, header).items()}

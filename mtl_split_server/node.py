@@ -32,13 +32,13 @@ from mtl_split_core.scene import Task
 from mtl_split_core.share import bundle_folder
 from mtl_split_core.tracks import TRACKING, Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
-from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
-from mtl_split_ros.messages import HeaderError, label_info, result_topic
+from mtl_split_ros.messages import HeaderError, label_info
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
-from mtl_split_ros.qos import LATCHED, MANY, RESULT, advertise, full_name
+from mtl_split_ros.qos import LATCHED, MANY, advertise, full_name
+from mtl_split_ros.results import ResultPublishers
 from mtl_split_ros.subscriptions import Subscriptions
 from mtl_split_server.vehicle import OtherContractError, Receipt, TopicPublishers, Vehicle
 
@@ -95,7 +95,7 @@ class ServerNode(ManagedNode):
     """Decodes the newest bottlenecks of the vehicles in turn, and publishes the results with the image's header."""
 
     _halves: list[ServerHalf]
-    _results: dict[str, dict[str, Publisher[Any]]]
+    _results: dict[str, ResultPublishers]
     _labels: list[tuple[Publisher[LabelInfo], Task]]
     _reports: dict[str, Publisher[LinkReport]]
     _tracks: dict[str, Tracks]
@@ -126,8 +126,7 @@ class ServerNode(ManagedNode):
         self._bundle = bundle
         self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
         self.get_logger().info(f"suffix: {half.choice.words}")
-        self._results = {vehicle: {} for vehicle in values["vehicles"]}
-        self._reports = {}
+        self._results, self._reports = {}, {}
         try:
             for vehicle in values["vehicles"]:
                 self._advertise(vehicle, values["results_namespace"])
@@ -145,9 +144,8 @@ class ServerNode(ManagedNode):
             raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
 
     def _advertise(self, vehicle: str, within: str) -> None:
+        self._results[vehicle] = ResultPublishers(self, self._bundle.tasks, _topic(vehicle, within))
         for task in self._bundle.tasks:
-            topic, message = _topic(vehicle, _topic(within, result_topic(task))), KINDS[task.kind].MESSAGE
-            self._results[vehicle][task.name] = advertise(self, message, topic, RESULT, watch=False)
             labels = advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED, watch=False)
             self._labels.append((labels, task))
         self._reports[vehicle] = advertise(self, LinkReport, _topic(vehicle, "link_report"), MANY, watch=False)
@@ -184,14 +182,13 @@ class ServerNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Release the network and the publishers."""
-        labels = [publisher for publisher, _ in self._labels]
-        results = (results.values() for results in self._results.values())
-        for publishers in (labels, self._reports.values(), *results):
-            for publisher in publishers:
-                self.destroy_publisher(publisher)
+        for publisher in (*(publisher for publisher, _ in self._labels), *self._reports.values()):
+            self.destroy_publisher(publisher)
+        for results in self._results.values():
+            results.destroy()
         self._halves, self._labels = [], []
 
-    def _serve(self, namespace: str, results: dict[str, Publisher[Any]]) -> None:
+    def _serve(self, namespace: str, results: ResultPublishers) -> None:
         topic = _topic(namespace, "bottleneck")
         resolved = self.resolve_topic_name(topic)
         signatures = (UnsignedError, SignatureError, ReplayError) if self._keys else ()
@@ -256,9 +253,7 @@ class ServerNode(ManagedNode):
             received.tracks.score_threshold = threshold
             results = received.tracks.follow(results, nanoseconds(message.header.stamp))
         with stopwatch.stage("publish"):
-            for task in self._bundle.tasks:
-                result = KINDS[task.kind].to_message(results[task.name], message.header)
-                vehicle.results[task.name].publish(result)
+            vehicle.results.publish(results, message.header)
         vehicle.stream.published({"link": received.link, **stopwatch.milliseconds}, len(payload))
         return Fate.ANSWERED
 

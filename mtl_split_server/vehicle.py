@@ -3,9 +3,8 @@
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
 import time
-from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from mtl_split.msg import Bottleneck, LinkReport
@@ -21,6 +20,7 @@ from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import Tracks
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
 from mtl_split_ros.messages import check_header, report_statement, statement
+from mtl_split_ros.results import ResultPublishers
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
@@ -100,15 +100,15 @@ class Receipt:
 class Vehicle:
     """What the server knows and wants of one vehicle.
 
-    topic: resolved name of its bottlenecks' topic; stream: the account of them; results: the publishers of its results
-    by task name; reports: the publisher of what becomes of each of them; max_age: in seconds, 0 disables the limit;
-    keys: None: signatures do not count; tracks: without an object.
+    topic: resolved name of its bottlenecks' topic; stream: the account of them; results: the publishers of its
+    results; reports: the publisher of what becomes of each of them; max_age: in seconds, 0 disables the limit; keys:
+    None: signatures do not count; tracks: without an object.
     """
 
     topic: str
     bundle: Bundle
     stream: Stream
-    results: Mapping[str, Publisher[Any]]
+    results: ResultPublishers
     reports: Publisher[LinkReport]
     publishers: TopicPublishers
     max_age: float

@@ -9,11 +9,11 @@ from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.rosbag2 import Reader
 from std_msgs.msg import Header
 
-from mtl_split_core.scene import Detections, Results
+from mtl_split_core.scene import Classification, Detections, Results, Task
 from mtl_split_lab.recordings.definitions import message_types
 from mtl_split_lab.recordings.storage import BagWriter
 from mtl_split_ros.kinds import KINDS
-from mtl_split_ros.messages import type_name
+from mtl_split_ros.messages import result_topic, type_name
 
 START = 1_700_000_000 * 10**9
 PERIOD = 10**8
@@ -46,22 +46,26 @@ def read_messages(path: Path, topic: str, kind: type[Any]) -> list[Any]:
         return [deserialize_message(data, kind) for _, _, data in bag.messages(connections)] if connections else []
 
 
-def results_by_stamp(path: Path, topics: dict[str, tuple[str, type[Any]]]) -> dict[int, Results]:
-    """What a recorded server answered: by stamp in nanoseconds, by task."""
+def results_by_stamp(path: Path, tasks: Iterable[Task]) -> dict[int, Results]:
+    """What a recorded server, whose vehicle is in the root, answered: by stamp in nanoseconds, by task."""
     found: defaultdict[int, Results] = defaultdict(dict)
-    for task, (topic, kind) in topics.items():
-        [read] = [one.to_result for one in KINDS.values() if one.MESSAGE is kind]
-        for message in read_messages(path, topic, kind):
+    for task in tasks:
+        kind = KINDS[task.kind]
+        for message in read_messages(path, f"/{result_topic(task)}", kind.MESSAGE):
             stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-            found[stamp][task] = read(message)
+            found[stamp][task.name] = kind.to_result(message, task)
     return found
 
 
 def plain(results: Results) -> dict[str, Any]:
-    """Results as lists, with a classification's labels in the order of the alphabet."""
-    return {
-        task: (result.boxes.tolist(), result.labels, result.scores.tolist())
-        if isinstance(result, Detections)
-        else dict(sorted(zip(result.labels, result.scores.tolist(), strict=True)))
-        for task, result in results.items()
-    }
+    """Results as lists, with a classification's labels in the order of the alphabet, and areas as they are."""
+    return {task: _plain(result) for task, result in results.items()}
+
+
+def _plain(result: Any) -> Any:
+    match result:
+        case Detections():
+            return result.boxes.tolist(), result.labels, result.scores.tolist()
+        case Classification():
+            return dict(sorted(zip(result.labels, result.scores.tolist(), strict=True)))
+    return result

@@ -30,6 +30,7 @@ from mtl_split_net.backbones import Backbone
 from mtl_split_net.kinds import all_answers
 from mtl_split_net.network import MultiTaskNetwork, cut_backbone
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
+from mtl_split_ros.kinds.form import Form
 from mtl_split_ros.messages import result_topic, truth_messages
 
 from .tiny_bundle import write_tiny_bundle
@@ -66,6 +67,7 @@ def test_what_a_network_answers_is_what_the_core_expects(kind: str) -> None:
 
 class CoreBrightness:
     HAS_THRESHOLD = False
+    MOST_LABELS = 1
 
     def outputs(self, task: Task) -> dict[str, tuple[int | None, ...]]:
         return {"detection.scores": (1, 1, 1)}  # which is the brightness of the tiny bundle's pictures
@@ -107,14 +109,17 @@ class RosBrightness:
     def to_message(self, result: float, header: Header) -> Float32:
         return Float32(data=result)
 
-    def to_result(self, message: Float32) -> float:
+    def further_forms(self, task: Task) -> Mapping[str, Form]:
+        return {}
+
+    def to_result(self, message: Float32, task: Task) -> float:
         return float(message.data)
 
     def truth_messages(self, truth: Truth, header: Header) -> dict[str, Float32]:
         return {"ground_truth/brightness": Float32(data=float(truth.classes["light"]))}
 
-    def to_truth(self, task: str, message: Float32, skipped: Counter[str]) -> Truth:
-        return Truth(classes={task: str(message.data)}, labelled=frozenset())
+    def to_truth(self, task: Task, message: Float32, skipped: Counter[str]) -> Truth:
+        return Truth(classes={task.name: str(message.data)}, labelled=frozenset())
 
 
 class NetBrightness:
@@ -205,7 +210,7 @@ def test_a_new_kind_answers_travels_and_is_scored(brightness: Task, tmp_path: Pa
 
     assert result_topic(brightness) == "brightness/light"
     kind = mtl_split_ros.kinds.KINDS["brightness"]
-    assert kind.to_result(kind.to_message(results["light"], Header())) == pytest.approx(results["light"])
+    assert kind.to_result(kind.to_message(results["light"], Header()), brightness) == pytest.approx(results["light"])
     assert truth_messages(truth, Header())["ground_truth/brightness"].data == 0.5
 
     measurement = Measurement([brightness])

@@ -18,6 +18,7 @@ from mtl_split_autoware.messages import AutowareMessages
 from mtl_split_autoware.node import AutowareNode
 from mtl_split_camera.node import CameraNode
 from mtl_split_core.bundle import Bundle
+from mtl_split_core.kinds import KINDS
 from mtl_split_edge.node import EdgeNode
 from mtl_split_lab.live.processes import free_domain
 from mtl_split_lab.live.recorder import Recorder
@@ -30,6 +31,7 @@ from mtl_split_watch.site import Site
 from mtl_split_watch.vehicle import Vehicle
 
 from .mtl_split_autoware.test_labels import CLASSES
+from .tiny_bundle import add_areas, write_tiny_bundle
 
 FILES = sorted((Path(__file__).parents[1] / "security").glob("*.policy.xml"))
 RIGHTS = ("publish", "subscribe", "reply", "request")
@@ -129,9 +131,11 @@ class AnyMessages(AutowareMessages):
 
 
 @pytest.fixture(scope="module")
-def done(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
-    """What the nodes of each enclave do in all."""
+def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
+    """What the nodes of each enclave do in all, with a task of each kind."""
     folder = tmp_path_factory.mktemp("security")
+    bundle = add_areas(write_tiny_bundle(folder / "tiny"))
+    assert {task.kind for task in bundle.tasks} == KINDS.keys()
     car, network = ["-r", "__ns:=/car1"], ["-p", f"bundle:={bundle.folder}"]
     recorders: list[Callable[[], Node]] = [
         partial(Recorder, bundle, topic, PictureStore(folder)) for topic in ("", "image_raw/compressed")

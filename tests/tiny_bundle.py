@@ -4,6 +4,7 @@
 the picture's brightness as its score, so nothing in a dark picture.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,16 @@ def write_tiny_bundle(folder: Path, latent_space: str = "0123456789abcdef") -> B
         "cut": "pool",
     }
     return write_manifest(folder, manifest)
+
+
+def add_areas(bundle: Bundle) -> Bundle:
+    """Let a tiny bundle also answer which of the three colours is the strongest at each place, as the task `areas`."""
+    model = load(bundle.path(SUFFIX))
+    model.graph.node.append(helper.make_node("Softmax", ["latents"], ["areas"], axis=1))
+    model.graph.output.append(helper.make_tensor_value_info("areas", TensorProto.FLOAT, [1, 3, 2, 4]))
+    save(model, bundle.path(SUFFIX))
+    contract = replace(bundle.contract, tasks=(*bundle.tasks, Task("areas", "segmentation", COLOURS)))
+    return write_manifest(bundle.folder, {**bundle.manifest, "contract": format_contract(contract)})
 
 
 def _steps(step: float) -> Floats:

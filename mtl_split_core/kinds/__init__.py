@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mtl_split_core.canvas import Canvas
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.kinds import classification, detection
+from mtl_split_core.kinds import classification, detection, segmentation
 from mtl_split_core.scene import Results, Task, Truth
 
 
@@ -39,6 +39,10 @@ class Kind(Protocol):
     @property
     def HAS_THRESHOLD(self) -> bool:
         """Whether results below a score are left out."""
+
+    @property
+    def MOST_LABELS(self) -> int | None:
+        """How many labels a task may have; None: any number."""
 
     def outputs(self, task: Task) -> dict[str, tuple[int | None, ...]]:
         """Return the shapes of the suffix's outputs for a task, by name; None stands for any length."""
@@ -79,7 +83,11 @@ class Kind(Protocol):
         """Count the objects that a result shows, by label."""
 
 
-KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
+KINDS: dict[str, Kind] = {
+    "detection": detection,
+    "classification": classification,
+    "segmentation": segmentation,
+}
 """By Task.kind."""
 
 

@@ -12,6 +12,8 @@ from mtl_split_core.scene import Classification, Results, Task, Truth
 
 HAS_THRESHOLD = False
 
+MOST_LABELS = None
+
 
 def outputs(task: Task) -> dict[str, tuple[int | None, ...]]:
     """Probabilities, 0 to 1."""

@@ -25,6 +25,8 @@ SHOWN_SCORE = 0.3
 
 HAS_THRESHOLD = True
 
+MOST_LABELS = None
+
 
 def outputs(task: Task) -> dict[str, tuple[int | None, ...]]:
     """P candidates: boxes x1, y1, x2, y2 in pixels of the input, and scores, 0 to 1."""

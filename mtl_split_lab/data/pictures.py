@@ -15,9 +15,9 @@ import numpy as np
 import pydantic
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from mtl_split_core.compressed import read_picture
+from mtl_split_core.compressed import decode_numbers, read_picture
 from mtl_split_core.errors import InputError, brief, in_one_line
-from mtl_split_core.scene import Image, Size, Truth
+from mtl_split_core.scene import Image, Indices, LabelMap, Size, Truth
 from mtl_split_core.text_file import read_text
 from mtl_split_lab.untrusted import name_faults
 
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 LABELS = "labels.json"
 IMAGES = "images"
+MASKS = "masks"
 
 UNDEFINED = "undefined"
 """The label for classification that BDD100K gives where none is known."""
@@ -76,6 +77,20 @@ class PictureFile:
                 f"{self.size[0]}x{self.size[1]}: label it as it is shown"
             )
         return image
+
+
+@dataclass(frozen=True)
+class MaskFile(LabelMap):
+    """A mask that is a file of its own, a PNG of 8-bit grey."""
+
+    path: Path
+
+    def indices(self) -> Indices:
+        """Read the numbers, uint8 (rows, columns). Raises InputError for a file that cannot be read, or is damaged."""
+        try:
+            return decode_numbers(self.path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{str(self.path)!r} is no readable mask: {error}") from error
 
 
 class Sieve:

@@ -1,6 +1,6 @@
 """Training samples: labelled pictures as padded tensors for all tasks at once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +13,24 @@ from torch.utils.data import Dataset
 from mtl_split_camera.street import LEAST_VISIBLE
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import PADDING_GREY, Letterbox
-from mtl_split_core.scene import Floats, Image, Size, Task, Truth
+from mtl_split_core.label_map import scale as scale_numbers
+from mtl_split_core.label_map import to_input
+from mtl_split_core.scene import Floats, Image, Indices, LabelMap, Size, Task, Truth
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.kinds.overlaps import areas
 from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.vision import transforms
+
+
+@dataclass(frozen=True)
+class Places(LabelMap):
+    """A mask in memory: uint8 (rows, columns)."""
+
+    numbers: Indices
+
+    def indices(self) -> Indices:
+        """Return the numbers."""
+        return self.numbers
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,7 @@ class Samples(Dataset[Sample]):
 
     With `augment`, they are mirrored and lit differently by chance. Where `window` is a size (width, height), only a
     part of the picture of that size is served, around one of its objects that has one of the `labels`; with `augment`,
-    scaled by chance.
+    scaled by chance. Of the masks, those of the `tasks` are served.
     """
 
     def __init__(
@@ -49,6 +62,7 @@ class Samples(Dataset[Sample]):
         augment: bool = False,
         window: Size | None = None,
         labels: Collection[str] = (),
+        tasks: Collection[str] = (),
     ) -> None:
         """Serve `pictures` for a network with inputs of `input_size`."""
         self._pictures = pictures
@@ -56,6 +70,7 @@ class Samples(Dataset[Sample]):
         self._augment = augment
         self._window = window
         self._labels = labels
+        self._tasks = tasks
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -65,17 +80,35 @@ class Samples(Dataset[Sample]):
         """Read one picture."""
         picture = self._pictures[index]
         try:
-            image = picture.read()
+            sample = self._read(picture)
         except InputError as error:
             width, height = self._window or self._input_size
             blank = np.full((height, width, 3), PADDING_GREY, np.uint8)
             return Sample(blank, Truth(labelled=frozenset()), str(error))
-        letterbox = Letterbox((image.shape[1], image.shape[0]), self._input_size)
-        sample = Sample(letterbox.apply(image), replace(picture.truth, boxes=letterbox.to_input(picture.truth.boxes)))
         if self._window is not None:
             sample = cut(sample, self._window, _random_scale() if self._augment else 1.0, self._labels)
         sample = _vary(sample) if self._augment else sample
         return replace(sample, imitated=picture.imitated)
+
+    def _read(self, picture: LabelledPicture) -> Sample:
+        image, truth = picture.read(), picture.truth
+        letterbox = Letterbox((image.shape[1], image.shape[0]), self._input_size)
+        masks = {task: _fit(mask, letterbox) for task, mask in truth.masks.items() if task in self._tasks}
+        return Sample(letterbox.apply(image), replace(truth, boxes=letterbox.to_input(truth.boxes), masks=masks))
+
+
+def _fit(mask: LabelMap, letterbox: Letterbox) -> Places:
+    """Letterbox a mask. Raises InputError for one whose aspect is not the picture's."""
+    numbers = mask.indices()
+    (rows, columns), (width, height) = numbers.shape, letterbox.source
+    if abs(rows * width - columns * height) > max(width, height):
+        raise InputError(f"the mask has {columns}x{rows} places, expected the aspect of its picture, {width}x{height}")
+    return Places(mask.labels, to_input(numbers, letterbox))
+
+
+def _change(truth: Truth, change: Callable[[Indices], Indices]) -> dict[str, LabelMap]:
+    """Return a truth's masks with their numbers changed."""
+    return {task: Places(mask.labels, change(mask.indices())) for task, mask in truth.masks.items()}
 
 
 _light = transforms.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.3)
@@ -83,15 +116,16 @@ _light = transforms.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.3)
 
 def _vary(sample: Sample) -> Sample:
     """Mirror a sample by chance, and change its light a little."""
-    image, boxes = sample.image, sample.truth.boxes
+    image, truth = sample.image, sample.truth
     if torch.rand(()) < 0.5:
-        mirrored = boxes.copy()
-        mirrored[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
-        image, boxes = image[:, ::-1], mirrored
+        mirrored = truth.boxes.copy()
+        mirrored[:, [0, 2]] = image.shape[1] - truth.boxes[:, [2, 0]]
+        image = image[:, ::-1]
+        truth = replace(truth, boxes=mirrored, masks=_change(truth, lambda numbers: numbers[:, ::-1]))
     if torch.rand(()) < 0.5:
         red_first = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)  # as torchvision weighs the colours
         image = _light(red_first).permute(1, 2, 0).numpy()[..., ::-1]
-    return Sample(np.ascontiguousarray(image), replace(sample.truth, boxes=boxes))
+    return Sample(np.ascontiguousarray(image), truth)
 
 
 LARGEST_SCALE = 1.25
@@ -130,6 +164,7 @@ def cut(sample: Sample, size: Size, scale: float, labels: Collection[str]) -> Sa
         (truth.ignore | tiny | (inside * truth.visible < LEAST_VISIBLE))[kept],
         truth.classes,
         truth.labelled,
+        masks=_change(truth, lambda numbers: scale_numbers(numbers[top : top + rows, left : left + columns], size)),
     )
     image = sample.image[top : top + rows, left : left + columns]
     if image.shape[1::-1] != size:

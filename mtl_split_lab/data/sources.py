@@ -15,9 +15,17 @@ from mtl_split_core.scene import Size, Task
 from mtl_split_core.text_file import read_text
 from mtl_split_lab.data.faces import read_faces
 from mtl_split_lab.data.medic import read_medic
-from mtl_split_lab.data.pictures import MOST_BYTES, UNDEFINED, LabelledPicture, PictureFile, read_pictures
+from mtl_split_lab.data.pictures import (
+    MASKS,
+    MOST_BYTES,
+    UNDEFINED,
+    LabelledPicture,
+    MaskFile,
+    PictureFile,
+    read_pictures,
+)
 from mtl_split_lab.data.shapes import draw_shapes, read_shapes
-from mtl_split_lab.data.simulated import draw_pictures
+from mtl_split_lab.data.simulated import MASK_LABELS, draw_pictures
 from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.portion import ATTRIBUTES, Portion
 from mtl_split_lab.untrusted import name_faults
@@ -44,10 +52,14 @@ def find_pictures(portion: Portion, data: Path, drawn: Path, size: Size, process
     - `shapes[:SEED:COUNT][:train|:test]`: the same ones, drawn here instead of read.
 
     Files and folders begin in the folder `data`. `images`, `rename` and `labelled` are for files of labels,
-    `attributes` for pictures that are files. Raises InputError for anything else, and for a source without a single
-    picture.
+    `attributes` and `masks` for pictures that are files. Raises InputError for anything else, and for a source without
+    a single picture.
     """
     found = _find(portion, data, drawn, size, processes)
+    for task, masks in portion.masks.items():
+        found = _add_masks(found, task, data / masks.folder, masks.labels)
+    if portion.rename or portion.labelled is not None:
+        found = _translate(_files(found, "rename or labelled"), portion)
     if portion.attributes is not None:
         found = _add_attributes(found, portion.attributes, data)
     if portion.imitate:
@@ -106,23 +118,22 @@ def _find(portion: Portion, data: Path, drawn: Path, size: Size, processes: int)
         raise InputError(f"{source!r} is no file of labels: it takes no folder of images")
     if match := _SHAPES.fullmatch(source):
         name, seed, count, part = match.groups()
-        if portion.rename or portion.labelled is not None:
-            raise InputError(f"{source!r} has labels of its own: it takes neither rename nor labelled")
         sample = (int(seed), int(count)) if seed else None
         unpacked = drawn / f"{re.sub('[/:]', '-', source)}.npy"
         return draw_shapes(sample, part) if name == "shapes" else read_shapes(data / name, unpacked, sample, part)
     if match := _SIMULATED.fullmatch(source):
-        labels = draw_pictures(
-            drawn / f"{source.replace(':', '-')}-{size[0]}x{size[1]}", int(match[2]), int(match[1]), size, processes
-        )
-        return _translate(read_pictures(labels), portion)
+        folder = drawn / f"{source.replace(':', '-')}-{size[0]}x{size[1]}"
+        pictures = read_pictures(draw_pictures(folder, int(match[2]), int(match[1]), size, processes))
+        for task, names in MASK_LABELS.items():
+            pictures = _add_masks(pictures, task, folder / MASKS / task, names)
+        return pictures
     path = data / source
     if path.suffix == ".json" and path.is_file():
-        return _translate(read_pictures(path, images), portion)
+        return read_pictures(path, images)
     if path.suffix == ".tsv" and path.is_file():
-        return _translate(read_medic(path, images), portion)
+        return read_medic(path, images)
     if path.is_dir():
-        return _translate(read_faces(path), portion)
+        return read_faces(path)
     raise _no_pictures(source, data)
 
 
@@ -148,6 +159,30 @@ def _add_attributes(pictures: Sequence[LabelledPicture], name: str, data: Path) 
     return added
 
 
+def _add_masks(
+    pictures: Sequence[LabelledPicture], task: str, folder: Path, labels: tuple[str, ...]
+) -> list[PictureFile]:
+    """Give pictures the masks of a task that a folder has by the pictures' names; `labels` are those of its numbers."""
+    files = _files(pictures, "masks")
+    there = {path.stem for path in folder.glob("*.png")}
+    named = Counter(picture.path.stem for picture in files)
+    added = []
+    for picture in files:
+        name = picture.path.stem
+        if name in there and named[name] == 1:
+            mask = MaskFile(labels, folder / f"{name}.png")
+            picture = replace(picture, truth=replace(picture.truth, masks={**picture.truth.masks, task: mask}))
+        added.append(picture)
+    lacking = sum(task not in picture.truth.masks for picture in added)
+    if lacking == len(added):
+        raise InputError(
+            f"{folder} has no mask of any picture: expected NAME.png for NAME.jpg, as {files[0].path.stem}.png"
+        )
+    if lacking:
+        _logger.warning("%s has no mask of %d of %d pictures, or they share their names", folder, lacking, len(added))
+    return added
+
+
 def _files(pictures: Sequence[LabelledPicture], key: str) -> list[PictureFile]:
     files = [picture for picture in pictures if isinstance(picture, PictureFile)]
     if len(files) < len(pictures):
@@ -164,8 +199,6 @@ def _no_pictures(source: str, data: Path) -> InputError:
 
 def _translate(pictures: list[PictureFile], portion: Portion) -> list[PictureFile]:
     """Give the pictures a portion's labels instead of the source's."""
-    if not portion.rename and portion.labelled is None:
-        return pictures
 
     def ours(label: str) -> str:
         return portion.rename.get(label, label)
@@ -175,10 +208,12 @@ def _translate(pictures: list[PictureFile], portion: Portion) -> list[PictureFil
     for picture in pictures:
         truth = picture.truth
         known.update(truth.labels, truth.classes.values(), truth.labelled or ())
+        known.update(label for mask in truth.masks.values() for label in mask.labels)
         said = None if truth.labelled is None else frozenset(map(ours, truth.labelled))
         labelled = said if portion.labelled is None else portion.labelled
         classes = {task: ours(label) for task, label in truth.classes.items()}
-        truth = replace(truth, labels=tuple(map(ours, truth.labels)), classes=classes, labelled=labelled)
+        masks = {task: replace(mask, labels=tuple(map(ours, mask.labels))) for task, mask in truth.masks.items()}
+        truth = replace(truth, labels=tuple(map(ours, truth.labels)), classes=classes, labelled=labelled, masks=masks)
         translated.append(replace(picture, truth=truth))
     if strange := portion.rename.keys() - known:
         _logger.warning("%s has no label %s, only %s", portion.pictures, sorted(strange), sorted(known))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from mtl_split_core.scene import Results, Task, Truth
-from mtl_split_lab.kinds import classification, detection
+from mtl_split_lab.kinds import classification, detection, segmentation
 from mtl_split_lab.kinds.calibration import Calibration
 from mtl_split_lab.kinds.sheet import Sheet
 
@@ -56,7 +56,11 @@ class Kind(Protocol):
         """Count what is wrong in one picture, by what it is in words; what is not known of its truth is not."""
 
 
-KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
+KINDS: dict[str, Kind] = {
+    "detection": detection,
+    "classification": classification,
+    "segmentation": segmentation,
+}
 """By Task.kind."""
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from mtl_split_core.bundle import load_bundle
@@ -93,10 +94,11 @@ def load_weights(network: MultiTaskNetwork, checkpoint: Path) -> None:
         raise InputError(f"{checkpoint} is of another network: {in_one_line(error)[:200]}") from error
 
 
-def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
+def start_from(network: MultiTaskNetwork, checkpoint: Path, train_only: Sequence[str] = ()) -> None:
     """Give a network those weights of a training's checkpoint that fit: the heads of other tasks do not.
 
-    Warns of what gets none. Raises InputError where a stage of the prefix does not.
+    Warns of what gets none. Raises InputError where a stage of the prefix gets none, or where only the heads of the
+    tasks `train_only` are trained, anything else.
     """
     own = network.state_dict()
     weights = {
@@ -109,8 +111,14 @@ def start_from(network: MultiTaskNetwork, checkpoint: Path) -> None:
     if any(name.startswith(fixed) for name in left_out):
         raise InputError(f"{checkpoint} is of another network or cut: its weights do not fit the stages of this one")
     network.load_state_dict(weights, strict=False)
+    modules = sorted({".".join(name.split(".")[:3]) for name in left_out})
+    trained = [network.suffix.head(task) for task in train_only]
+    if train_only and (lost := [name for name in modules if network.get_submodule(name) not in trained]):
+        raise InputError(
+            f"{checkpoint} has no weights that fit {', '.join(lost)}, which are not trained: leave out train_only, or "
+            "start from a network with all tasks but those"
+        )
     if left_out:
-        modules = sorted({".".join(name.split(".")[:3]) for name in left_out})
         _logger.warning("%s has no weights that fit %s: they begin at random", checkpoint, ", ".join(modules))
 
 

@@ -24,6 +24,7 @@ from mtl_split_core.contract import Contract, format_contract
 from mtl_split_core.engine import OnnxRuntime
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
+from mtl_split_core.payload import PayloadFormat
 from mtl_split_core.scene import Image, Size
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
@@ -101,16 +102,17 @@ def load_network(run: Path) -> tuple[Recipe, MultiTaskNetwork]:
 
 
 def export(
-    run: Path, folder: Path, data: Path, processes: int, int8: bool = False, deployed: Contract | None = None
+    run: Path, folder: Path, data: Path, processes: int, int8: bool = False, deployed: Bundle | None = None
 ) -> Bundle:
     """Write the bundle of the training in the folder `run`, measured on the recipe's pictures for testing.
 
     `data` is where the recipe's paths begin; `processes` draw simulated pictures. With `int8`, the prefix calculates
     with 8-bit integers, and the manifest has the measurement before that as well; the contract is the same. With
-    `deployed`, a contract of the same training, this one is kept. Otherwise the operating points and tables are
-    calibrated, which on another machine may give slightly different numbers, and so another contract. Raises InputError
-    where there is no training, it has no bottleneck, `deployed` is of another training, or an exported half differs
-    from torch's.
+    `deployed`, a bundle of the same training, its contract is kept; where the recipe trained only some heads of that
+    bundle's network, its prefix, its median bytes, and all of the contract but the tasks. Otherwise the operating
+    points and tables are calibrated, which on another machine may give slightly different numbers, and so another
+    contract. Raises InputError where there is no training, it has no bottleneck, `deployed` is of another training, or
+    an exported half differs from torch's.
     """
     recipe, network = load_network(run)
     if not recipe.operating_points:
@@ -176,25 +178,28 @@ def _calibrate_scores(bundle: Bundle, pictures: Sequence[LabelledPicture]) -> di
 
 
 def write_bundle(
-    recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path, deployed: Contract | None = None,
+    recipe: Recipe, network: MultiTaskNetwork, seen: Sequence[Image], folder: Path, deployed: Bundle | None = None,
     run: Path | None = None,
 ) -> Bundle:  # fmt: skip
     """Write the bundle of a network, in inference mode, that was built from a recipe.
 
-    The operating points are those of the contract `deployed`, or else calibrated on the pictures `seen`, which have the
-    input's size and were trained on. `run` is the folder of an imported network's training.
+    The operating points are those of the bundle `deployed`, see `export`, or else calibrated on the pictures `seen`,
+    which have the input's size and were trained on. `run` is the folder of an imported network's training.
     """
     with torch.no_grad():
         all_latents = torch.cat([network.prefix(torch.from_numpy(picture)[None]) for picture in seen])
     form = deployed.payload_format if deployed else calibrate(network.rate, all_latents, recipe.operating_points)
-    contract = Contract(recipe.input_size, form, recipe.tasks, name_latent_space(network.suffix))
-    if deployed and contract.fingerprint != deployed.fingerprint:
-        raise InputError(f"the contract {deployed.fingerprint} is of another training than {recipe.name}")
     images, latents = _example(network, recipe.input_size)
     prefix = folder / FILES[PREFIX]
-    # An imported network need not begin with a convolution.
-    half = network.prefix if recipe.network else _Folded(network.prefix)
-    _export_half(half.eval(), images[:1], prefix, "images", ["latents"])
+    contract = _contract(recipe, network, form, deployed)
+    kept_medians: Mapping[str, float] = {}
+    if deployed and recipe.train_only:
+        prefix.write_bytes(deployed.read(PREFIX))
+        kept_medians = deployed.median_bytes
+    else:
+        # An imported network need not begin with a convolution.
+        half = network.prefix if recipe.network else _Folded(network.prefix)
+        _export_half(half.eval(), images[:1], prefix, "images", ["latents"])
     differences = {
         PREFIX: _difference(prefix, images[:1], {"latents": latents[:1]}),
         SUFFIX: _write_suffix(network.suffix, latents, folder / FILES[SUFFIX]),
@@ -208,7 +213,7 @@ def write_bundle(
             "contract": format_contract(contract),
             "default_operating_point": DEFAULT,
             "cut": recipe.network.cut if recipe.network else recipe.cut,
-            "median_bytes": median_bytes(form, all_latents),
+            "median_bytes": kept_medians or median_bytes(form, all_latents),
             "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
             "difference_from_torch": differences,
             "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),
@@ -217,6 +222,30 @@ def write_bundle(
         },
         FILES,
     )
+
+
+def _contract(recipe: Recipe, network: MultiTaskNetwork, form: PayloadFormat, deployed: Bundle | None) -> Contract:
+    """Return the contract of a network: the deployed one, or where some heads were added, that with further tasks."""
+    if deployed is None:
+        return Contract(recipe.input_size, form, recipe.tasks, name_latent_space(network.suffix))
+    if recipe.train_only:
+        contract = replace(deployed.contract, tasks=recipe.tasks)
+        fits = contract.input_size == recipe.input_size and _is_prefix_of(network, deployed)
+    else:
+        contract = Contract(recipe.input_size, form, recipe.tasks, name_latent_space(network.suffix))
+        fits = contract.fingerprint == deployed.contract.fingerprint
+    if not fits:
+        raise InputError(f"the contract {deployed.contract.fingerprint} is of another training than {recipe.name}")
+    return contract
+
+
+def _is_prefix_of(network: MultiTaskNetwork, deployed: Bundle) -> bool:
+    """Whether a bundle's prefix calculates the same as a network's."""
+    if network.latent_shape != deployed.payload_format.shape:
+        return False
+    images, latents = _example(network, deployed.input_size)
+    found = OnnxRuntime(deployed.read(PREFIX), threads=1, at_once=1)(images[:1].numpy())["latents"]
+    return _largest_difference({"latents": found}, {"latents": latents[:1]}) <= LARGEST_DIFFERENCE
 
 
 def _example(network: MultiTaskNetwork, size: Size) -> tuple[Tensor, Tensor]:
@@ -274,13 +303,17 @@ def _export_half(
 
 def _difference(path: Path, inputs: Tensor, expected: dict[str, Tensor]) -> float:
     found = OnnxRuntime(path.read_bytes(), threads=1, at_once=1)(inputs.numpy())
-    difference = max(
-        float(np.abs(found[name] - value.numpy()).max() / max(1.0, value.abs().max()))
-        for name, value in expected.items()
-    )
+    difference = _largest_difference(found, expected)
     if difference > LARGEST_DIFFERENCE:
         raise InputError(f"{path} differs from torch by {difference:.1e}, expected at most {LARGEST_DIFFERENCE:.0e}")
     return difference
+
+
+def _largest_difference(found: Mapping[str, np.ndarray], expected: Mapping[str, Tensor]) -> float:
+    return max(
+        float(np.abs(found[name] - value.numpy()).max() / max(1.0, value.abs().max()))
+        for name, value in expected.items()
+    )
 
 
 def _count(module: nn.Module) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,10 @@ class Training(lightning.LightningModule):
         self._readers = readers
         self._teacher = (teacher,)  # in a tuple, so that it stays out of the checkpoint
         self.network = network
-        self.loss_sum = LossSum({task.name: task.weight for task in recipe.tasks}, recipe.loss_sum == "uncertainty")
+        weights = {task.name: task.weight for task in recipe.trained_tasks}
+        self.loss_sum = LossSum(weights, recipe.loss_sum == "uncertainty")
+        if recipe.train_only:
+            _freeze(network, recipe.train_only)
         # Half of the time on a processor, and never more.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -86,12 +89,17 @@ class Training(lightning.LightningModule):
         """Windows around the objects at first, which teach more in the same time; in the end whole pictures."""
         window = self.recipe.crop if self.current_epoch < self.recipe.crop_epochs else None
         labels = object_labels(self.recipe.tasks)
-        samples = Samples(self._pictures, self.recipe.input_size, self.recipe.augment, window, labels)
+        recipe = self.recipe
+        samples = Samples(self._pictures, recipe.input_size, recipe.augment, window, labels, self._trained)
         return self._loader(samples, training=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole pictures that are not trained on."""
-        return self._loader(Samples(self._held_out, self.recipe.input_size), training=False)
+        return self._loader(Samples(self._held_out, self.recipe.input_size, tasks=self._trained), training=False)
+
+    @property
+    def _trained(self) -> list[str]:
+        return [task.name for task in self.recipe.trained_tasks]
 
     def _loader(self, samples: Samples, training: bool) -> DataLoader[Sample]:
         return DataLoader(
@@ -100,7 +108,7 @@ class Training(lightning.LightningModule):
             shuffle=training,
             drop_last=training and len(samples) > self.recipe.batch,
             num_workers=self._readers,
-            collate_fn=partial(collate, tasks=self.recipe.tasks),
+            collate_fn=partial(collate, tasks=self.recipe.trained_tasks),
         )
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
@@ -113,8 +121,9 @@ class Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW under a one-cycle schedule over all steps."""
+        trained = [weight for weight in self.network.parameters() if weight.requires_grad]
         groups = [
-            {"params": self.network.parameters(), "weight_decay": self.recipe.weight_decay},
+            {"params": trained, "weight_decay": self.recipe.weight_decay},
             {"params": self.loss_sum.parameters(), "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, self.recipe.learning_rate)
@@ -125,19 +134,21 @@ class Training(lightning.LightningModule):
     def _loss(self, batch: Batch, part: str) -> Tensor:
         losses: dict[str, Tensor] = {}
         charge: Tensor | float = 0.0
+        pictures = len(batch.images)
         if self.recipe.operating_points:
-            pictures = len(batch.images)
             points = draw_points(self.recipe, pictures, self.training).to(batch.images.device)
             outputs, bits = self.network.compressed(batch.images, points)
-            charge = self.network.rate.charge(bits, points, share_of_bits(self.recipe, batch.images, WINDOW_DENSITY))
-            self.log(f"{part}/rate", charge, on_step=False, on_epoch=True, batch_size=pictures, sync_dist=True)
+            if not self.recipe.train_only:
+                share = share_of_bits(self.recipe, batch.images, WINDOW_DENSITY)
+                charge = self.network.rate.charge(bits, points, share)
+                self.log(f"{part}/rate", charge, on_step=False, on_epoch=True, batch_size=pictures, sync_dist=True)
         else:
             outputs = self.network(batch.images)
-        for task in self.recipe.tasks:
+        for task in self.recipe.trained_tasks:
             losses[task.name] = NET_KINDS[task.kind].loss(outputs[task.name], batch.targets[task.name])
         total: Tensor = self.loss_sum(losses)
         means: dict[str, Any] = {
-            "on_step": False, "on_epoch": True, "batch_size": len(batch.images), "sync_dist": True
+            "on_step": False, "on_epoch": True, "batch_size": pictures, "sync_dist": True
         }  # fmt: skip
         self.log_dict({f"{part}/{name}": loss for name, loss in losses.items()}, **means)
         # Without the charge: prices change from epoch to epoch.
@@ -156,6 +167,13 @@ class Training(lightning.LightningModule):
         ours = replace(ours, boxes=ours.boxes[chosen], logits=ours.logits[chosen][..., known])
         losses = imitation_loss(ours, replace(right, logits=right.logits[..., known]))
         return torch.stack(list(losses.values())).sum() * chosen.float().mean()
+
+
+def _freeze(network: MultiTaskNetwork, tasks: Sequence[str]) -> None:
+    """Leave all but the heads of some tasks as it is, with the statistics of the batch norms."""
+    network.requires_grad_(False).eval()
+    for task in tasks:
+        network.suffix.head(task).requires_grad_(True).train()
 
 
 def train(
@@ -181,6 +199,8 @@ def train(
         raise InputError(f"{run} holds a training of another recipe than {recipe_path}: choose another folder")
     if start is not None and not recipe.training:
         raise InputError("--start goes on with labelled pictures: the recipe needs training and validation")
+    if recipe.train_only and start is None and not begun:
+        raise InputError("train_only leaves most weights as they are: --start tells where to take them from")
     check_hardware(hardware or {})
     run = _for_lightning(run)
     lightning.seed_everything(recipe.seed, workers=True)
@@ -189,7 +209,7 @@ def train(
         take_graph(recipe.network, recipe.input_size, data, start, run)
     network = build_network(recipe, pretrained, run / GRAPH)
     if start is not None:
-        start_from(network, start)
+        start_from(network, start, recipe.train_only)
     distils = recipe.distil is not None and start is None and not (run / LATEST).exists()
     unlabelled = recipe.distil.pictures if recipe.distil and distils else ()
     labelled = [*recipe.training, *recipe.validation]
@@ -200,7 +220,7 @@ def train(
         for portions in (recipe.training, recipe.validation)
     )
     if recipe.training:
-        check_tasks(pictures, recipe.tasks, _labels_from_elsewhere(recipe, start))
+        check_tasks(pictures, recipe.trained_tasks, _labels_from_elsewhere(recipe, start))
     if recipe.teacher is not None:
         teacher = Teacher(recipe.teacher, data / recipe.teacher.onnx, object_labels(recipe.tasks), recipe.input_size)
         taught = run / f"taught-{teacher.fingerprint}.json"

@@ -168,7 +168,7 @@ class Recorder(Node):
 
     def _hear_result(self, task: Task, message: Any, info: MessageInfo) -> None:
         try:
-            result = ROS_KINDS[task.kind].to_result(message)
+            result = ROS_KINDS[task.kind].to_result(message, task)
         except InputError as error:
             self.recording.skipped["results that are none"] += 1
             self.get_logger().warning(f"{task.name}: {error}", throttle_duration_sec=5)
@@ -190,7 +190,7 @@ class Recorder(Node):
             self.recent.append(Live(self.heard_at, latency, frame.payload_bytes or 0, objects))
 
     def _hear_truth(self, topic: str, task: Task, message: Any) -> None:
-        if truth := ROS_KINDS[task.kind].to_truth(task.name, message, self.recording.skipped):
+        if truth := ROS_KINDS[task.kind].to_truth(task, message, self.recording.skipped):
             self.recording.frames[_nanoseconds(message.header)].truths[topic] = truth
 
     def _hear_end(self, message: UInt64) -> None:

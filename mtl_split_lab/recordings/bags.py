@@ -20,7 +20,7 @@ from mtl_split_lab.recordings.storage import BagReader, without_metadata
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, join_truths, keep_known
 from mtl_split_ros.images import to_picture
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
-from mtl_split_ros.messages import result_topic, stamp_of, type_name
+from mtl_split_ros.messages import may_be_result, result_topic, stamp_of, type_name
 
 IMAGE_TYPES = {"sensor_msgs/msg/Image": RawImage, "sensor_msgs/msg/CompressedImage": CompressedImage}
 GROUND_TRUTH = "ground_truth"
@@ -130,8 +130,9 @@ def find_image_topic(path: Path, wanted: str = "") -> str:
         return wanted
     if not topics:
         raise InputError(f"{path} has no images, expected a topic of {' or '.join(IMAGE_TYPES)}")
-    raw = [topic for topic, kind in topics.items() if IMAGE_TYPES[kind] is RawImage]
-    for candidates in (list(topics), raw):
+    cameras = [topic for topic in topics if not may_be_result(topic)] or list(topics)
+    raw = [topic for topic in cameras if IMAGE_TYPES[topics[topic]] is RawImage]
+    for candidates in (cameras, raw):
         if len(candidates) == 1:
             return candidates[0]
     raise InputError(f"{path} has several topics of images, choose one as the image topic: {sorted(topics)}")
@@ -229,7 +230,7 @@ class BagFrames:
             except InputError:
                 self._unusable["truths that are damaged"] += 1
                 continue
-            truth = kind.to_truth(task.name, message, self._unusable)
+            truth = kind.to_truth(task, message, self._unusable)
             if truth is None:
                 continue
             if truth.labelled is None:

@@ -226,7 +226,7 @@ figcaption {{ font-size: 0.85rem; color: #555; }}
 <h1>{title}</h1>
 <ul>{notes}<li>bundle {bundle}</li><li>measured on {machine}</li></ul>
 {sections}
-<p>White boxes with a black edge are the truth, or what {whole} found where nothing is known.
+<p>White boxes and lines with a black edge are the truth, or what {whole} found where nothing is known.
 Bytes are what crosses the link for one frame.</p>
 <script>{script}</script>
 </body>

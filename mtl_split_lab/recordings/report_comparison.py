@@ -1,6 +1,7 @@
 """Two reports of replay side by side: what changed, and whether that is worse."""
 
 import json
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
@@ -39,13 +40,16 @@ class _Figures:
     map: _Share | None
     classification: dict[str, _Share]
     tracking: _Tracking | None = None
+    miou: dict[str, _Share] = field(default_factory=dict)
 
     @property
     def scores(self) -> dict[str, float]:
         """Every figure that is known."""
         maps = {"mAP50": self.map50, "mAP": self.map}
         tracking = {"IDF1": self.tracking.idf1, "HOTA": self.tracking.hota} if self.tracking else {}
-        return {name: score for name, score in maps.items() if score is not None} | tracking | self.classification
+        known = {name: score for name, score in maps.items() if score is not None}
+        areas = {f"{task}, mIoU": score for task, score in self.miou.items()}
+        return known | tracking | self.classification | areas
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,12 @@ def read_report(path: Path) -> Report:
         raise InputError(f"{path} is no report of `mtl-split replay`: {fault}") from error
 
 
+def _in_both(one: dict[str, int], other: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+    """The counts of what both know of: a bundle with a task more knows more."""
+    common = one.keys() & other.keys()
+    return {what: one[what] for what in common}, {what: other[what] for what in common}
+
+
 def compare_reports(before: Report, after: Report, lost: float, grown: float) -> tuple[str, list[str]]:
     """Return a table of both reports' figures, and in words what is worse.
 
@@ -114,7 +124,7 @@ def compare_reports(before: Report, after: Report, lost: float, grown: float) ->
     if before.whole and after.whole:
         for what, old_count, new_count in (
             ("frames", before.ways[common[0]].frames, after.ways[common[0]].frames),
-            ("frames with truth", before.frames_with_truth, after.frames_with_truth),
+            ("frames with truth", *_in_both(before.frames_with_truth, after.frames_with_truth)),
         ):
             if old_count != new_count:
                 raise InputError(f"the reports are of different {what}: {old_count} and {new_count}")

@@ -31,8 +31,9 @@ class Frame:
 
     @property
     def known(self) -> list[str]:
-        """Of what anything is known: `objects`, and the classification tasks."""
-        return [*(["objects"] if self.truth.labelled != NOTHING_KNOWN.labelled else []), *self.truth.classes]
+        """Of what anything is known: `objects`, and the tasks of classification and segmentation."""
+        objects = ["objects"] if self.truth.labelled != NOTHING_KNOWN.labelled else []
+        return [*objects, *self.truth.classes, *self.truth.masks]
 
 
 def join_truths(one: Truth, other: Truth) -> Truth:
@@ -45,6 +46,7 @@ def join_truths(one: Truth, other: Truth) -> Truth:
         one.classes | other.classes,
         _joined_labels(one, other),
         tuple(known for truth in (one, other) for known in truth.ids or ("",) * len(truth.labels)),
+        {**one.masks, **other.masks},
     )
 
 

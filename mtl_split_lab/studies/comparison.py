@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -24,9 +24,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mtl_split_core.errors import InputError
+from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import OVERLAP_THRESHOLD, SCORE_THRESHOLD
 from mtl_split_core.kinds import KINDS as CORE_KINDS
-from mtl_split_core.scene import Size
+from mtl_split_core.scene import Size, Task
 from mtl_split_lab.data.noise import RELEASED, SALT_AND_PEPPER, Noise, NoisyPicture
 from mtl_split_lab.data.pictures import LabelledPicture, PictureFile
 from mtl_split_lab.data.samples import LEAST_HEIGHT, Samples, collate
@@ -281,13 +282,15 @@ def evaluate(
         answers = {name: answer.numpy() for name, answer in all_answers(network.tasks, network(part.images)).items()}
         for row in range(len(part.images)):
             outputs = {name: answer[row : row + 1] for name, answer in answers.items()}
-            results = {
-                task.name: CORE_KINDS[task.kind].result(task, outputs, SCORE_THRESHOLD, OVERLAP_THRESHOLD)
-                for task in network.tasks
-            }
+            results = {task.name: _result(task, outputs, Letterbox(input_size, input_size)) for task in network.tasks}
             measurement.add(next(truths), 0, results)
     scores = measurement.scores()
     return {task.name: KINDS[task.kind].accuracy(scores[task.kind], task.name) for task in network.tasks}
+
+
+def _result(task: Task, outputs: Mapping[str, Any], letterbox: Letterbox) -> Any:
+    kind = CORE_KINDS[task.kind]
+    return kind.to_picture(kind.result(task, outputs, SCORE_THRESHOLD, OVERLAP_THRESHOLD), letterbox)
 
 
 def _count(module: torch.nn.Module) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Task, Truth
-from mtl_split_net.kinds import classification, detection
+from mtl_split_net.kinds import classification, detection, segmentation
 
 
 class Kind(Protocol):
@@ -29,7 +29,11 @@ class Kind(Protocol):
         """Whether its heads take the neck's maps, a list, instead of the backbone's last features, a tensor."""
 
     def target(self, task: Task, truths: Sequence[Truth]) -> Any:
-        """Return the target of N pictures, whose boxes are in input pixels: a tensor or a dataclass of tensors."""
+        """Return the target of N pictures: a tensor or a dataclass of tensors.
+
+        Their boxes are in input pixels, and their masks have a place for each of these. Raises InputError for a mask
+        that cannot be read.
+        """
 
     def loss(self, output: Any, target: Any) -> Tensor:
         """Return the loss of N pictures: a tensor without dimensions."""
@@ -41,7 +45,11 @@ class Kind(Protocol):
         """Turn a task's output into the suffix's outputs that mtl_split_core.kinds expects, each (N, ...), by name."""
 
 
-KINDS: dict[str, Kind] = {"detection": detection, "classification": classification}
+KINDS: dict[str, Kind] = {
+    "detection": detection,
+    "classification": classification,
+    "segmentation": segmentation,
+}
 """By Task.kind."""
 
 

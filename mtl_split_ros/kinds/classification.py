@@ -9,6 +9,7 @@ from vision_msgs.msg import ObjectHypothesis
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Classification, Task, Truth
+from mtl_split_ros.kinds.form import Form
 
 MESSAGE = ClassificationMessage
 
@@ -30,8 +31,13 @@ def to_message(result: Classification, header: Header) -> ClassificationMessage:
     return ClassificationMessage(header=header, results=hypotheses)
 
 
-def to_result(message: ClassificationMessage) -> Classification:
-    """Read a classification; its labels are in the order of the message, best first.
+def further_forms(task: Task) -> dict[str, Form]:
+    """None."""
+    return {}
+
+
+def to_result(message: ClassificationMessage, task: Task | None = None) -> Classification:
+    """Read a classification, whatever the task; its labels are in the order of the message, best first.
 
     Raises InputError for one without labels, or with a score that is no number.
     """
@@ -49,14 +55,14 @@ def truth_messages(truth: Truth, header: Header) -> dict[str, ClassificationMess
     }
 
 
-def to_truth(task: str, message: ClassificationMessage, skipped: Counter[str]) -> Truth | None:
+def to_truth(task: Task, message: ClassificationMessage, skipped: Counter[str]) -> Truth | None:
     """Read the true label. None if there is no label."""
     try:
         label = to_result(message).best
     except InputError:
         skipped["truths without a class"] += 1
         return None
-    return Truth(classes={task: label}, labelled=frozenset())
+    return Truth(classes={task.name: label}, labelled=frozenset())
 
 
 def _truth_topic(task: str) -> str:

@@ -16,6 +16,7 @@ from vision_msgs.msg import (
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Detections, Task, Truth
+from mtl_split_ros.kinds.form import Form
 
 MESSAGE = Detection2DArray
 
@@ -47,8 +48,13 @@ def to_message(result: Detections, header: Header) -> Detection2DArray:
     return Detection2DArray(header=header, detections=[_detection(header, *row) for row in rows])
 
 
-def to_result(message: Detection2DArray) -> Detections:
-    """Read detections, each with its first hypothesis.
+def further_forms(task: Task) -> dict[str, Form]:
+    """None."""
+    return {}
+
+
+def to_result(message: Detection2DArray, task: Task | None = None) -> Detections:
+    """Read detections, each with its first hypothesis; they are the same for every task.
 
     Raises InputError where one has no hypothesis, an invalid box, or a score that is no number.
     """
@@ -83,7 +89,7 @@ def truth_messages(truth: Truth, header: Header) -> dict[str, Detection2DArray]:
     return {TRUTH_TOPIC: objects}
 
 
-def to_truth(task: str, message: Detection2DArray, skipped: Counter[str]) -> Truth | None:
+def to_truth(task: Task, message: Detection2DArray, skipped: Counter[str]) -> Truth | None:
     """Read the objects, each as if wholly visible; invalid boxes are left out. None if one of them has no class."""
     if not all(detection.results for detection in message.detections):
         skipped["truths without a class"] += 1

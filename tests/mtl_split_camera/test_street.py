@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from mtl_split_camera import scenery
-from mtl_split_camera.painter import Body, Camera, Canvas
+from mtl_split_camera.painter import MARKING, ROAD, Body, Camera, Canvas, Ground
 from mtl_split_camera.street import DETECTION_LABELS, SCENE, TIMEOFDAY, WEATHER, Street
 from mtl_split_camera.weather import draw_air
+from mtl_split_camera.world import Block, draw_road
+from mtl_split_core.label_map import UNKNOWN
 from mtl_split_core.scene import Image, Truth
 from mtl_split_lab.data.simulated import street_pictures
 
@@ -26,7 +28,7 @@ def fingerprint(picture: Image, truth: Truth) -> str:
         truth.boxes.tobytes(),
         truth.visible.tobytes(),
         truth.ignore.tobytes(),
-        repr((truth.labels, sorted(truth.classes.items()))).encode(),
+        repr((truth.labels, sorted(truth.classes.items()), truth.masks)).encode(),
     )
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
@@ -70,8 +72,14 @@ def test_the_truth_of_every_condition_fits_the_picture(timeofday: str, weather: 
     assert (x1 >= 0).all() and (y1 >= 0).all() and (x2 <= 320).all() and (y2 <= 180).all()
     assert (x1 < x2).all() and (y1 < y2).all()
     assert (truth.visible > 0).all() and (truth.visible <= 1).all()
+    drivable, marked = (truth.masks[task].indices() for task in ("drivable", "lane_markings"))
+    assert drivable.shape == marked.shape == (90, 160)
+    assert set(np.unique(drivable)) <= {0, 1, UNKNOWN} and (drivable[80:] == 1).mean() > 0.5
+    assert (drivable[marked == 1] == 1).all() and ((marked == UNKNOWN) == (drivable == UNKNOWN)).all()
     must_ignore = (y2 - y1 < 12 * 180 / 720) | (truth.visible < 0.3)
     assert truth.ignore[must_ignore].all()
+    if weather in ("clear", "overcast"):
+        assert (drivable != UNKNOWN).all()
     if weather != "foggy":
         assert (truth.ignore == must_ignore).all()
 
@@ -117,6 +125,32 @@ def test_what_hides_behind_something_nearer_counts_as_less_visible() -> None:
     assert (seen[[0, 1, 3]] == box[[0, 1, 3]]).all()
     canvas.paint(Body(wall, 0.0, air).at(15.0, 0.0), camera, 0)
     assert canvas.visible(painted)[1] == 0
+
+
+@pytest.mark.parametrize("name", [0, 7])
+def test_what_stands_in_front_of_the_road_hides_it(name: int) -> None:
+    """Whether or not it has a name of its own."""
+    rng = np.random.default_rng(1)
+    air, road = draw_air("daytime", "overcast", rng), draw_road("city street", rng)
+    camera = Camera(focal=1000, centre=640, horizon=360, height=1.4, s=0, x=0, bend=0)
+    canvas = Canvas((1280, 720), air)
+    block = Block(0, -10.0, 190.0, 0.0, False, 0.0)
+    Ground(1, (1280, 720), road, air).paint(canvas, camera, [block], [], [])
+    assert (canvas.names[190:] >= ROAD).mean() > 0.7 and (canvas.names[:175] == 0).all()
+    assert 0 < (canvas.names == MARKING).mean() < 0.05
+    wall = scenery.block_shape((-1, 1), (0, 3), (-0.1, 0.1), (90, 90, 90))
+    canvas.paint(Body(wall, 0.0, air).at(10.0, 0.0), camera, name)
+    # Its foot, 1.4 m below the camera and 10 m away, is 140 pixels below the horizon; it is 200 pixels wide.
+    assert (canvas.names[200:248, 272:368] == name).all()
+    assert (canvas.names[255:] >= ROAD).mean() > 0.9
+
+
+def test_in_fog_the_road_is_not_known_where_it_is_not_seen() -> None:
+    street = Street(3, (640, 360), weather="foggy", timeofday="daytime", scene="highway")
+    _, truth = next(street)
+    lost = truth.masks["drivable"].indices() == UNKNOWN
+    rows = np.flatnonzero(lost.any(axis=1))
+    assert len(rows) and rows.min() > 80 and rows.max() < 110  # just below the horizon, which is at half the height
 
 
 def test_objects_persist_from_picture_to_picture() -> None:

@@ -11,6 +11,7 @@ import pytest
 from mtl_split_core.bundle import PREFIX, SUFFIX, load_bundle, write_manifest
 from mtl_split_core.errors import ImageError, InferenceError, PayloadError, TooLargeError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.label_map import Segmentation
 from mtl_split_core.scene import Classification, Detections, Image, Size
 
 from ..tiny_bundle import add_last_step, write_tiny_bundle
@@ -59,7 +60,10 @@ def test_every_task_answers_within_the_picture(edge: EdgeHalf, server: ServerHal
     assert set(results) == {task.name for task in server.bundle.tasks}
     for task in server.bundle.tasks:
         result = results[task.name]
-        if isinstance(result, Classification):
+        if isinstance(result, Segmentation):
+            numbers = result.indices()
+            assert result.labels == task.labels and numbers.shape == size[::-1] and numbers.max() < len(task.labels)
+        elif isinstance(result, Classification):
             assert result.labels == task.labels and result.best in task.labels
             assert result.scores.sum() == pytest.approx(1, abs=1e-5)
         else:

@@ -14,18 +14,18 @@ from lifecycle_msgs.msg import Transition
 from mtl_split.msg import Bottleneck, LinkReport
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from mtl_split_core.bundle import SUFFIX, Bundle
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.scene import Image as Picture
-from mtl_split_ros.kinds import classification, detection
+from mtl_split_ros.kinds import classification, detection, segmentation
 from mtl_split_ros.qos import LATCHED, MANY, NEWEST, RESULT
 
 from ..conftest import Start
 from ..processes import Probe, header, image_message, plain
-from ..tiny_bundle import COLOURS, THING, add_last_step, write_tiny_bundle
+from ..tiny_bundle import COLOURS, THING, add_areas, add_last_step, write_tiny_bundle
 
 ANY_AGE = ("-p", "max_age:=0.0")
 """What the tests send is stamped with seconds after 1970."""
@@ -69,6 +69,23 @@ def test_every_task_is_answered_with_the_header_also_where_nothing_is_found(
     assert all(better >= worse for better, worse in pairwise(colour.scores))
     nothing = probe.exchange(edge, bottleneck(edge_half, plain(BLACK), 2, 1), detections)
     assert not nothing.detections
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_areas_are_answered_as_a_png_and_to_whom_asks_as_an_image(tmp_path: Path, probe: Probe, start: Start) -> None:
+    half = EdgeHalf(add_areas(write_tiny_bundle(tmp_path / "tiny")))
+    server = start("server", *ANY_AGE, "-p", f"bundle:={half.bundle.folder}")
+    packed = probe.listen(CompressedImage, "/segmentation/areas/compressed", RESULT)
+    edge = probe.publisher(Bottleneck, "/bottleneck", NEWEST)
+    two = np.concatenate([plain(RED, 320, 320), plain(GREEN, 320, 320)], axis=1)
+    message = probe.exchange(edge, bottleneck(half, two, 1), packed)
+    found = segmentation.to_result(message, half.bundle.tasks[2]).indices()
+    assert message.header == header(1) and found.shape == (320, 640)
+    assert (found[:, :280] == COLOURS.index("red")).all() and (found[:, 360:] == COLOURS.index("green")).all()
+    raw = probe.listen(Image, "/segmentation/areas", RESULT)
+    message = probe.exchange(edge, bottleneck(half, two, 2, 1), raw)
+    assert message.header == header(2) and message.encoding == "mono8"
+    assert np.array_equal(np.frombuffer(message.data, np.uint8).reshape(320, 640), found)
     assert server.end(signal.SIGTERM) == 0
 
 

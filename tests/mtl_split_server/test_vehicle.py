@@ -120,7 +120,7 @@ def serve(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Serve:
         stream = Stream(TOPIC, (), (), (), Clock(), log, {})
         publishers = TopicPublishers(cast(Node, graph), TOPIC, keys is not None)
         tracks = Tracks(bundle.tasks, BYTETRACK, 0.3)
-        vehicle = Vehicle(TOPIC, bundle, stream, {}, cast(Any, reports), publishers, max_age, keys, tracks)
+        vehicle = Vehicle(TOPIC, bundle, stream, cast(Any, None), cast(Any, reports), publishers, max_age, keys, tracks)
         return Served(vehicle, graph, log, reports)
 
     return serve

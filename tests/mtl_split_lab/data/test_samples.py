@@ -1,6 +1,8 @@
 """Samples and batches: boxes move with the picture, what is unknown is masked, what is damaged is left out."""
 
 import logging
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,15 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_split_core.geometry import Letterbox
+from mtl_split_core.geometry import PADDING_GREY, Letterbox
+from mtl_split_core.label_map import UNKNOWN as UNKNOWN_PLACE
+from mtl_split_core.label_map import Segmentation, pack, to_input
 from mtl_split_core.scene import Task, Truth
 from mtl_split_lab.command import RECIPE
 from mtl_split_lab.data import samples as sampling
-from mtl_split_lab.data.pictures import LabelledPicture, PictureFile, read_pictures
+from mtl_split_lab.data.pictures import LabelledPicture, MaskFile, PictureFile, read_pictures
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate, cut
-from mtl_split_lab.data.simulated import draw_pictures
+from mtl_split_lab.data.simulated import CAMERA_SIZE, draw_pictures, street_pictures
+from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.learning.damage import DamageReport
-from mtl_split_lab.recipe import load_recipe
+from mtl_split_lab.recipe import Portion, load_recipe
 from mtl_split_net.kinds.classification import UNKNOWN
 from mtl_split_net.kinds.detection import Objects
 from mtl_split_net.vision import transforms
@@ -91,6 +96,57 @@ def test_a_window_shows_what_its_truth_says() -> None:
             assert len(window.truth.labels) and not (window.image[~inside] > 128).any()
             x, y = (window.truth.boxes[:, :2] + window.truth.boxes[:, 2:]).astype(int).T // 2
             assert (window.image[y, x] > 128).all()
+
+
+LABELS = ("background", "road")
+
+
+def masked(numbers: np.ndarray) -> Truth:
+    return Truth(masks={"road": Segmentation(LABELS, pack(numbers)), "other": Segmentation(LABELS, b"not looked at")})
+
+
+def test_masks_move_with_the_picture(tmp_path: Path) -> None:
+    """A mask of what is bright stays one, at half the picture's resolution and whatever is done to the picture."""
+    numbers = np.zeros((72, 128), np.uint8)
+    numbers[20:50, 10:60] = 1
+    bright = cv2.resize(numbers * 255, (256, 144), interpolation=cv2.INTER_NEAREST)
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.cvtColor(bright, cv2.COLOR_GRAY2BGR))
+    picture = PictureFile(tmp_path / "a.png", masked(numbers))
+    torch.manual_seed(0)
+    for window in (None, (64, 32)):
+        served = Samples([picture], (128, 128), augment=True, window=window, tasks=["road"])
+        for _ in range(20):
+            sample = served[0]
+            found = sample.truth.masks["road"].indices()
+            assert sample.truth.masks.keys() == {"road"} and found.shape == sample.image.shape[:2]
+            known = found != UNKNOWN_PLACE
+            assert ((sample.image.mean(axis=2) > 100) == (found == 1))[known].mean() > 0.96
+            assert known.all() == (window is not None) or (sample.image[~known] == PADDING_GREY).mean() > 0.9
+
+
+def test_a_mask_that_is_damaged_or_of_another_picture_is_told(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((144, 256, 3), np.uint8))
+    (tmp_path / "mask.png").write_bytes(b"none")
+    broken = replace(masked(np.zeros((9, 16), np.uint8)), masks={"road": MaskFile(LABELS, tmp_path / "mask.png")})
+    for truth, complaint in (
+        (masked(np.zeros((16, 9), np.uint8)), "the mask has 9x16 places, expected the aspect of its picture, 256x144"),
+        (broken, "is no readable mask"),
+    ):
+        sample = Samples([PictureFile(tmp_path / "a.png", truth)], (128, 72), tasks=["road"])[0]
+        assert sample.damage is not None and complaint in sample.damage
+
+
+def test_drawn_pictures_have_masks(tmp_path: Path) -> None:
+    [picture] = find_pictures(Portion("sim:5:1"), tmp_path, tmp_path, (256, 144), processes=1)
+    _, truth = next(street_pictures(5))
+    assert picture.truth.masks.keys() == truth.masks.keys()
+    for task, mask in picture.truth.masks.items():
+        expected = to_input(truth.masks[task].indices(), Letterbox(CAMERA_SIZE, (256, 144)))
+        assert mask.labels == truth.masks[task].labels and np.array_equal(mask.indices(), expected)
+    # Those that were drawn without masks, by an earlier version, are drawn once more.
+    shutil.rmtree(tmp_path / "sim-5-1-256x144" / "masks")
+    [again] = find_pictures(Portion("sim:5:1"), tmp_path, tmp_path, (256, 144), processes=1)
+    assert again.truth.masks.keys() == truth.masks.keys()
 
 
 def test_a_window_is_around_what_is_to_be_learned() -> None:

@@ -3,19 +3,22 @@
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from mtl_split_core.errors import InputError
+from mtl_split_core.label_map import UNKNOWN, pack, renumber
 from mtl_split_core.scene import Task
 from mtl_split_lab.command import RECIPE
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.sources import check_tasks, check_there, find_pictures
-from mtl_split_lab.portion import ATTRIBUTES, Portion
+from mtl_split_lab.portion import ATTRIBUTES, MaskFolder, Portion
 from mtl_split_lab.recipe import load_recipe
 
 DATA = Path(__file__).parents[3] / "../shared/data"
@@ -107,6 +110,39 @@ def test_attributes_of_names_that_are_not_unique_are_left_out(tmp_path: Path, ca
         find(tmp_path, "train.json", attributes="./more.json")
 
 
+def test_masks_of_pictures_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """BDD100K's, for instance, in our words; a picture without a mask stays without."""
+    for name in ("a", "b"):
+        write_picture(tmp_path / "images" / f"{name}.jpg")
+    (tmp_path / "train.json").write_text(json.dumps([{"name": "a.jpg"}, {"name": "b.jpg"}]))
+    (tmp_path / "masks").mkdir()
+    masks = {"drivable": {"folder": "masks", "labels": ["direct", "alternative", "background"]}}
+    rename = {"direct": "drivable area", "alternative": "drivable area"}
+    portion = TypeAdapter(Portion).validate_python({"pictures": "train.json", "masks": masks, "rename": rename})
+
+    def find() -> Sequence[LabelledPicture]:
+        return find_pictures(portion, tmp_path, tmp_path / "drawn", (64, 48), processes=1)
+
+    with pytest.raises(InputError, match=r"masks has no mask of any picture: expected NAME.png for NAME.jpg, as a.png"):
+        find()
+    numbers = np.array([[0, 1, 2, 255]], np.uint8)
+    (tmp_path / "masks" / "a.png").write_bytes(pack(numbers))
+    with caplog.at_level(logging.WARNING):
+        first, second = find()
+    assert "masks has no mask of 1 of 2 pictures" in caplog.text
+    assert not second.truth.masks
+    assert renumber(first.truth.masks["drivable"], ("background", "drivable area")).tolist() == [[1, 1, 0, UNKNOWN]]
+    task = Task("drivable", "segmentation", ("background", "drivable area"))
+    check_tasks([first, second], [task])
+    with pytest.raises(InputError, match=r"no picture has any of drivable's labels \('sky',\)"):
+        check_tasks([first, second], [replace(task, labels=("sky",))])
+
+
+def test_masks_of_pictures_that_are_no_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="masks is for pictures that are files"):
+        find(tmp_path, "shapes:1:4", masks={"type": MaskFolder("masks", ("a",))})
+
+
 def test_labels_in_our_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_picture(tmp_path / "images" / "a.png")
     write_labels(tmp_path / "said.json", labelled=["person", "car"], attributes={"weather": "partly cloudy"})
@@ -196,7 +232,7 @@ def test_faces(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         ("nothing.json", {}, "no pictures 'nothing.json'"),
         ("nothing.h5:1:5:test", {}, "nothing.h5 is no readable file with 3D Shapes"),
         ("shapes:1:5:validation", {}, "no pictures 'shapes:1:5:validation'"),
-        ("shapes:1:5", {"rename": {"cube": "box"}}, "takes neither rename nor labelled"),
+        ("shapes:1:5", {"rename": {"cube": "box"}}, "rename or labelled is for pictures that are files"),
         ("sim:1:1", {"images": "folder"}, "'sim:1:1' is no file of labels"),
         (".", {}, "no pictures named as those of FACES; of others, give the file"),
     ],

@@ -1,5 +1,6 @@
 """What an export leaves: a suffix for any number of pictures, a prefix of 8-bit integers, and what that costs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -92,13 +93,13 @@ def test_a_deployed_contract_is_kept(int8: Bundle, run: Path, tmp_path: Path) ->
     recipe, network = load_network(run)
     plain = format_contract(int8.contract)
     plain["operating_points"][0]["steps"][0] *= 1.001
-    deployed = parse_contract(plain)
+    deployed = replace(int8, contract=parse_contract(plain))
     seen = [np.random.default_rng(seed).integers(0, 256, (64, 128, 3), np.uint8) for seed in range(2)]
     bundle = write_bundle(recipe, network, seen, tmp_path, deployed)
-    assert bundle.contract.fingerprint == deployed.fingerprint != int8.contract.fingerprint
+    assert bundle.contract.fingerprint == deployed.contract.fingerprint != int8.contract.fingerprint
     plain["latent_space"] = "0" * 16
     with pytest.raises(InputError, match="of another training"):
-        write_bundle(recipe, network, seen, tmp_path, parse_contract(plain))
+        write_bundle(recipe, network, seen, tmp_path, replace(int8, contract=parse_contract(plain)))
 
 
 def test_an_exported_suffix_has_corrected_scores(int8: Bundle, run: Path, tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_an_exported_suffix_has_corrected_scores(int8: Bundle, run: Path, tmp_pa
     labels = len(next(task for task in recipe.tasks if task.name == "weather").labels)
     twice = Calibration(np.full(labels, 2, np.float32), np.arange(labels, dtype=np.float32))
     picture = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
-    uncorrected = write_bundle(recipe, network, [picture], tmp_path, int8.contract)
+    uncorrected = write_bundle(recipe, network, [picture], tmp_path, int8)
     bundle = correct_scores(uncorrected, network, {"weather": twice})
     assert (
         bundle.fingerprint != uncorrected.fingerprint

@@ -15,10 +15,12 @@ from vision_msgs.msg import Classification, Detection2DArray
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import ImageError, InputError
-from mtl_split_core.scene import Truth
-from mtl_split_lab.recordings.bags import BagFrames, find_image_topic
+from mtl_split_core.label_map import Segmentation, pack
+from mtl_split_core.scene import Task, Truth
+from mtl_split_lab.recordings.bags import BagFrames, find_image_topic, find_topics
 from mtl_split_lab.recordings.definitions import message_types
 from mtl_split_lab.recordings.storage import STORAGES, BagWriter
+from mtl_split_ros.kinds import segmentation
 from mtl_split_ros.messages import truth_messages
 
 from ...bags import PERIOD, START, header, write_bag
@@ -71,6 +73,24 @@ def test_a_compressed_image_is_the_same_picture(tmp_path: Path, bundle: Bundle) 
     path = write_bag(tmp_path / "bag", [("/car/image_raw/compressed", message)])
     [frame], _ = frames(path, bundle)
     assert (frame.read() == picture(0)).all()
+
+
+def test_masks_are_no_camera_s_images(tmp_path: Path) -> None:
+    """Neither the results' nor the truth's, whether the camera's are compressed or not; masks are the frames' truth."""
+    task = Task("areas", "segmentation", ("a", "b"))
+    mask = Segmentation(task.labels, pack(np.array([[0, 1]], np.uint8)))
+    result = ("/segmentation/areas/compressed", segmentation.to_message(mask, header(0)))
+    _, png = cv2.imencode(".png", picture(0))
+    compressed = CompressedImage(header=header(0), format="png", data=array("B", png.tobytes()))
+    for name, message in (("/image_raw", image(0)), ("/image_raw/compressed", compressed)):
+        path = write_bag(tmp_path / name[1:], [(name, message), result, *truth(0, Truth(masks={"areas": mask}))])
+        assert find_image_topic(path) == name
+        [frame] = BagFrames(path, [task])
+        assert frame.truth.masks == {"areas": mask} and frame.known == ["areas"]
+        assert find_topics(path, name) == [
+            name, "/ground_truth/detections", "/ground_truth/segmentation/areas/compressed"
+        ]  # fmt: skip
+    assert find_image_topic(write_bag(tmp_path / "alone", [result])) == "/segmentation/areas/compressed"
 
 
 def test_the_truth_may_be_anywhere(tmp_path: Path, bundle: Bundle) -> None:

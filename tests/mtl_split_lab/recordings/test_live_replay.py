@@ -1,5 +1,6 @@
 """What a bag recorded of the live pair is what comes out of it again: without ROS, and through the live pair."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, Detection2D, Detection2DArray, LabelInfo
 
-from mtl_split_core.bundle import Bundle
-from mtl_split_core.scene import Results
+from mtl_split_core import scene
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.label_map import Segmentation
+from mtl_split_core.scene import Detections, Results, Task
+from mtl_split_core.share import bundle_folder
 from mtl_split_lab.command import main
 from mtl_split_lab.live.recording import UNSTAMPED
 from mtl_split_lab.recordings.replay import FRAMES, REPORT
@@ -23,11 +27,8 @@ from .test_bags import image, truth
 
 __all__ = ["demo"]  # a fixture
 
-CLASSES = ("timeofday", "weather", "scene")
-TOPICS: dict[str, tuple[str, type[Any]]] = {
-    "detection": ("/detections", Detection2DArray),
-    **{task: (f"/classification/{task}", Classification) for task in CLASSES},
-}
+TASKS = load_bundle(bundle_folder("street")).tasks
+NAMES = {task.name for task in TASKS}
 
 
 def assert_same(one: Results, other: Results) -> None:
@@ -44,8 +45,8 @@ def test_a_recorded_drive(demo: StartDemo, tmp_path: Path) -> None:
     drive, again = tmp_path / "drive", tmp_path / "again"
     code, output = demo("--source", "sim:5", "--frames", "30", "--rate", "5", "--record", str(drive), *SMALL).end()
     assert code == 0, output
-    recorded = results_by_stamp(drive, TOPICS)
-    complete = {stamp: results for stamp, results in recorded.items() if results.keys() == TOPICS.keys()}
+    recorded = results_by_stamp(drive, TASKS)
+    complete = {stamp: results for stamp, results in recorded.items() if results.keys() == NAMES}
     assert len(complete) >= 20
     assert len(read_messages(drive, "/label_info/weather", LabelInfo)) == 1
     images = {stamp(message) for message in read_messages(drive, "/image_raw", Image)}
@@ -53,8 +54,10 @@ def test_a_recorded_drive(demo: StartDemo, tmp_path: Path) -> None:
     main(["replay", str(drive), "--ways", "split", "--out", str(tmp_path / "offline")])
     report = json.loads((tmp_path / "offline" / REPORT).read_text())
     assert report["ways"]["split"]["frames"] == len(images)
-    assert report["frames_with_truth"] == dict.fromkeys(("objects", *CLASSES), len(images))
-    assert report["ways"]["split"]["classification"].keys() == set(CLASSES)
+    known = {"objects" if task.kind == "detection" else task.name for task in TASKS}
+    assert report["frames_with_truth"] == dict.fromkeys(known, len(images))
+    split = report["ways"]["split"]
+    assert split["classification"].keys() | split["miou"].keys() == known - {"objects"}
     lines = [json.loads(line) for line in (tmp_path / "offline" / FRAMES).read_text().splitlines()]
     offline = {int(line["frame"]): line["ways"]["split"] for line in lines}
     sizes = {stamp(message): len(message.payload) for message in read_messages(drive, "/bottleneck", Bottleneck)}
@@ -66,11 +69,11 @@ def test_a_recorded_drive(demo: StartDemo, tmp_path: Path) -> None:
 
     code, output = demo("--source", f"bag:{drive}", "--frames", "0", "--rate", "0.5", "--record", str(again)).end()
     assert code == 0, output
-    live = results_by_stamp(again, TOPICS)
+    live = results_by_stamp(again, TASKS)
     both = live.keys() & complete.keys()
     assert len(both) >= 20
     for number in both:
-        if live[number].keys() == TOPICS.keys():
+        if live[number].keys() == NAMES:
             assert_same(complete[number], live[number])
 
 
@@ -117,16 +120,14 @@ def stamp(message: Any) -> int:
 
 
 def from_json(results: dict[str, Any]) -> Results:
-    from mtl_split_core.scene import Classification as Answer
-    from mtl_split_core.scene import Detections
+    return {task.name: _read(task, results[task.name]) for task in TASKS}
 
-    return {
-        task: Detections(
-            np.array(value["boxes"], np.float32).reshape(-1, 4),
-            tuple(value["labels"]),
-            np.array(value["scores"], np.float32),
-        )
-        if task == "detection"
-        else Answer(tuple(value), np.array(list(value.values()), np.float32))
-        for task, value in results.items()
-    }
+
+def _read(task: Task, value: dict[str, Any]) -> Any:
+    match task.kind:
+        case "detection":
+            boxes = np.array(value["boxes"], np.float32).reshape(-1, 4)
+            return Detections(boxes, tuple(value["labels"]), np.array(value["scores"], np.float32))
+        case "classification":
+            return scene.Classification(tuple(value), np.array(list(value.values()), np.float32))
+    return Segmentation(tuple(value["labels"]), base64.b64decode(value["png"]))

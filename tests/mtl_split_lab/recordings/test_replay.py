@@ -207,7 +207,7 @@ def test_agreement_is_accuracy_where_the_whole_network_is_right(
     entries = []
     for line in lines(tmp_path / "unlabelled"):
         answer = line["ways"]["whole"]["results"]
-        found = answer.pop("detection")
+        found, _ = answer.pop("detection"), answer.pop("drivable")  # a file of labels has no masks
         shown = [i for i, score in enumerate(found["scores"]) if score >= SHOWN_SCORE]
         boxes = [dict(zip(("x1", "y1", "x2", "y2"), found["boxes"][i], strict=True)) for i in shown]
         objects = [{"category": found["labels"][i], "box2d": box} for i, box in zip(shown, boxes, strict=True)]
@@ -219,6 +219,7 @@ def test_agreement_is_accuracy_where_the_whole_network_is_right(
     labelled = run(tmp_path / "labels.json", street, tmp_path / "labelled", *arguments)
     assert "| mAP50" in capsys.readouterr().out
     agreement, accuracy = unlabelled["ways"]["split:coarsest"]["agreement"], labelled["ways"]["split:coarsest"]
+    assert 0.5 < agreement.pop("miou")["drivable"] < 1 and agreement.pop("iou").keys() == {"drivable"}
     assert agreement == {key: accuracy[key] for key in agreement} and 0 < agreement["map50"] < 1
     assert labelled["ways"]["whole"]["map50"] == unlabelled["ways"]["raw"]["agreement"]["map50"] == 1.0
 
@@ -335,12 +336,14 @@ def test_a_gate_of_two_reports(tmp_path: Path, bundle: Bundle, bag: Path, capsys
     better["classification"] = {"colour": 1.0}
     dearer["bytes"] = {"median": 1e6}
     unknown = {**report["ways"]["split"], "map50": None}
+    seen = {**report["ways"]["split"], "miou": {"drivable": 0.9}}
     write_report(after, report, split=better)
     main(["compare", str(before), str(after)])
     for one, other, words in (
         (after, before, "split: colour 100.0"),
         (before, write_report(tmp_path / "1", report, split=dearer), "split: bytes"),
         (before, write_report(tmp_path / "2", report, split=unknown), "split: mAP50 is missing"),
+        (write_report(tmp_path / "seen", report, split=seen), before, "split: drivable, mIoU is missing"),
         (before, write_report(tmp_path / "3", report | {"interrupted": True}), "interrupted"),
         (before, write_report(tmp_path / "4", report | {"refused": {"count": 9}}), "refused frames 1 -> 9"),
         (before, write_report(tmp_path / "5", report | {"ways": {"split": better}}), "whole is missing"),
@@ -355,7 +358,7 @@ def test_a_gate_of_two_reports(tmp_path: Path, bundle: Bundle, bag: Path, capsys
     write_report(before, whole)
     for other, words in (
         (write_report(tmp_path / "8", whole, split={**better, "frames": 13}), "frames: 12 and 13"),
-        (write_report(tmp_path / "9", whole | {"frames_with_truth": {"detection": 3}}), "frames with truth"),
+        (write_report(tmp_path / "9", whole | {"frames_with_truth": {"objects": 3}}), "frames with truth"),
     ):
         with pytest.raises(SystemExit):
             main(["compare", str(before), str(other)])

@@ -9,12 +9,13 @@ from vision_msgs.msg import Classification as ClassificationMessage
 from vision_msgs.msg import ObjectHypothesis
 
 from mtl_split_core.errors import InputError
-from mtl_split_core.scene import Classification, Truth
+from mtl_split_core.scene import Classification, Task, Truth
 from mtl_split_ros.kinds.classification import to_message, to_result, to_truth, truth_messages
 
 from ...processes import header
 
 LABELS = ("car", "traffic light", "dawn/dusk")
+TASK = Task("weather", "classification", LABELS)
 
 
 def test_a_result_comes_best_first() -> None:
@@ -32,13 +33,13 @@ def test_the_truth_of_each_task_has_a_topic_of_its_own() -> None:
         prefix + "weather": "clear",
         prefix + "timeofday": "dawn/dusk",
     }
-    read = to_truth("weather", messages[prefix + "weather"], Counter())
+    read = to_truth(TASK, messages[prefix + "weather"], Counter())
     assert read and read.classes == {"weather": "clear"} and read.labelled == frozenset()
 
 
 def test_without_a_class_nothing_is_known() -> None:
     skipped: Counter[str] = Counter()
-    assert to_truth("task", ClassificationMessage(), skipped) is None and skipped == {"truths without a class": 1}
+    assert to_truth(TASK, ClassificationMessage(), skipped) is None and skipped == {"truths without a class": 1}
 
 
 @pytest.mark.parametrize("scores", [[], [0.5, np.nan], [np.inf]])
@@ -46,4 +47,4 @@ def test_a_message_that_is_no_result_is_refused(scores: list[float]) -> None:
     message = ClassificationMessage(results=[ObjectHypothesis(class_id="a", score=score) for score in scores])
     with pytest.raises(InputError, match="a classification has the scores"):
         to_result(message)
-    assert to_truth("task", message, Counter()) is None
+    assert to_truth(TASK, message, Counter()) is None

@@ -20,12 +20,13 @@ from vision_msgs.msg import (
 )
 
 from mtl_split_core.errors import InputError
-from mtl_split_core.scene import Detections, Truth
+from mtl_split_core.scene import Detections, Task, Truth
 from mtl_split_ros.kinds.detection import TRUTH_TOPIC, to_message, to_result, to_truth, truth_messages
 
 from ...processes import header
 
 LABELS = ("car", "traffic light", "dawn/dusk")
+TASK = Task("detection", "detection", LABELS)
 
 
 @st.composite
@@ -56,7 +57,7 @@ def test_the_truth(there: Detections, data: st.DataObject) -> None:
     known = Truth(there.boxes, there.labels, np.ones(count, np.float32), ignore, ids=there.ids)
     objects = truth_messages(known, header(3))[TRUTH_TOPIC]
     skipped: Counter[str] = Counter()
-    read = to_truth("detection", deserialize_message(serialize_message(objects), Detection2DArray), skipped)
+    read = to_truth(TASK, deserialize_message(serialize_message(objects), Detection2DArray), skipped)
     valid = np.all(there.boxes[:, :2] < there.boxes[:, 2:], axis=1)
     assert read and objects.header == header(3) and read.labels == tuple(compress(there.labels, valid.tolist()))
     np.testing.assert_array_equal(read.boxes, there.boxes[valid])
@@ -69,7 +70,7 @@ def test_the_truth(there: Detections, data: st.DataObject) -> None:
 def test_objects_to_be_ignored_in_earlier_recordings() -> None:
     """They were marked where there is an identity now."""
     there = Detections(np.array([[0, 0, 9, 9]] * 2, np.float32), ("car", "bus"), np.ones(2, np.float32), ("ignore", ""))
-    read = to_truth("detection", to_message(there, header(1)), Counter())
+    read = to_truth(TASK, to_message(there, header(1)), Counter())
     assert read and read.ignore.tolist() == [True, False] and not any(read.ids)
 
 
@@ -83,14 +84,14 @@ def test_invalid_boxes_are_left_out(numbers: list[tuple[float, ...]]) -> None:
         for x, y, width, height in numbers
     ])  # fmt: skip
     skipped: Counter[str] = Counter()
-    read = to_truth("detection", message, skipped)
+    read = to_truth(TASK, message, skipped)
     assert read and len(read.labels) == len(read.boxes) == len(numbers) - skipped["objects whose box is invalid"]
     assert np.isfinite(read.boxes).all() and (read.boxes[:, :2] < read.boxes[:, 2:]).all()
 
 
 def test_without_a_class_nothing_is_known() -> None:
     skipped: Counter[str] = Counter()
-    assert to_truth("task", Detection2DArray(detections=[Detection2D()]), skipped) is None and skipped == {
+    assert to_truth(TASK, Detection2DArray(detections=[Detection2D()]), skipped) is None and skipped == {
         "truths without a class": 1
     }
 

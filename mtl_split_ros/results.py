@@ -1,0 +1,71 @@
+"""The topics of one vehicle's results: published with the camera image's header, in every form that somebody wants."""
+
+from __future__ import annotations  # rclpy's classes are generic from Kilted on
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from std_msgs.msg import Header
+
+from mtl_split_core.errors import InputError
+from mtl_split_core.scene import Results, Task
+from mtl_split_ros.kinds import KINDS
+from mtl_split_ros.messages import result_topic
+from mtl_split_ros.qos import RESULT, advertise
+
+
+@dataclass(frozen=True)
+class _Output:
+    """One topic with a task's results; on_demand: it is published only while somebody listens."""
+
+    task: str
+    publisher: Publisher[Any]
+    write: Callable[[Any, Header], Any]
+    on_demand: bool
+
+    @property
+    def is_wanted(self) -> bool:
+        return not self.on_demand or self.publisher.get_subscription_count() > 0
+
+
+class ResultPublishers:
+    """Publishes every task's results, on a topic for each."""
+
+    def __init__(self, node: Node, tasks: Sequence[Task], within: str = "") -> None:
+        """Advertise the topics within a namespace, relative to the node's own.
+
+        Raises InputError for one that ROS does not allow.
+        """
+        self._node = node
+        self._outputs: list[_Output] = []
+        prefix = f"{within.rstrip('/')}/" if within else ""
+        try:
+            for task in tasks:
+                kind = KINDS[task.kind]
+                self._advertise(task, kind.MESSAGE, prefix + result_topic(task), kind.to_message, on_demand=False)
+                for topic, form in kind.further_forms(task).items():
+                    self._advertise(task, form.message, prefix + topic, form.write, on_demand=True)
+        except InputError:
+            self.destroy()
+            raise
+
+    def _advertise(
+        self, task: Task, message: type[Any], topic: str, write: Callable[[Any, Header], Any], on_demand: bool
+    ) -> None:
+        publisher = advertise(self._node, message, topic, RESULT, watch=False)
+        self._outputs.append(_Output(task.name, publisher, write, on_demand))
+
+    def publish(self, results: Results, header: Header) -> None:
+        """Publish all tasks' results for one image."""
+        for output in self._outputs:
+            if output.is_wanted:
+                output.publisher.publish(output.write(results[output.task], header))
+
+    def destroy(self) -> None:
+        """Destroy the publishers."""
+        for output in self._outputs:
+            self._node.destroy_publisher(output.publisher)
+        self._outputs = []
