@@ -28,14 +28,14 @@ $(error ROS 2 $(ROS_DISTRO) is sourced, but $(shell command -v python3) cannot i
     put the Python of that distribution first in PATH)
 endif
 RUN_GROUPS := build vehicle watch demo
-CREATED := .venv/.created-$(ROS_DISTRO)-$(PLACE)
+CREATED := .venv/.colcon-$(ROS_DISTRO)-$(PLACE)
 VENV_OPTIONS := --system-site-packages
 # The distribution's packages were compiled against its NumPy; some of ours would ask for a newer one.
 FROM_SYSTEM := numpy,opencv-.*,ml-dtypes,types-pycocotools
 UNDERLAY := $(AMENT_PREFIX_PATH)
 else
 RUN_GROUPS := build vehicle ros watch demo
-CREATED := .venv/.created-$(PLACE)
+CREATED := .venv/.colcon-$(PLACE)
 UNDERLAY := $(CURDIR)/.venv
 BUILD_ENVIRONMENT := AMENT_PREFIX_PATH='$(UNDERLAY)' CMAKE_PREFIX_PATH='$(UNDERLAY)'
 endif
