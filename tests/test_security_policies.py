@@ -16,6 +16,7 @@ from vision_msgs.msg import Detection2DArray
 from mtl_split_autoware.messages import AutowareMessages
 from mtl_split_autoware.node import AutowareNode
 from mtl_split_camera.node import CameraNode
+from mtl_split_core.bundle import Bundle
 from mtl_split_core.kinds import KINDS
 from mtl_split_edge.node import EdgeNode
 from mtl_split_lab.live.processes import free_domain
