@@ -15,7 +15,7 @@ from vision_msgs.msg import LabelInfo
 
 from mtl_split_core.scene import Task
 from mtl_split_ros.kinds import KINDS
-from mtl_split_ros.messages import result_topic, type_name
+from mtl_split_ros.messages import may_be_result, result_topic, type_name
 
 LABELS = "label_info/"
 """The topic of a task's labels begins with this, and ends with the task's name."""
@@ -76,7 +76,7 @@ def _images(node: Node, edges: Sequence[TopicEndpointInfo]) -> tuple[str, bool]:
         # Not known yet, gone again, or of a name that ROS does not allow.
         with suppress(NodeNameNonExistentError, rclpy_implementation.RCLError):
             for topic, types in node.get_subscriber_names_and_types_by_node(name, namespace):
-                if _RAW in types or _COMPRESSED in types:
+                if (_RAW in types or _COMPRESSED in types) and not may_be_result(topic):
                     taken.append((not node.count_publishers(topic), _RAW not in types, topic))
     _, compressed, topic = min(taken, default=(True, False, ""))
     return topic, compressed

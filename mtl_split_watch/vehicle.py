@@ -193,7 +193,7 @@ class Vehicle:
 
     def _hear_result(self, task: Task, message: Any, info: MessageInfo) -> None:
         try:
-            result = KINDS[task.kind].to_result(message)
+            result = KINDS[task.kind].to_result(message, task)
         except InputError as error:
             if self.stream is not None:
                 self.stream.refuse(error)
