@@ -121,7 +121,7 @@ class Vehicle:
         self._hear(Bottleneck, found.bottleneck, self._hear_bottleneck, NEWEST)
         for task in found.tasks:
             self._hear(LabelInfo, self._topic(f"{LABELS}{task.name}"), partial(self._hear_labels, task.name), LATCHED)
-            message, hear = KINDS[task.kind].MESSAGE, partial(self._hear_result, task)
+            message, hear = KINDS[task.kind].MESSAGE, partial(self._hear_result, task.name)
             self._hear(message, self._topic(result_topic(task)), hear, RESULT)
         if found.images:
             self._hear_images(found)
@@ -191,7 +191,8 @@ class Vehicle:
         labels = tuple(one.class_name for one in message.class_map[:MOST_LABELS])
         self.tasks = {**self.tasks, task: replace(self.tasks[task], labels=labels)}
 
-    def _hear_result(self, task: Task, message: Any, info: MessageInfo) -> None:
+    def _hear_result(self, name: str, message: Any, info: MessageInfo) -> None:
+        task = self.tasks[name]  # with its labels, as soon as they have come
         try:
             result = KINDS[task.kind].to_result(message, task)
         except InputError as error:
@@ -199,7 +200,7 @@ class Vehicle:
                 self.stream.refuse(error)
             return
         frame = self._frames.at(nanoseconds(message.header.stamp))
-        frame.results[task.name], frame.answered = result, info["received_timestamp"]
+        frame.results[name], frame.answered = result, info["received_timestamp"]
         self._look_at(frame)
 
     def _look_at(self, frame: Frame) -> None:

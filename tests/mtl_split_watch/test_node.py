@@ -1,13 +1,16 @@
 """The watch node among the others, over DDS: what it shows, and that it hears nothing while nobody looks."""
 
 import asyncio
+import itertools
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from mtl_split_core.bundle import Bundle
@@ -15,7 +18,8 @@ from mtl_split_ros.qos import NEWEST
 from mtl_split_watch.vehicle import ANNOTATED
 
 from ..conftest import Start
-from ..processes import Probe
+from ..processes import Probe, image_message, plain
+from ..tiny_bundle import add_areas, write_tiny_bundle
 from .pages import News, opened
 
 CAR = ("-r", "__ns:=/car1")
@@ -81,6 +85,23 @@ def test_annotated_pictures_have_the_images_header_and_are_made_for_subscribers(
     assert annotated[0].header.frame_id == "front" and "jpeg" in annotated[0].format
     assert cv2.imdecode(np.frombuffer(annotated[0].data, np.uint8), cv2.IMREAD_COLOR) is not None
     assert watchers(probe, "/diagnostics") == [], "that is for the page alone"
+
+
+def test_areas_are_coloured_by_their_labels(url: str, start: Start, probe: Probe, tmp_path: Path) -> None:
+    """Of a black image, all that is not black is what was found in it."""
+    bundle = add_areas(write_tiny_bundle(tmp_path / "tiny"))
+    start("edge", *CAR, "-p", f"bundle:={bundle.folder}")
+    start("server", "-p", "vehicles:=[car1]", "-p", f"bundle:={bundle.folder}", "-p", "max_age:=0.0")
+    annotated = probe.listen(CompressedImage, "/car1/annotated/compressed", ANNOTATED)
+    camera = probe.publisher(Image, "/car1/image_raw", QoSProfile(depth=1))
+    seconds = itertools.count(1)
+    probe.node.create_timer(0.2, lambda: camera.publish(image_message(plain((0, 0, 0)), next(seconds))))
+
+    def has_colour() -> bool:
+        pictures = [cv2.imdecode(np.frombuffer(one.data, np.uint8), cv2.IMREAD_COLOR) for one in annotated[-1:]]
+        return any(picture[: picture.shape[0] // 3].max() > 40 for picture in pictures)
+
+    probe.wait_for("a coloured picture", has_colour)
 
 
 def test_an_image_that_cannot_be_shown_is_complained_of(url: str, start: Start, probe: Probe, bundle: Bundle) -> None:
