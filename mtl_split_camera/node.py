@@ -101,7 +101,7 @@ class CameraNode(Node):
         )
         self.ended: Future[None] = Future()
         self._focal_length = source.focal_length
-        self._live = source.live
+        self._live, self._wanted_hz = source.live, source.rate
         self._counts = Counter(published=0, missed=0, skipped=0, reconnects=0)
         self._reported = self._counts.copy()
         self._last: int | None = None
@@ -244,7 +244,8 @@ class CameraNode(Node):
             message=message,
             values=[
                 KeyValue(key="published_hz", value=f"{hertz:.1f}"),
-                KeyValue(key=WANTED, value=f"{1e9 / self._period:.1f}"),
+                # A camera without a limit has whatever rate it has.
+                *([KeyValue(key=WANTED, value=f"{self._wanted_hz:.1f}")] if self._wanted_hz else []),
                 *(KeyValue(key=name, value=str(count)) for name, count in self._counts.items()),
             ],
         )

@@ -27,7 +27,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     bag = write_bag(tmp_path / "bag", [("/image_raw", image(0))])
     (tmp_path / "file").touch()
     arguments = ("replay", str(bag), "--bundle", str(bundle.folder), "--ways", "split", "--out")
-    assert f"Not a directory: '{tmp_path}/file/out'" in complaint(capsys, *arguments, f"{tmp_path}/file/out")
+    assert f"Not a directory: '{tmp_path}/file/out" in complaint(capsys, *arguments, f"{tmp_path}/file/out")
     (tmp_path / "out" / replay.FRAMES).mkdir(parents=True)
     assert f"Is a directory: '{tmp_path}/out/frames.jsonl'" in complaint(capsys, *arguments, f"{tmp_path}/out")
 

@@ -120,7 +120,7 @@ def test_the_shipped_bundle_on_the_simulated_street(demo: StartDemo) -> None:
 
     summary = run.summary()
     assert summary["frames_sent"] + summary["frames_sent_before_discovery"] == 40
-    assert summary["results"].keys() == {"detection", "timeofday", "weather", "scene"}
+    assert summary["results"].keys() == {"detection", "timeofday", "weather", "scene", "drivable"}
     assert summary["results_ratio"] == min(summary["results"].values()) / summary["frames_sent"]
     assert summary["results_ratio"] >= 0.9
     assert summary["latency_ms"].keys() == {"p50", "p95", "p99"}
