@@ -100,8 +100,9 @@ def test_a_bag_holds_what_was_sent(domain: int, probe: Probe, tmp_path: Path, bu
 @pytest.mark.parametrize("storage", STORAGES)
 def test_an_empty_bag_is_warned_of(record: Record, probe: Probe, storage: str) -> None:
     process = record("--namespace", "nobody", "--storage", storage)
-    last = "/nobody/label_info/scene"
-    probe.wait_for("the recorder", lambda: probe.node.count_subscribers(last) or process.poll() is not None)
+    # Its last subscription; the probe has one, too.
+    has_begun = lambda: probe.node.count_subscribers("/diagnostics") > 1  # noqa: E731
+    probe.wait_for("the recorder", lambda: has_begun() or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=PATIENCE)
     assert "the bag has no images: nothing came on /nobody/image_raw" in output
