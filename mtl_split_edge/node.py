@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import cv2
-import numpy as np
 from mtl_split.msg import Bottleneck, LinkReport
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter as RosParameter
@@ -37,7 +36,7 @@ from mtl_split_ros.diagnostics import MOST_AHEAD, MOST_BEHIND, Stream
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
-from mtl_split_ros.messages import HeaderError, ReportError, check_header, report_statement, statement, to_report
+from mtl_split_ros.messages import HeaderError, ReportError, check_header, check_signature, sign, to_report
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import MANY, NEWEST, advertise, subscribe
@@ -238,8 +237,7 @@ class EdgeNode(ManagedNode):
             payload=array("B", encoded.payload),
         )
         if self._keys is not None:
-            signature = self._keys.sign(statement(bottleneck, self._publisher.topic_name))
-            bottleneck.signature = np.frombuffer(signature, np.uint8)
+            sign(bottleneck, self._keys, self._publisher.topic_name)
         self._link.sent(self._sequence, len(encoded.payload), time.monotonic())
         for _ in range(self.get_parameter("copies").value):
             self._publisher.publish(bottleneck)
@@ -257,7 +255,7 @@ class EdgeNode(ManagedNode):
         """Take in what the server reports of a bottleneck."""
         try:
             if self._keys is not None:
-                self._keys.check(report_statement(message, self._reports.topic_name), message.signature.tobytes())
+                check_signature(message, self._keys, self._reports.topic_name)
             report = to_report(message)
         except InputError as error:
             stream.refuse(error, self._reports.topic_name)

@@ -4,6 +4,7 @@ import math
 import struct
 from typing import Any
 
+import numpy as np
 from mtl_split.msg import Bottleneck, LinkReport
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
@@ -12,7 +13,7 @@ from mtl_split_core.control.link import Fate, Report
 from mtl_split_core.errors import InputError
 from mtl_split_core.kinds import KINDS as CORE_KINDS
 from mtl_split_core.scene import Task, Truth
-from mtl_split_core.signing import BottleneckStatement, ReportStatement
+from mtl_split_core.signing import BottleneckStatement, Keys, ReportStatement, Statement
 from mtl_split_ros.kinds import KINDS
 
 MOST_FRAME_ID_BYTES = 256
@@ -82,6 +83,20 @@ def report_statement(message: LinkReport, vehicle: str) -> ReportStatement:
         service=message.service,
         fate=message.fate,
     )
+
+
+def sign(message: Bottleneck | LinkReport, keys: Keys, topic: str) -> None:
+    """Put the signature into a message that goes out on a topic, by its resolved name."""
+    message.signature = np.frombuffer(keys.sign(_statement_of(message, topic)), np.uint8)
+
+
+def check_signature(message: Bottleneck | LinkReport, keys: Keys, topic: str) -> None:
+    """Check the signature of a message that came on a topic, by its resolved name. Raises as Keys.check does."""
+    keys.check(_statement_of(message, topic), message.signature.tobytes())
+
+
+def _statement_of(message: Bottleneck | LinkReport, topic: str) -> Statement:
+    return statement(message, topic) if isinstance(message, Bottleneck) else report_statement(message, topic)
 
 
 def to_report(message: LinkReport) -> Report:

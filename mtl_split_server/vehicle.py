@@ -6,7 +6,6 @@ import time
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 from mtl_split.msg import Bottleneck, LinkReport
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -19,7 +18,7 @@ from mtl_split_core.session import Arrival, Session
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import Tracks
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
-from mtl_split_ros.messages import check_header, report_statement, statement
+from mtl_split_ros.messages import check_header, check_signature, sign
 from mtl_split_ros.results import ResultPublishers
 
 if TYPE_CHECKING:
@@ -162,8 +161,7 @@ class Vehicle:
             fate=int(fate),
         )
         if self.keys is not None:
-            signature = self.keys.sign(report_statement(report, self.reports.topic_name))
-            report.signature = np.frombuffer(signature, np.uint8)
+            sign(report, self.keys, self.reports.topic_name)
         self.reports.publish(report)
 
     def is_timely(self, message: Bottleneck) -> bool:
@@ -179,7 +177,7 @@ class Vehicle:
         check_header(message.header)
         self.bundle.payload_format.check_length(len(message.payload))
         if self.keys is not None:
-            self.keys.check(statement(message, self.topic), message.signature.tobytes())
+            check_signature(message, self.keys, self.topic)
 
     def _check(self, message: Bottleneck, arrival: Arrival) -> None:
         """Raise InputError for a bottleneck that cannot be used; what is hardest to forge comes first."""

@@ -40,7 +40,7 @@ class Answers(Generic[Frame]):
         """Begin without a frame; tasks: the names of those that a complete answer has results of."""
         self._tasks = tasks
         self._open: OrderedDict[Hashable, _Open[Frame]] = OrderedDict()
-        self._changed = threading.Condition(threading.RLock())
+        self._changed = threading.Condition()
         self._closed = False
 
     def expect(self, key: Hashable, frame: Frame, deadline: float, sequence: int | None) -> int:

@@ -31,7 +31,7 @@ from mtl_split_lab.bench.listener import result_topics
 from mtl_split_lab.bench.nodes import CAMERA, PICTURES, image_message
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_ros.graph import Options, edge, server
-from mtl_split_ros.messages import stamp_of, statement
+from mtl_split_ros.messages import sign, stamp_of
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import NEWEST, RECORDED
 
@@ -118,7 +118,7 @@ class Attacker(Node):
         if choice == 0:
             message.signature = np.zeros_like(message.signature)
         elif choice == 1:
-            message.signature = np.frombuffer(self._keys.sign(statement(message, self._topic)), np.uint8)
+            sign(message, self._keys, self._topic)
         return self._made(message)
 
     def _made(self, message: Bottleneck) -> bytes:
