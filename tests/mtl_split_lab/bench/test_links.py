@@ -11,6 +11,7 @@ from mtl_split_core.bundle import Bundle
 from mtl_split_lab.bench import links
 from mtl_split_lab.bench.answers import Answers
 from mtl_split_lab.bench.link_runs import (
+    BY_DEADLINE,
     OFFLOADING,
     QUALITIES,
     SPLIT,
@@ -81,3 +82,15 @@ def test_real_nodes_over_a_lossy_link(bundle: Bundle) -> None:
         pytest.skip(str(error))
     assert 0 < run.answers.answered <= run.answers.frames
     assert run.sent.lost > 0 and run.sent.overflowed == 0
+
+
+def test_an_edge_with_a_deadline_answers_every_frame_through_an_outage(bundle: Bundle, tmp_path: Path) -> None:
+    """Nothing passes for the first two of three seconds; what the server answers after that is too late for those."""
+    trace = tmp_path / "outage.csv"
+    trace.write_text("seconds,kbit_s\n0,0\n2,10000\n4,10000\n")
+    try:
+        run = measure(bundle, BY_DEADLINE, Condition(rate=10.0, trace=trace), 3.0, size=(640, 360))
+    except NoLinkError as error:
+        pytest.skip(str(error))
+    assert run.answers.answered == run.answers.frames > 0
+    assert run.answers.gap < 2.0
