@@ -12,7 +12,7 @@ OUT ?= out/demo
 RECORD ?=
 
 RUN := ros2_ws/run
-GROUPS := build vehicle engines ros watch demo train fuzz test
+GROUPS := build vehicle engines ros watch demo train plan adapt cluster fuzz test
 UV = .venv/lock/bin/uv pip compile --quiet --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28
 LOCKED := Every package of every group in pyproject.toml, pinned, with the SHA-256 sums of its files: made by `make lock`.
 TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
@@ -102,7 +102,7 @@ licences: setup .venv/.test .venv/.lock
 	echo 'writing docs/licences.md'
 	cp docs/licences.md .venv/licences.md
 	sed '/^## /,$$d' .venv/licences.md > docs/licences.md
-	for group in vehicle engines watch demo train test; do \
+	for group in vehicle engines watch demo train plan adapt cluster test; do \
 	    echo "## $$group"; echo; \
 	    .venv/lock/bin/pip-licenses --python=.venv/bin/python --with-system --format=markdown --packages \
 	        $$($(UV) --group pyproject.toml:$$group --constraint requirements.lock --no-annotate | sed -n 's/==.*//p'); echo; \
@@ -144,7 +144,7 @@ $(CREATED):
 
 .venv/.test: .venv/.train
 	echo 'installing what the tests need into .venv'
-	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS) engines train test)
+	$(INSTALL) $(addprefix --group ,$(RUN_GROUPS) engines train plan adapt cluster test)
 	touch $@
 
 # The wheels' CMake files name two include folders of the machine that built them.

@@ -15,6 +15,9 @@ setup(
         "openvino": groups["engines"],
         "replay": groups["demo"],
         "train": groups["demo"] + groups["train"],
+        "plan": groups["demo"] + groups["plan"],
+        "adapt": groups["demo"] + groups["train"] + groups["adapt"],
+        "cluster": groups["demo"] + groups["cluster"],
     },
     data_files=[
         (f"share/mtl_split/{folder}", [str(file) for file in folder.iterdir()]) for folder in Path("models").iterdir()
