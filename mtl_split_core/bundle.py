@@ -20,10 +20,16 @@ MOST_MANIFEST_BYTES = 1 << 23
 
 UNSUPPRESSED = "unsuppressed"
 MEDIAN_BYTES = "median_bytes"
+VALUES = "values"
+SERVER = "server"
 PREFIX = "prefix"
 """Role of the edge's half of the network."""
 SUFFIX = "suffix"
 """Role of the server's half."""
+EXIT = "exit"
+"""Role of the small network that answers on the edge, with the interface of the suffix."""
+WHOLE = "whole"
+"""How `values` calls the suffix on the edge, which sees the latents as they are."""
 HALVES: Mapping[str, str] = MappingProxyType({PREFIX: "prefix.onnx", SUFFIX: "suffix.onnx"})
 """By role, how export names the files of the halves."""
 
@@ -37,6 +43,17 @@ class File:
 
 
 @dataclass(frozen=True)
+class Values:
+    """How good the answers are, 0 to 1: the mean over the tasks of each one's accuracy on the pictures for testing.
+
+    server: of the server's answers, by the operating point's name; own: of the edge's own, by WHOLE and EXIT.
+    """
+
+    server: Mapping[str, float]
+    own: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Bundle:
     """One trained network: the contract between its halves, and its files.
 
@@ -44,7 +61,8 @@ class Bundle:
     what halves are compared by. default_point: index of the operating point that is used where none is asked for; cut:
     where the network is cut; unsuppressed: names of the tasks whose detections need no non-maximum suppression, because
     the network proposes no object twice; median_bytes: of the payloads, by the operating point's name, where that is
-    known; files: by role; manifest: everything in `manifest.json`, as it was written.
+    known; values: None where they were not measured; files: by role; manifest: everything in `manifest.json`, as it was
+    written.
     """
 
     folder: Path
@@ -55,6 +73,7 @@ class Bundle:
     cut: str
     unsuppressed: frozenset[str]
     median_bytes: Mapping[str, float]
+    values: Values | None
     files: Mapping[str, File]
     manifest: Mapping[str, Any]
 
@@ -162,6 +181,7 @@ def _parse(folder: Path, written: bytes) -> Bundle:
         if UNSUPPRESSED in manifest
         else frozenset(),
         median_bytes=read_entry(manifest, MEDIAN_BYTES, _parse_median_bytes) if MEDIAN_BYTES in manifest else {},
+        values=read_entry(manifest, VALUES, lambda value: _parse_values(value, points)) if VALUES in manifest else None,
         files=read_entry(manifest, "files", lambda value: _parse_files(folder, value)),
         manifest=manifest,
     )
@@ -171,6 +191,20 @@ def _parse_median_bytes(value: Any) -> dict[str, float]:
     if not isinstance(value, dict):
         refuse(value, "an object with a number by operating point")
     return {name: number if _is_size(number) else refuse(number, "a number of bytes") for name, number in value.items()}
+
+
+def _parse_values(value: Any, points: list[str]) -> Values:
+    if not isinstance(value, dict):
+        refuse(value, f"an object with {SERVER}, and {WHOLE} and {EXIT} where there are such")
+    server = read_entry(value, SERVER, lambda entry: entry if isinstance(entry, dict) else refuse(entry, "an object"))
+    return Values(
+        {point: read_entry(server, point, _parse_value) for point in points},
+        {name: read_entry(value, name, _parse_value) for name in (WHOLE, EXIT) if name in value},
+    )
+
+
+def _parse_value(value: Any) -> float:
+    return float(value) if type(value) in (int, float) and 0 <= value <= 1 else refuse(value, "a number from 0 to 1")
 
 
 def _is_size(value: Any) -> bool:

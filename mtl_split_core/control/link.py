@@ -55,11 +55,11 @@ class Report:
 
 @dataclass(frozen=True)
 class LinkState:
-    """What is known of the link at one moment. Times in seconds.
+    """What is known of the link at one moment: all that a policy may see of it. Times in seconds.
 
     silence: since the last report, infinity before the first; in_flight: bottlenecks sent that no report has told of
-    yet; overdue: those of them whose reports should be there by now; oldest: since the first of them was sent, 0
-    without any; rate: bytes per second that were acknowledged of late, which is a lower bound of what
+    yet; overdue: those of them whose reports should be there by now; oldest, newest: since the first and the last of
+    them were sent, 0 without any; rate: bytes per second that were acknowledged of late, which is a lower bound of what
     the link carries; loss: the part of the last REPORTED bottlenecks that never arrived, 0 to 1, without those of
     outages; round_trip: what it takes now, without the time in the server, infinity before the first report; spread:
     how much longer the slowest of the recent ones took than the median; server: the time in the server now, queue and
@@ -70,6 +70,7 @@ class LinkState:
     in_flight: int = 0
     overdue: int = 0
     oldest: float = 0.0
+    newest: float = 0.0
     rate: float = 0.0
     loss: float = 0.0
     round_trip: float = math.inf
@@ -150,6 +151,7 @@ class Link:
             state = LinkState(
                 in_flight=len(self._flight),
                 oldest=now - self._flight[0].at if self._flight else 0.0,
+                newest=now - self._flight[-1].at if self._flight else 0.0,
                 loss=1 - sum(self._settled) / len(self._settled) if self._settled else 0.0,
             )
             if not self._recent:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_core.bundle import HALVES, MANIFEST, PREFIX, SUFFIX, Bundle, load_bundle, write_manifest
+from mtl_split_core.bundle import HALVES, MANIFEST, PREFIX, SUFFIX, Bundle, Values, load_bundle, write_manifest
 from mtl_split_core.contract import parse_tasks
 from mtl_split_core.engine import ENGINES
 from mtl_split_core.errors import BundleError
@@ -390,6 +390,17 @@ def test_tensors_outside_of_the_file_are_refused(kind: str, tiny: Bundle, monkey
     monkeypatch.chdir(bundle.folder)
     with pytest.raises(BundleError, match="tensors in other files"):
         ServerHalf(bundle, engine=kind)
+
+
+def test_values_are_by_operating_point_and_own_answer(tiny: Bundle) -> None:
+    points = [point.name for point in tiny.payload_format.operating_points]
+    server = {point: 0.5 for point in points}
+    bundle = write_manifest(tiny.folder, {**tiny.manifest, "values": {"server": server, "exit": 0.25}})
+    assert bundle.values == Values(server, {"exit": 0.25})
+    incomplete = dict.fromkeys(points[1:], 0.5)
+    others: list[object] = [[], {}, {"server": 1}, {"server": incomplete}]
+    for value in (*others, {"server": server, "whole": 1.1}, {"server": server, "exit": True}):
+        assert "values: " in refusal(tiny.folder, {**tiny.manifest, "values": value})
 
 
 def test_median_bytes_are_by_operating_point_where_they_are_known(tiny: Bundle) -> None:

@@ -28,7 +28,7 @@ def sending(count: int, interval: float = 0.1) -> Link:
 
 def test_nothing_is_known_before_the_first_report() -> None:
     assert Link(SESSION).observe(5.0) == LinkState()
-    assert sending(3).observe(1.0) == LinkState(in_flight=3, oldest=1.0)
+    assert sending(3).observe(1.0) == LinkState(in_flight=3, oldest=1.0, newest=0.8)
 
 
 def test_a_report_tells_the_time_on_the_way_without_that_in_the_server() -> None:
