@@ -79,7 +79,10 @@ class EdgeHalf:
 
 
 class ServerHalf:
-    """Payload to results: decode, suffix, post."""
+    """Payload to results: decode, suffix, post.
+
+    An exit answers in the suffix's place from the edge's own latents (ME-FEEL, Tang et al. 2021).
+    """
 
     def __init__(
         self,
@@ -89,12 +92,14 @@ class ServerHalf:
         overlap_threshold: float = OVERLAP_THRESHOLD,
         engine: str = REFERENCE,
         at_once: int = 1,
+        role: str = SUFFIX,
     ) -> None:
         """Load and warm up a bundle's suffix; one call may use `threads` threads, and it has `at_once` twins at most.
 
         `score_threshold` and `overlap_threshold`: see mtl_split_core.kinds; they may be set anew between two calls.
-        engine: one of mtl_split_core.choice.KINDS. Raises BundleError if the suffix cannot be loaded or does not have
-        the interface in docs/bundle-format.md, and InputError for an engine that there is not.
+        engine: one of mtl_split_core.choice.KINDS. role: which file answers, SUFFIX or EXIT. Raises BundleError if the
+        bundle has no such file, it cannot be loaded or does not have the interface in docs/bundle-format.md, and
+        InputError for an engine that there is not.
         """
         self.bundle = bundle
         self.stopwatch = Stopwatch()
@@ -105,8 +110,9 @@ class ServerHalf:
             expected |= KINDS[task.kind].outputs(task)
         noise = np.random.default_rng(0).standard_normal((1, *bundle.payload_format.shape), np.float32)
         interface = Interface("latents", expected)
-        self.choice = choose_engine(engine, _onnx_file(bundle, SUFFIX), threads, noise, interface, at_once)
-        self._suffix = self.choice.engine
+        self.choice = choose_engine(engine, _onnx_file(bundle, role), threads, noise, interface, at_once)
+        self._role = role
+        self._network = self.choice.engine
         self.twin().answer(noise[0], bundle.input_size)
 
     def twin(self) -> "ServerHalf":
@@ -127,9 +133,12 @@ class ServerHalf:
         return self.answer(latents, size)
 
     def answer(self, latents: Floats, size: Size) -> Results:
-        """Turn latents into every task's result: all of `decode` but the decoding."""
-        with self.stopwatch.stage("suffix"):
-            outputs = _run(self._suffix, latents[None])
+        """Turn latents into every task's result: all of `decode` but the decoding.
+
+        The network's stage in `stopwatch` is named by its role.
+        """
+        with self.stopwatch.stage(self._role):
+            outputs = _run(self._network, latents[None])
         with self.stopwatch.stage("post"):
             letterbox = Letterbox(size, self.bundle.input_size)
             return {task.name: self._result(task, outputs, letterbox) for task in self.bundle.tasks}

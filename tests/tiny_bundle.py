@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, load, numpy_helper, save
 
-from mtl_split_core.bundle import HALVES, PREFIX, SUFFIX, Bundle, write_manifest
+from mtl_split_core.bundle import EXIT, HALVES, PREFIX, SUFFIX, Bundle, write_manifest
 from mtl_split_core.contract import Contract, format_contract
 from mtl_split_core.entropy import GRIDS, TERMS, EntropyTables
 from mtl_split_core.payload import OperatingPoint, PayloadFormat
@@ -45,6 +45,16 @@ def write_tiny_bundle(folder: Path, latent_space: str = "0123456789abcdef") -> B
         "cut": "pool",
     }
     return write_manifest(folder, manifest)
+
+
+def add_exit(bundle: Bundle) -> Bundle:
+    """Let a tiny bundle have an exit, which answers as the suffix does, but with a box all over the picture."""
+    model = load(bundle.path(SUFFIX))
+    for constant in model.graph.initializer:
+        if constant.name == "box":
+            constant.CopyFrom(numpy_helper.from_array(np.array([[[0, 0, WIDTH, HEIGHT]]], np.float32), "box"))
+    save(model, bundle.folder / "exit.onnx")
+    return write_manifest(bundle.folder, bundle.manifest, {**HALVES, EXIT: "exit.onnx"})
 
 
 def add_areas(bundle: Bundle) -> Bundle:

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from mtl_split_core.bundle import PREFIX, SUFFIX, load_bundle, write_manifest
-from mtl_split_core.errors import ImageError, InferenceError, PayloadError, TooLargeError
+from mtl_split_core.bundle import EXIT, PREFIX, SUFFIX, load_bundle, write_manifest
+from mtl_split_core.errors import BundleError, ImageError, InferenceError, PayloadError, TooLargeError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.label_map import Segmentation
 from mtl_split_core.scene import Classification, Detections, Image, Size
 
-from ..tiny_bundle import add_last_step, write_tiny_bundle
+from ..tiny_bundle import add_exit, add_last_step, write_tiny_bundle
 
 
 def damage(chance: random.Random, payload: bytes) -> bytes:
@@ -272,3 +272,18 @@ def test_what_the_engine_says_of_one_frame_is_a_refusal(tmp_path: Path) -> None:
         with pytest.raises(InferenceError, match=r"onnxruntime.* cannot run the network on this frame"):
             server.decode(edge.encode(grey(200)).payload, (64, 32))
         assert server.decode(edge.encode(grey(90)).payload, (64, 32)).keys() == {"detection", "colour"}
+
+
+def test_an_exit_answers_from_the_edges_own_latents(tmp_path: Path) -> None:
+    tiny = write_tiny_bundle(tmp_path / "tiny")
+    with pytest.raises(BundleError, match="has no exit, only prefix, suffix"):
+        ServerHalf(tiny, role=EXIT)
+    bundle = add_exit(tiny)
+    assert bundle.contract.fingerprint == tiny.contract.fingerprint
+    latents = EdgeHalf(bundle).latents(grey(200))
+    here, there = ServerHalf(bundle, role=EXIT), ServerHalf(bundle)
+    results, same = here.answer(latents, (64, 32)), there.answer(latents, (64, 32))
+    np.testing.assert_array_equal(results["detection"].boxes, [[0, 0, 64, 32]])
+    np.testing.assert_array_equal(same["detection"].boxes, [[16, 8, 48, 24]])
+    np.testing.assert_array_equal(results["colour"].scores, same["colour"].scores)
+    assert set(here.stopwatch.milliseconds) == {"exit", "post"}
