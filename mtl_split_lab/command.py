@@ -86,6 +86,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--plot", type=Path, metavar="FILE.png", help="draw bytes and milliseconds over the cuts")
     command.set_defaults(function=_list_cuts, extra="train")
 
+    command = commands.add_parser("profile", help="measure what every part of a bundle takes on this machine")
+    command.add_argument("--bundle", default="street", help="as for replay (default: %(default)s)")
+    command.add_argument("--engine", default="onnxruntime", help="as the nodes' parameter (default: %(default)s)")
+    command.add_argument("--threads", type=_positive, default=1, help="threads of one call (default: %(default)s)")
+    command.add_argument("--calls", type=_positive, default=200, help="calls of each part (default: %(default)s)")
+    command.add_argument(
+        "--size", type=_positive, nargs=2, default=(1280, 720), metavar=("WIDTH", "HEIGHT"),
+        help="of the camera's pictures (default: 1280 720)",
+    )  # fmt: skip
+    command.add_argument(
+        "--layers", action="store_true", help="also measure every layer of both networks, for `plan`; needs onnx"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("out/profile.json"), metavar="FILE.json",
+        help="file to write (default: %(default)s)",
+    )  # fmt: skip
+    command.set_defaults(function=_profile, extra="plan")
+
     command = commands.add_parser("compare-mtl", help="compare networks for one task each with one for all tasks")
     command.add_argument(
         "--backbones", nargs="+", default=["mobilenet_v3_small"], metavar="NAME", help="default: mobilenet_v3_small"
@@ -306,6 +324,23 @@ def _list_cuts(options: argparse.Namespace) -> None:
     if options.plot:
         plot_cuts(cuts, options.plot)
         _say_written(options.plot)
+
+
+def _profile(options: argparse.Namespace) -> None:
+    from mtl_split_core.bundle import load_bundle
+    from mtl_split_core.profile import write_profile
+    from mtl_split_core.share import bundle_folder
+    from mtl_split_lab.bench.profiling import format_profile, measure_profile
+
+    bundle = load_bundle(bundle_folder(options.bundle))
+    profile = measure_profile(bundle, options.engine, options.threads, options.calls, tuple(options.size))
+    if options.layers:
+        from mtl_split_lab.bench.layers import add_layers
+
+        profile = add_layers(profile, bundle)
+    print(format_profile(profile))
+    write_profile(profile, options.out)
+    _say_written(options.out)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -18,18 +18,20 @@ from hypothesis import strategies as st
 
 from mtl_split_core.bundle import MANIFEST, load_bundle
 from mtl_split_core.errors import InputError
+from mtl_split_core.profile import load_profile
 from mtl_split_lab.data.pictures import LABELS, LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.portion import Portion
 from mtl_split_lab.recipe import RECIPES, load_recipe
 
 from .damage import bounded_memory, damaged
+from .mtl_split_core.test_profile import WRITTEN
 from .mtl_split_lab.data.test_pictures import BDD100K, COCO
 from .tiny_bundle import write_tiny_bundle
 
 RECIPE_CONTENTS = [yaml.safe_load(path.read_text()) for path in sorted(RECIPES.glob("*.yaml"))]
 ATTRIBUTES = {"a.png": {"weather": "rainy", "scene": "undefined"}, "b.png": {"weather": "clear"}}
-ATTRIBUTES_FILE, TABLE_FILE, RECIPE_FILE = "attributes.json", "table.tsv", "recipe.yaml"
+ATTRIBUTES_FILE, TABLE_FILE, RECIPE_FILE, PROFILE_FILE = "attributes.json", "table.tsv", "recipe.yaml", "profile.json"
 TABLE = "image_id\timage_path\tinformative\n1\timages/a.png\tyes\n2\timages/b.png\t\n3\timages/c.png\tno"
 
 
@@ -81,6 +83,11 @@ def _read_recipe(folder: Path) -> None:
     assert load_recipe(folder / RECIPE_FILE).tasks
 
 
+def _read_profile(folder: Path) -> None:
+    profile = load_profile(folder / PROFILE_FILE)
+    assert np.isfinite([profile.whole, *(profile.edge(point) for point in profile.points)]).all()
+
+
 def _read_labels(folder: Path) -> None:
     _check_pictures(read_pictures(folder / LABELS), folder)
 
@@ -115,6 +122,7 @@ def _always(contents: list[Any], write: Callable[[Any], str], _: Path) -> st.Sea
 KINDS = {
     "manifests": Kind(MANIFEST, _damaged_manifests, _read_manifest),
     "recipes": Kind(RECIPE_FILE, partial(_always, RECIPE_CONTENTS, yaml.safe_dump), _read_recipe),
+    "profiles": Kind(PROFILE_FILE, partial(_always, [WRITTEN], json.dumps), _read_profile),
     "label files": Kind(LABELS, partial(_always, [BDD100K, COCO], json.dumps), _read_labels),
     "attribute files": Kind(ATTRIBUTES_FILE, partial(_always, [ATTRIBUTES], json.dumps), _read_attributes),
     "tables": Kind(TABLE_FILE, partial(_always, [TABLE], str), _read_table),

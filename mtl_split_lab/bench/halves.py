@@ -7,7 +7,7 @@ import argparse
 import itertools
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,17 +19,16 @@ from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle, load_bundle
 from mtl_split_core.engine import ENGINES, Array, NotInstalledError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.scene import Image, Size
+from mtl_split_core.scene import Image
 from mtl_split_core.share import bundle_folder
 from mtl_split_core.stopwatch import Stopwatch, measure_in_turn
+from mtl_split_lab.bench.profiling import SIZE, Call, recording
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 
-SIZE: Size = (1280, 720)
 PICTURES = 15
 """Different pictures of one simulated street, over and over."""
 
-Call = Callable[[], object]
 Times = Mapping[str, Sequence[float]]
 """Milliseconds of every call by name."""
 
@@ -126,14 +125,8 @@ def write_page(
 
 
 def _measure_half(stopwatch: Stopwatch, whole: Call, bare: Call, calls: int) -> Times:
-    stages = defaultdict(list)
-
-    def call() -> None:
-        whole()
-        for stage, milliseconds in stopwatch.milliseconds.items():
-            stages[stage].append(milliseconds)
-
-    return {**measure_in_turn({WHOLE: call, BARE: bare}, calls), **stages}
+    stages: dict[str, list[float]] = defaultdict(list)
+    return {**measure_in_turn({WHOLE: recording(stopwatch, whole, stages), BARE: bare}, calls), **stages}
 
 
 def _examples(bundle: Bundle, picture: Image) -> tuple[Array, Array]:

@@ -1,0 +1,54 @@
+"""A bundle's profile: every part is measured, and its layers are those of its files."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.profile import load_profile
+from mtl_split_core.stopwatch import Stopwatch
+from mtl_split_lab.bench.profiling import recording
+from mtl_split_lab.command import main
+
+
+def test_a_profile_of_a_bundle(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "profile.json"
+    arguments = ["--bundle", str(bundle.folder), "--calls", "3", "--size", "160", "90", "--layers", "--out", str(path)]
+    main(["profile", *arguments])
+    profile = load_profile(path)
+    profile.check_fits(bundle.contract.fingerprint, path)
+    assert set(profile.parts) == {"prepare", "prefix", "suffix", "post", "whole"}
+    assert list(profile.points) == ["coarse", "fine"] and profile.picture == (160, 90)
+    assert 0 < profile.points["coarse"].bytes.median <= profile.points["fine"].bytes.median
+    assert profile.edge("fine") > 0 and profile.server("fine") > 0 and profile.whole > 0
+    for role, layers in profile.layers.items():
+        made = {output for node in onnx.load(bundle.path(role)).graph.node for output in node.output}
+        assert {layer.output for layer in layers} <= made
+        whole = sum(layer.milliseconds for layer in layers)
+        assert whole == pytest.approx(profile.parts[role].median)
+    assert set(profile.layers) == {"prefix", "suffix"}
+    said = capsys.readouterr().out
+    assert f"contract {bundle.contract.fingerprint}" in said and f"written: {path}" in said
+    assert all(f"| {name} |" in said for name in ("prefix", "whole", "encode, fine", "decode, coarse"))
+
+
+def test_a_call_is_recorded_by_its_stages() -> None:
+    stopwatch = Stopwatch()
+    stages: dict[str, list[float]] = {"a": []}
+
+    def call() -> None:
+        with stopwatch.stage("a"):
+            pass
+
+    recorded = recording(stopwatch, call, stages)
+    recorded(), recorded()
+    assert len(stages["a"]) == 2 and min(stages["a"]) >= 0
+
+
+def test_an_engine_that_there_is_not_is_named(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(["profile", "--bundle", str(bundle.folder), "--engine", "abacus", "--out", str(tmp_path / "p.json")])
+    assert "engine is 'abacus', expected one of onnxruntime" in capsys.readouterr().err
