@@ -32,7 +32,7 @@ from mtl_split_core.share import bundle_folder
 from mtl_split_core.tracks import TRACKING
 from mtl_split_edge.answering import COUNTS, Answering, Frame
 from mtl_split_edge.camera_input import COMPRESSED, IMAGES_LOST, RAW, TOPICS, TRANSPORTS, CameraInput
-from mtl_split_ros.diagnostics import MOST_AHEAD, MOST_BEHIND, Stream
+from mtl_split_ros.diagnostics import Stream, plausible_age
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
@@ -246,8 +246,7 @@ class EdgeNode(ManagedNode):
 
     def _expect(self, received: Received, size: Size, latents: Floats, point: str, sequence: int | None) -> None:
         if self._answering:
-            # An age that cannot be says nothing of how much time there is.
-            age = received.age if -MOST_AHEAD <= received.age <= MOST_BEHIND else 0.0
+            age = plausible_age(received.age)
             frame = Frame(received.message.header, received.arrived, age, size, latents, point)
             self._answering.expect(frame, sequence)
 

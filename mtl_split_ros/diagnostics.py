@@ -225,6 +225,11 @@ def nanoseconds(stamp: Stamp) -> int:
     return int(stamp.sec * 10**9 + stamp.nanosec)
 
 
+def plausible_age(age: float) -> float:
+    """Return a frame's age in seconds, and 0 for one that says more about the clocks than about the frame."""
+    return age if -MOST_AHEAD <= age <= MOST_BEHIND else 0.0
+
+
 def _refused(error: type[InputError]) -> str:
     return f"refused/{error.__name__}"
 

@@ -40,6 +40,7 @@ CHOICES = {
     "engine": ("onnxruntime", "openvino", "auto"),
     "transport": ("auto", "raw", "compressed"),
     "tracking": ("bytetrack", "none"),
+    "order": ("turn", "edf", "dysta"),
 }
 """The parameters that have one of a few values; here too, because launch files load neither networks nor engines."""
 
@@ -131,6 +132,10 @@ class Options:
     max_payload_bytes: int | None = None
     score_threshold: float | None = None
     tracking: str = ""
+    further_bundles: tuple[str, ...] = ()
+    order: str = ""
+    deadline: float | None = None
+    least_share: float | None = None
     cameras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -201,6 +206,10 @@ def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value |
         "vehicles": names if vehicles or options.cameras else None,
         "score_threshold": options.score_threshold,
         "tracking": options.tracking,
+        "further_bundles": list(options.further_bundles) or None,
+        "order": options.order,
+        "deadline": options.deadline,
+        "least_share": options.least_share,
     }
     return _process(
         "server", options, {**given, **{name: value for name, value in parameters.items() if value is not None}}

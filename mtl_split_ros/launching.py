@@ -41,7 +41,7 @@ HALF = ("engine", "threads")
 EDGE = (*HALF, "transport", "operating_point", "max_payload_bytes")
 """The further arguments of launch files with an edge."""
 
-SERVER = (*HALF, "score_threshold", "tracking")
+SERVER = (*HALF, "score_threshold", "tracking", "further_bundles", "order", "deadline", "least_share")
 """The further arguments of launch files with a server."""
 
 LAUNCHS_OWN = ("launch-prefix", "launch-prefix-filter")
@@ -149,6 +149,25 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     "tracking": (
         _one_of("tracking"),
         "How objects are followed from frame to frame, if at all. Empty: as in the parameter files.",
+    ),
+    "further_bundles": (
+        _names,
+        "Names or folders of further bundles that vehicles may use, separated by commas. Empty: as in the parameter "
+        "files.",
+    ),
+    "order": (
+        _one_of("order"),
+        "Whose bottleneck the server answers next where several wait. Empty: as in the parameter files.",
+    ),
+    "deadline": (
+        float,
+        "Seconds from an image's stamp within which the server's answer is of use; 0 is no deadline. Empty: as in the "
+        "parameter files.",
+    ),
+    "least_share": (
+        float,
+        "The part of its bottlenecks, 0 to 1, that each vehicle gets answers to in time, wherever that is possible. "
+        "Empty: as in the parameter files.",
     ),
     "watch": (_truth, "true: serve a page with what the vehicles see at http://127.0.0.1:8080/, see docs/watch.md."),
     "vehicles": (

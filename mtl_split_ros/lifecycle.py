@@ -1,12 +1,12 @@
 """What edge, server and their like have in common: lifecycle, autostart, parameters, diagnostics, an end on a fault."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -72,6 +72,10 @@ class ManagedNode(LifecycleNode):
     @abstractmethod
     def cleanup(self) -> None:
         """Release what `configure` made."""
+
+    def figures(self) -> Mapping[str, str]:
+        """Return what the node's own status in /diagnostics is to tell beside its state."""
+        return {}
 
     def autostart(self) -> None:
         """Configure and activate, if the parameter `autostart` says so.
@@ -167,7 +171,8 @@ class ManagedNode(LifecycleNode):
             trouble = self._judge_clock()
             level = DiagnosticStatus.WARN if trouble else DiagnosticStatus.OK
         message = f"{self._state}: {trouble}" if trouble else self._state
-        own = DiagnosticStatus(level=level, name=name, message=message)
+        values = [KeyValue(key=key, value=value) for key, value in self.figures().items()]
+        own = DiagnosticStatus(level=level, name=name, message=message, values=values)
         report = DiagnosticArray(status=[own, *(stream.report(name) for stream in self.streams)])
         report.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(report)

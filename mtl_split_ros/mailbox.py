@@ -2,18 +2,24 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mtl_split_core.errors import InputError
+from mtl_split_core.serving import Choice
 
-Sender = TypeVar("Sender")
+Sender = TypeVar("Sender", bound=Hashable)
 Item = TypeVar("Item")
 
 
+def in_turn(waiting: Mapping[Sender, Any]) -> Choice[Sender]:
+    """The senders in turn."""
+    return Choice(next(iter(waiting)))
+
+
 class Mailbox(Generic[Sender, Item]):
-    """Calls `work(sender, item)` in threads of its own, for the senders in turn and for each with its newest item.
+    """Calls `work(sender, item)` in threads of its own, for the senders in an order and for each with its newest item.
 
     A sender's next item waits until its last one is done, so that the answers to one sender keep their order. An
     InputError of `work` goes to `refuse(sender, error)` and the thread goes on; any other exception ends the thread and
@@ -21,10 +27,20 @@ class Mailbox(Generic[Sender, Item]):
     """
 
     def __init__(
-        self, works: Sequence[Callable[[Sender, Item], None]], refuse: Callable[[Sender, InputError], None]
+        self,
+        works: Sequence[Callable[[Sender, Item], None]],
+        refuse: Callable[[Sender, InputError], None],
+        choose: Callable[[Mapping[Sender, Item]], Choice[Sender]] = in_turn,
+        give_up: Callable[[Sender, Item], None] = lambda sender, item: None,
     ) -> None:
-        """Start a worker thread for each of `works`."""
+        """Start a worker thread for each of `works`.
+
+        choose: chooses among the items of the senders that may be next, those first that began to wait first, and is
+        called with a lock held; give_up: is handed the items that are hopeless by that choice.
+        """
         self._refuse = refuse
+        self._choose = choose
+        self._give_up = give_up
         # A dictionary keeps the order in which senders began to wait, so each of them gets its turn.
         self._waiting: dict[Sender, Item] = {}
         self._at_work: set[Sender] = set()
@@ -53,12 +69,19 @@ class Mailbox(Generic[Sender, Item]):
     def _run(self, work: Callable[[Sender, Item], None]) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._next())
+                self._changed.wait_for(lambda: self._closed or self._ready())
                 if self._closed:
                     return
-                [sender] = self._next()
-                item = self._waiting.pop(sender)
-                self._at_work.add(sender)
+                choice = self._choose(self._ready())
+                given_up = [(sender, self._waiting.pop(sender)) for sender in choice.hopeless]
+                sender = choice.next
+                if sender is not None:
+                    item = self._waiting.pop(sender)
+                    self._at_work.add(sender)
+            for one in given_up:
+                self._give_up(*one)
+            if sender is None:
+                continue
             try:
                 work(sender, item)
             except InputError as error:
@@ -66,6 +89,6 @@ class Mailbox(Generic[Sender, Item]):
             with self._changed:
                 self._at_work.remove(sender)
 
-    def _next(self) -> list[Sender]:
-        """The sender whose turn it is, if there is one."""
-        return [sender for sender in self._waiting if sender not in self._at_work][:1]
+    def _ready(self) -> dict[Sender, Item]:
+        """The items of the senders that may be next."""
+        return {sender: item for sender, item in self._waiting.items() if sender not in self._at_work}

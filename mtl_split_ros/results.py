@@ -59,9 +59,9 @@ class ResultPublishers:
         self._outputs.append(_Output(task.name, publisher, write, on_demand))
 
     def publish(self, results: Results, header: Header) -> None:
-        """Publish all tasks' results for one image."""
+        """Publish the results for one image, of all tasks or some."""
         for output in self._outputs:
-            if output.is_wanted:
+            if output.task in results and output.is_wanted:
                 output.publisher.publish(output.write(results[output.task], header))
 
     def destroy(self) -> None:

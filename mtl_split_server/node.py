@@ -2,7 +2,9 @@
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
+import math
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,6 @@ from rclpy.publisher import Publisher
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
-from mtl_split_core.bundle import load_bundle
 from mtl_split_core.control.link import Fate
 from mtl_split_core.errors import (
     InferenceError,
@@ -28,8 +29,7 @@ from mtl_split_core.errors import (
     UnsignedError,
 )
 from mtl_split_core.halves import ServerHalf
-from mtl_split_core.scene import Task
-from mtl_split_core.share import bundle_folder
+from mtl_split_core.serving import ORDERS, Choice, Schedule, Tally, Waiting, turn
 from mtl_split_core.tracks import TRACKING, Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
@@ -40,14 +40,23 @@ from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, MANY, advertise, full_name
 from mtl_split_ros.results import ResultPublishers
 from mtl_split_ros.subscriptions import Subscriptions
+from mtl_split_server.suffixes import Suffixes, load_suffixes
 from mtl_split_server.vehicle import OtherContractError, Receipt, TopicPublishers, Vehicle
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
 
+MOST_SECONDS = 60.0
+"""The longest age and deadline of a bottleneck."""
+
 PARAMETERS = Parameters(
     "server",
     *COMMON_PARAMETERS,
+    Parameter(
+        "further_bundles",
+        "Further bundles, named like `bundle`, that vehicles may use: each one's suffix is in memory, and the contract"
+        " in a bottleneck says which one answers.",
+    ),
     Parameter("vehicles", "Namespaces of the vehicles, relative to the server's; an empty one is the server's own."),
     Parameter("workers", "Bottlenecks processed in parallel, at most one per vehicle.", range=(1, 64)),
     Parameter(
@@ -76,30 +85,54 @@ PARAMETERS = Parameters(
         "max_age",
         f"Drop bottlenecks of images older than this, in seconds, or stamped more than {MOST_AHEAD} s in the future; "
         "0 disables both limits.",
-        range=(0.0, 60.0),
+        range=(0.0, MOST_SECONDS),
+    ),
+    Parameter(
+        "deadline",
+        "Seconds from the stamp within which an answer is of use; a bottleneck that cannot be answered by then is given"
+        " up at once, and the edge told; 0: no deadline.",
+        range=(0.0, MOST_SECONDS),
+    ),
+    Parameter(
+        "deadlines", "Vehicles with a deadline of their own, `NAMESPACE=SECONDS` each, the namespace as in `vehicles`."
+    ),
+    Parameter(
+        "order",
+        "Whose bottleneck is next where several wait: the vehicles in `turn`, the earliest deadline first (`edf`), or"
+        " by remaining work and slack (`dysta`), which answers most in time. Without deadlines, all are `turn`.",
+        choices=tuple(ORDERS),
+    ),
+    Parameter(
+        "least_share",
+        "The part of its bottlenecks that each vehicle gets answers to in time, wherever that is possible: vehicles"
+        " below it come first.",
+        range=(0.0, 1.0),
     ),
 )
 
 
 @dataclass(frozen=True)
 class Received:
-    """A bottleneck, its receipt, how many milliseconds it was on its way, and what its objects are followed with."""
+    """A bottleneck, its receipt, how it waits, its milliseconds on the way, and what its objects are followed with."""
 
     message: Bottleneck
     receipt: Receipt
+    waiting: Waiting[Vehicle]
     link: float
     tracks: Tracks
 
 
 class ServerNode(ManagedNode):
-    """Decodes the newest bottlenecks of the vehicles in turn, and publishes the results with the image's header."""
+    """Decodes the newest bottlenecks of the vehicles in an order, and publishes the results with the image's header."""
 
-    _halves: list[ServerHalf]
+    _suffixes: Suffixes
     _results: dict[str, ResultPublishers]
-    _labels: list[tuple[Publisher[LabelInfo], Task]]
+    _labels: dict[str, dict[str, Publisher[LabelInfo]]]
+    _labelled: dict[str, str]
     _reports: dict[str, Publisher[LinkReport]]
     _tracks: dict[str, Tracks]
     _mailbox: Mailbox[Vehicle, Received]
+    _schedule: Schedule[Vehicle]
     _inputs: Subscriptions
     _vehicles: list[Vehicle]
     _jumps: JumpHandle
@@ -107,33 +140,35 @@ class ServerNode(ManagedNode):
     def __init__(self) -> None:
         """Declare the parameters, then configure and activate where `autostart` says so."""
         super().__init__("server", PARAMETERS)
-        self._labels = []
+        self._labels, self._labelled = {}, {}
+        self._schedule = Schedule(turn)
         self.add_post_set_parameters_callback(self._tell_threshold)
         self.autostart()
 
     def configure(self, values: dict[str, Any]) -> None:
-        """Load and warm up the bundle's suffix, and publish every task's labels for every vehicle."""
+        """Load and warm up the bundles' suffixes, and publish every task's labels for every vehicle."""
         self._check_vehicles(values["vehicles"])
+        self._deadlines = read_deadlines(values)
         self._max_age: float = values["max_age"]
+        self._order, self._least_share, self._workers = values["order"], values["least_share"], values["workers"]
         self._keys = self.read_keys(values["key_file"])
-        bundle = load_bundle(bundle_folder(values["bundle"]))
         threshold, self._tracking = values["score_threshold"], values["tracking"]
-        self._tracks = {vehicle: Tracks(bundle.tasks, self._tracking, threshold) for vehicle in values["vehicles"]}
         cv2.setNumThreads(values["threads"])
-        workers = values["workers"]
-        half = ServerHalf(bundle, values["threads"], engine=values["engine"], at_once=workers)
-        self._halves = [half, *(half.twin() for _ in range(workers - 1))]
-        self._bundle = bundle
-        self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
-        self.get_logger().info(f"suffix: {half.choice.words}")
+        self._suffixes = suffixes = load_suffixes(values)
+        self._tracks = {vehicle: Tracks(suffixes.tasks, self._tracking, threshold) for vehicle in values["vehicles"]}
+        for contract, half in suffixes.halves.items():
+            self.get_logger().info(f"bundle {half.bundle.name}, contract {contract}")
+            self.get_logger().info(f"suffix: {half.choice.words}")
         self._results, self._reports = {}, {}
+        # Until a vehicle sends a bottleneck, its labels are those of the first bundle.
+        self._labelled = dict.fromkeys(values["vehicles"], next(iter(suffixes.halves)))
         try:
             for vehicle in values["vehicles"]:
                 self._advertise(vehicle, values["results_namespace"])
         except InputError:
             self.cleanup()
             raise
-        self._tell_labels()
+        self._tell_labels(values["vehicles"])
 
     def _check_vehicles(self, vehicles: list[str]) -> None:
         try:
@@ -144,32 +179,41 @@ class ServerNode(ManagedNode):
             raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
 
     def _advertise(self, vehicle: str, within: str) -> None:
-        self._results[vehicle] = ResultPublishers(self, self._bundle.tasks, _topic(vehicle, within))
-        for task in self._bundle.tasks:
-            labels = advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED, watch=False)
-            self._labels.append((labels, task))
+        tasks = self._suffixes.tasks
+        self._results[vehicle] = ResultPublishers(self, tasks, _topic(vehicle, within))
+        self._labels[vehicle] = {
+            task.name: advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED, watch=False)
+            for task in tasks
+        }
         self._reports[vehicle] = advertise(self, LinkReport, _topic(vehicle, "link_report"), MANY, watch=False)
 
-    def _tell_labels(self) -> None:
+    def _tell_labels(self, vehicles: Iterable[str]) -> None:
         header, threshold = Header(stamp=self.get_clock().now().to_msg()), self.get_parameter("score_threshold").value
-        for publisher, task in self._labels:
-            publisher.publish(label_info(task, header, threshold))
+        for vehicle in vehicles:
+            for task in self._suffixes.tasks_of(self._labelled[vehicle]):
+                self._labels[vehicle][task.name].publish(label_info(task, header, threshold))
 
     def _tell_threshold(self, changes: list[RosParameter[Any]]) -> None:
         if any(change.name == "score_threshold" for change in changes):
-            self._tell_labels()
+            self._tell_labels(self._labels)
 
     def activate(self) -> None:
         """Subscribe to the bottlenecks of all vehicles and start the workers."""
         self._inputs, self._vehicles = Subscriptions(self), []
+        schedule: Schedule[Vehicle] = Schedule(ORDERS[self._order], self._least_share)
+        self._schedule = schedule
         try:
             for namespace, results in self._results.items():
                 self._serve(namespace, results)
         except InputError:
             self._unsubscribe()
             raise
-        works = [partial(self._process, half) for half in self._halves]
-        self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error))
+        works = [partial(self._process, self._suffixes.twins()) for _ in range(self._workers)]
+
+        def choose(waiting: Mapping[Vehicle, Received]) -> Choice[Vehicle]:
+            return schedule.choose([received.waiting for received in waiting.values()], time.monotonic())
+
+        self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error), choose, self._give_up)
         self.end_with(self._mailbox.ended)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._forget_stamps)
@@ -182,30 +226,46 @@ class ServerNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Release the network and the publishers."""
-        for publisher in (*(publisher for publisher, _ in self._labels), *self._reports.values()):
+        labels = (publisher for own in self._labels.values() for publisher in own.values())
+        for publisher in (*labels, *self._reports.values()):
             self.destroy_publisher(publisher)
         for results in self._results.values():
             results.destroy()
-        self._halves, self._labels = [], []
+        del self._suffixes
+        self._labels = {}
+
+    def figures(self) -> Mapping[str, str]:
+        """What became of all vehicles' bottlenecks."""
+        return self._schedule.facts()
 
     def _serve(self, namespace: str, results: ResultPublishers) -> None:
         topic = _topic(namespace, "bottleneck")
         resolved = self.resolve_topic_name(topic)
         signatures = (UnsignedError, SignatureError, ReplayError) if self._keys else ()
+        facts = {**self._suffixes.facts, **Tally().facts()}
         stream = Stream(
             resolved,
             stages=("link", "decode", "suffix", "post", "track", "publish"),
             errors=(PayloadError, OtherContractError, HeaderError, SecondPublisherError, InferenceError, *signatures),
-            counts=("dropped", "lost", "repeated", "too_old", "in_future", "out_of_order"),
+            counts=("dropped", "hopeless", "lost", "repeated", "too_old", "in_future", "out_of_order"),
             clock=self.get_clock(),
             logger=self.get_logger(),
-            facts=self._halves[0].choice.facts,
+            facts=facts,
         )
         publishers = TopicPublishers(self, resolved, self._keys is not None)
-        tracks = self._tracks[namespace].anew()
-        reports = self._reports[namespace]
         vehicle = Vehicle(
-            resolved, self._bundle, stream, results, reports, publishers, self._max_age, self._keys, tracks
+            namespace,
+            resolved,
+            self._suffixes.formats,
+            stream,
+            facts,
+            results,
+            self._reports[namespace],
+            publishers,
+            self._max_age,
+            self._deadlines[namespace],
+            self._keys,
+            self._tracks[namespace].anew(),
         )
         self._inputs.subscribe(Bottleneck, topic, partial(self._receive, vehicle), MANY, stream)
         self.streams.append(stream)
@@ -223,18 +283,36 @@ class ServerNode(ManagedNode):
         receipt = vehicle.take(message, info)
         if receipt is None:
             return
+        if message.contract != self._labelled[vehicle.namespace]:
+            self._labelled[vehicle.namespace] = message.contract
+            self._tell_labels([vehicle.namespace])
         link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
-        replaced = self._mailbox.put(vehicle, Received(message, receipt, link, vehicle.session.tracks))
+        waiting = vehicle.wait(message, receipt)
+        self._schedule.arrive(vehicle)
+        replaced = self._mailbox.put(vehicle, Received(message, receipt, waiting, link, vehicle.session.tracks))
         if replaced is not None:
             vehicle.stream.count("dropped")
-            vehicle.report(replaced.receipt, Fate.REPLACED, time.monotonic())
+            self._settle(vehicle, replaced, Fate.REPLACED, time.monotonic())
 
-    def _process(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> None:
+    def _give_up(self, vehicle: Vehicle, received: Received) -> None:
+        vehicle.stream.count("hopeless")
+        self._settle(vehicle, received, Fate.HOPELESS, time.monotonic())
+
+    def _process(self, halves: Mapping[str, ServerHalf], vehicle: Vehicle, received: Received) -> None:
         begun, fate = time.monotonic(), Fate.FAILED
         try:
-            fate = self._answer(half, vehicle, received)
+            fate = self._answer(halves[received.message.contract], vehicle, received)
         finally:
-            vehicle.report(received.receipt, fate, begun)
+            self._settle(vehicle, received, fate, begun)
+
+    def _settle(self, vehicle: Vehicle, received: Received, fate: Fate, begun: float) -> None:
+        """Report what became of a bottleneck, and note it; `begun`: when the work on it began."""
+        vehicle.report(received.receipt, fate, begun)
+        if fate == Fate.ANSWERED:
+            self._schedule.answered(received.waiting, begun, time.monotonic())
+        elif fate != Fate.HOPELESS:
+            self._schedule.missed(vehicle)
+        vehicle.facts.update(self._schedule.facts(vehicle))
 
     def _answer(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> Fate:
         message, payload = received.message, received.message.payload.tobytes()
@@ -256,6 +334,24 @@ class ServerNode(ManagedNode):
             vehicle.results.publish(results, message.header)
         vehicle.stream.published({"link": received.link, **stopwatch.milliseconds}, len(payload))
         return Fate.ANSWERED
+
+
+def read_deadlines(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return every vehicle's deadline in seconds. Raises InputError for one that is no such time, or of no vehicle."""
+    deadlines = dict.fromkeys(values["vehicles"], values["deadline"])
+    for entry in filter(None, values["deadlines"]):
+        vehicle, _, text = entry.rpartition("=")
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if vehicle not in deadlines or not 0 <= seconds <= MOST_SECONDS:
+            raise InputError(
+                f"deadlines has {entry!r}, expected NAMESPACE=SECONDS with one of {', '.join(map(repr, deadlines))} and"
+                f" 0 to {MOST_SECONDS:g}"
+            )
+        deadlines[vehicle] = seconds
+    return deadlines
 
 
 def _topic(namespace: str, name: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,14 +12,15 @@ from mtl_split.msg import Bottleneck, LinkReport
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
-from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.link import Fate
 from mtl_split_core.errors import InputError, SecondPublisherError
 from mtl_split_core.halves import check_size
+from mtl_split_core.payload import PayloadFormat
+from mtl_split_core.serving import Waiting
 from mtl_split_core.session import Arrival, Session
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import Tracks
-from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
+from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds, plausible_age
 from mtl_split_ros.messages import check_header, check_signature, sign
 from mtl_split_ros.results import ResultPublishers
 
@@ -99,18 +102,23 @@ class Receipt:
 class Vehicle:
     """What the server knows and wants of one vehicle.
 
-    topic: resolved name of its bottlenecks' topic; stream: the account of them; results: the publishers of its
-    results; reports: the publisher of what becomes of each of them; max_age: in seconds, 0 disables the limit; keys:
-    None: signatures do not count; tracks: without an object.
+    namespace: as in the server's parameters; topic: resolved name of its bottlenecks' topic; formats: of the payloads
+    that it may send, by contract; stream: the account of them; facts: what else it tells; results: the publishers of
+    its results; reports: the publisher of what becomes of each of them; max_age: in seconds, 0 disables the limit;
+    deadline: of an answer, in seconds from the stamp, 0: none; keys: None: signatures do not count; tracks: without an
+    object.
     """
 
+    namespace: str
     topic: str
-    bundle: Bundle
+    formats: Mapping[str, PayloadFormat]
     stream: Stream
+    facts: dict[str, str]
     results: ResultPublishers
     reports: Publisher[LinkReport]
     publishers: TopicPublishers
     max_age: float
+    deadline: float
     keys: Keys | None
     tracks: InitVar[Tracks]
     session: Session = field(init=False)
@@ -150,6 +158,11 @@ class Vehicle:
         self.stream.count("lost", lost)
         return receipt
 
+    def wait(self, message: Bottleneck, receipt: Receipt) -> Waiting[Vehicle]:
+        """Return what the order of serving needs to know of a bottleneck that was taken."""
+        left = self.deadline - plausible_age(self.stream.age(message.header.stamp)) if self.deadline else math.inf
+        return Waiting(self, message.contract, receipt.arrived, time.monotonic() + left)
+
     def report(self, receipt: Receipt, fate: Fate, begun: float) -> None:
         """Tell the edge what has become of a bottleneck; `begun`: when the work on it began, by the monotonic clock."""
         report = LinkReport(
@@ -175,21 +188,20 @@ class Vehicle:
     def _authenticate(self, message: Bottleneck) -> None:
         """Raise InputError for a bottleneck that no vehicle of ours has sent, or that is not even worth looking at."""
         check_header(message.header)
-        self.bundle.payload_format.check_length(len(message.payload))
+        max(self.formats.values(), key=lambda form: form.largest).check_length(len(message.payload))
         if self.keys is not None:
             check_signature(message, self.keys, self.topic)
 
     def _check(self, message: Bottleneck, arrival: Arrival) -> None:
         """Raise InputError for a bottleneck that cannot be used; what is hardest to forge comes first."""
-        form, contract = self.bundle.payload_format, self.bundle.contract.fingerprint
         self.session.admit(arrival)
-        if message.contract != contract:
+        if message.contract not in self.formats:
             raise OtherContractError(
-                f"the bottleneck has the contract {message.contract[:64]!r}, expected {contract!r}:"
-                " give edge and server bundles of the same training"
+                f"the bottleneck has the contract {message.contract[:64]!r}, expected"
+                f" {' or '.join(map(repr, self.formats))}: give edge and server bundles of the same training"
             )
         check_size((message.image_width, message.image_height))
-        form.parse(message.payload.tobytes())
+        self.formats[message.contract].parse(message.payload.tobytes())
 
 
 _SESSION = "session "

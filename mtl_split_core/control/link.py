@@ -39,6 +39,8 @@ class Fate(IntEnum):
     """Its image was too old or of the future, on arrival, before its turn, or when the results were there."""
     FAILED = 3
     """It could not be decoded, or the network had no finite answer."""
+    HOPELESS = 4
+    """It was given up, because its results could not have come by the server's deadline any more."""
 
 
 @dataclass(frozen=True)

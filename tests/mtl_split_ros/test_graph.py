@@ -98,6 +98,10 @@ def test_every_parameter_is_one_that_its_node_declares() -> None:
         max_payload_bytes=900,
         score_threshold=0.5,
         tracking="none",
+        further_bundles=("roads",),
+        order="edf",
+        deadline=0.1,
+        least_share=0.2,
     )
     processes = demo(options, "sim", ["car1"], "", rate=15.0, frames=3, width=640, height=360)
     processes += (edge(replace(options, transport=""), "/front/image_raw/compressed"),)
@@ -119,9 +123,9 @@ def test_the_choices_are_those_of_the_nodes() -> None:
 def test_every_node_gets_what_concerns_it() -> None:
     both: dict[str, Any] = {"engine": "auto", "threads": 2}
     for_edge: dict[str, Any] = {"transport": "auto", "operating_point": "coarse"}
-    for_server: dict[str, Any] = {"score_threshold": 0.4, "tracking": "none"}
-    server_, edge_, camera_ = demo(Options(**both, **for_edge, **for_server), measured=True)
-    assert server_.parameters == {"vehicles": [""], **for_server, **both}
+    for_server: dict[str, Any] = {"score_threshold": 0.4, "tracking": "none", "order": "edf", "deadline": 0.1}
+    server_, edge_, camera_ = demo(Options(**both, **for_edge, **for_server, further_bundles=("roads",)), measured=True)
+    assert server_.parameters == {"vehicles": [""], "further_bundles": ["roads"], **for_server, **both}
     assert edge_.parameters == {**for_edge, **both}
     assert camera_.parameters == {"wait_for_subscribers": 1}
 

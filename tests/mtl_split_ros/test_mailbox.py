@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from queue import Queue
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_split_core.errors import ImageError, InputError
+from mtl_split_core.serving import Choice
 from mtl_split_ros.mailbox import Mailbox
 
 
@@ -106,6 +107,33 @@ def test_an_idle_worker_passes_over_a_sender_whose_last_item_is_at_work() -> Non
     worker.go.release(3)
     assert worker.begun.get(timeout=10) == ("car", 2)
     worker.mailbox.close()
+
+
+def test_the_order_is_handed_in_and_what_is_hopeless_is_given_up() -> None:
+    begun: Queue[tuple[str, int]] = Queue()
+    given_up: Queue[tuple[str, int]] = Queue()
+    go = threading.Event()
+
+    def work(sender: str, item: int) -> None:
+        begun.put((sender, item))
+        go.wait(10)
+
+    def choose(waiting: Mapping[str, int]) -> Choice[str]:
+        good = [sender for sender, item in waiting.items() if item > 0]
+        return Choice(max(good, key=waiting.__getitem__, default=None), tuple(waiting.keys() - good))
+
+    mailbox: Mailbox[str, int] = Mailbox([work], lambda sender, error: None, choose, lambda *one: given_up.put(one))
+    mailbox.put("first", 1)
+    assert begun.get(timeout=10) == ("first", 1)
+    for item, sender in enumerate(("zero", "one", "two")):
+        mailbox.put(sender, item)
+    go.set()
+    assert [begun.get(timeout=10) for _ in range(2)] == [("two", 2), ("one", 1)]
+    assert given_up.get(timeout=10) == ("zero", 0)
+    mailbox.put("zero", 0)
+    assert given_up.get(timeout=10) == ("zero", 0)
+    mailbox.close()
+    assert begun.empty() and given_up.empty()
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=40), st.integers(1, 4))

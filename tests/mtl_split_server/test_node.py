@@ -8,20 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from mtl_split.msg import Bottleneck, LinkReport
+from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from mtl_split_core.bundle import SUFFIX, Bundle
+from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf
 from mtl_split_core.scene import Image as Picture
 from mtl_split_ros.kinds import classification, detection, segmentation
 from mtl_split_ros.qos import LATCHED, MANY, NEWEST, RESULT
+from mtl_split_server.node import read_deadlines
 
 from ..conftest import Start
 from ..processes import Probe, header, image_message, plain
@@ -386,6 +390,45 @@ def test_two_vehicles_with_one_server(edge_half: EdgeHalf, probe: Probe, start: 
         labels = probe.listen(LabelInfo, f"{vehicle}/label_info/colour", LATCHED)
         assert [entry.class_name for entry in probe.first(labels).class_map] == list(COLOURS)
     assert server.end(signal.SIGTERM) == 0
+
+
+def test_vehicles_may_use_several_bundles_and_what_would_be_late_is_given_up(
+    edge_half: EdgeHalf, probe: Probe, start: Start, tmp_path: Path
+) -> None:
+    name = "/server: /bottleneck"
+    other = EdgeHalf(add_areas(write_tiny_bundle(tmp_path / "other", "fedcba9876543210")))
+    server = start(
+        *("server", *ANY_AGE, "-p", f"bundle:={edge_half.bundle.folder}", "-p", "diagnostics_period:=0.1"),
+        *("-p", f"further_bundles:=['{other.bundle.folder}']", "-p", "deadlines:=['=2.0']"),
+    )
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    areas = probe.listen(CompressedImage, "/segmentation/areas/compressed", RESULT)
+    reports = probe.listen(LinkReport, "/link_report", MANY)
+    edge = probe.publisher(Bottleneck, "/bottleneck", NEWEST)
+    probe.exchange(edge, bottleneck(edge_half, plain(RED), 1), colours)
+    assert not areas
+    message = bottleneck(other, plain(GREEN), 2, 1)
+    assert classification.to_result(probe.exchange(edge, message, colours)).best == "green"
+    assert probe.first(areas).header == header(2)
+    probe.status(name, lambda _, values: values["antt"] != "n/a" and int(values["in_time"]) >= 2)
+    late = bottleneck(other, plain(RED), 3, 2)
+    late.header.stamp = (probe.node.get_clock().now() - Duration(seconds=3)).to_msg()
+    probe.publish_until(edge, late, name, "hopeless")
+    probe.wait_for("a report that it is hopeless", lambda: any(r.fate == LinkReport.HOPELESS for r in reports))
+    probe.status("/server", lambda _, values: int(values["hopeless"]) > 0 and int(values["in_time"]) >= 2)
+    assert {colour.header.stamp.sec for colour in colours} == {1, 2}
+    assert server.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("deadlines", ["['car2=0.1']", "['car1']", "['car1=-1']", "['car1=nan']", "['car1=61']"])
+def test_deadlines_that_are_none(deadlines: str) -> None:
+    values = {"vehicles": ["car1"], "deadline": 0.2, "deadlines": yaml.safe_load(deadlines)}
+    with pytest.raises(
+        InputError, match=r"deadlines has '.*', expected NAMESPACE=SECONDS with one of 'car1' and 0 to 60"
+    ):
+        read_deadlines(values)
+    assert read_deadlines({**values, "deadlines": ["car1=0.1"]}) == {"car1": 0.1}
+    assert read_deadlines({**values, "deadlines": [""]}) == {"car1": 0.2}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a vehicle's topic brings is taken or refused on arrival, by its publisher, signature, contents and time."""
 
+import math
 import random
 from array import array
 from collections.abc import Callable, Mapping
@@ -115,12 +116,17 @@ Serve = Callable[..., Served]
 def serve(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Serve:
     monkeypatch.setattr(module, "LOOK_INTERVAL", 0.0)
 
-    def serve(keys: Keys | None = None, max_age: float = 0.0) -> Served:
+    def serve(keys: Keys | None = None, max_age: float = 0.0, deadline: float = 0.0) -> Served:
         graph, log, reports = Graph(), Log(), Reports()
         stream = Stream(TOPIC, (), (), (), Clock(), log, {})
         publishers = TopicPublishers(cast(Node, graph), TOPIC, keys is not None)
         tracks = Tracks(bundle.tasks, BYTETRACK, 0.3)
-        vehicle = Vehicle(TOPIC, bundle, stream, cast(Any, None), cast(Any, reports), publishers, max_age, keys, tracks)
+        formats = {bundle.contract.fingerprint: bundle.payload_format}
+        nothing = cast(Any, None)
+        vehicle = Vehicle(
+            *("car1", TOPIC, formats, stream, {}, nothing, cast(Any, reports), publishers, max_age, deadline, keys),
+            tracks,
+        )
         return Served(vehicle, graph, log, reports)
 
     return serve
@@ -337,3 +343,17 @@ def test_a_report_takes_at_most_100_bytes(serve: Serve, send: Send) -> None:
 @given(st.integers(0, 2**32))
 def test_one_bit_of_a_signed_message_is_enough(seed: int) -> None:
     fate(random.Random(seed), KEYS)
+
+
+def test_a_deadline_counts_from_the_stamp_and_not_from_one_of_another_clock(serve: Serve, send: Send) -> None:
+    served = serve(deadline=0.5)
+    for sequence, (age, left) in enumerate([(0.2, 0.3), (0.0, 0.5), (-1e6, 0.5)]):
+        message = send(sequence, header=now(-age))
+        receipt = served.take(message)
+        assert receipt
+        waiting = served.vehicle.wait(message, receipt)
+        assert waiting.deadline - receipt.arrived == pytest.approx(left, abs=0.1)
+        assert waiting.contract == message.contract
+    endless = serve()
+    receipt = endless.take(send(0))
+    assert receipt and endless.vehicle.wait(send(0), receipt).deadline == math.inf
