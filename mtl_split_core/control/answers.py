@@ -1,23 +1,41 @@
-"""One answer for every frame: the server's if it comes in time, else the edge's own, begun early enough."""
+"""One answer for every frame: the server's if it comes in time, else the edge's own, begun early enough.
 
+What may have got lost on its way is sent again while there is time for it.
+"""
+
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from mtl_split_core.scene import Results
+from mtl_split_core.control.policy import MOST_AGAIN, Own
 
 Frame = TypeVar("Frame")
 
 MOST_OPEN = 256
 """Frames that wait for an answer; of more, the oldest are given up."""
 
-SLACK = 0.01
-"""Seconds of the time to a deadline that are kept for publishing, and for waiting for the processor."""
+REORDERED = 0.002
+"""Seconds by which a report may come before the answer that it tells of, which was sent first."""
 
 LONG = 1.0
 """Seconds to wait where no frame is open."""
+
+
+@dataclass(frozen=True)
+class Due(Generic[Frame]):
+    """What is to be done now for a frame: its bottleneck is sent again (own: None), or a network of the edge answers.
+
+    key, frame: as expected; deadline: of the frame; sequence: of its bottleneck, None where none went out.
+    """
+
+    key: Hashable
+    frame: Frame
+    deadline: float
+    sequence: int | None
+    own: Own | None
 
 
 @dataclass
@@ -25,9 +43,11 @@ class _Open(Generic[Frame]):
     frame: Frame
     deadline: float
     sequence: int | None
+    own: Own | None
     hopeless: bool
+    again_at: float
+    again: int = 0
     begun: bool = False
-    parts: Results = field(default_factory=dict)
 
 
 class Answers(Generic[Frame]):
@@ -36,78 +56,109 @@ class Answers(Generic[Frame]):
     Times are of one monotonic clock, in seconds. Any thread may call any method.
     """
 
-    def __init__(self, tasks: frozenset[str]) -> None:
-        """Begin without a frame; tasks: the names of those that a complete answer has results of."""
-        self._tasks = tasks
+    def __init__(self) -> None:
+        """Begin without a frame."""
         self._open: OrderedDict[Hashable, _Open[Frame]] = OrderedDict()
+        self._newest = -1
         self._changed = threading.Condition()
         self._closed = False
 
-    def expect(self, key: Hashable, frame: Frame, deadline: float, sequence: int | None) -> int:
+    def expect(
+        self,
+        key: Hashable,
+        frame: Frame,
+        deadline: float,
+        sequence: int | None,
+        own: Own | None,
+        at_once: bool = False,
+        again_at: float = math.inf,
+    ) -> int:
         """Wait for an answer to a frame; returns how many older ones were given up for it, 0 or 1.
 
-        sequence: of the bottleneck that asks the server, None where none goes out, so that the edge begins at once.
+        sequence: of the bottleneck that asks the server, larger than all before, None where none goes out; own: the
+        network that answers where the server does not, None: none does; at_once: it begins at once, as it does where no
+        bottleneck goes out; again_at: when the bottleneck is to be sent again.
         """
         with self._changed:
             # A camera that sends the same image again must not put off its answer.
             if before := self._open.pop(key, None):
                 deadline = min(deadline, before.deadline)
-            self._open[key] = _Open(frame, deadline, sequence, hopeless=sequence is None)
+            hopeless = at_once or sequence is None
+            self._open[key] = _Open(frame, deadline, sequence, own, hopeless, again_at)
+            self._newest = self._newest if sequence is None else sequence
             given_up = len(self._open) > MOST_OPEN
             if given_up:
                 self._open.popitem(last=False)
             self._changed.notify()
         return int(given_up)
 
-    def hear(self, key: Hashable, task: str, result: Any) -> tuple[Frame, Results] | None:
-        """Take the server's result of one task; returns the frame and all results once they are complete.
+    def hear(self, sequence: int) -> tuple[Hashable, Frame] | None:
+        """Take in that the server's answer to a bottleneck is there; returns the key of its frame, and the frame.
 
-        The server answers in order, so earlier frames have nothing to hope for then. None as well for a frame that has
-        been answered, or that nobody waits for.
+        The server answers in order, so earlier frames have nothing to hope for then. None for a frame that has been
+        answered, or that nobody waits for.
         """
         with self._changed:
-            if key not in self._open:
+            found = next((key for key, one in self._open.items() if one.sequence == sequence), None)
+            if found is None:
                 return None
-            one = self._open[key]
-            one.parts[task] = result
-            if one.parts.keys() != self._tasks:
-                return None
-            for other, earlier in self._open.items():
-                if other == key:
-                    break
-                earlier.hopeless = True
-            del self._open[key]
+            self._give_up_before(sequence)
             self._changed.notify()
-            return one.frame, one.parts
+            return found, self._open.pop(found).frame
 
-    def settle(self, sequence: int, answered: bool) -> None:
-        """Take in that the server is done with a bottleneck, with or without an answer, and so with all before it."""
+    def settle(self, sequence: int, answered: bool, now: float) -> None:
+        """Take in that the server is done with a bottleneck, with or without an answer, and so with all before it.
+
+        An answer that is not here by then has got lost, and is asked for again.
+        """
         with self._changed:
+            self._give_up_before(sequence + (not answered))
             for one in self._open.values():
-                if one.sequence is not None and one.sequence < sequence + (not answered):
-                    one.hopeless = True
+                if one.sequence == sequence and one.again_at < math.inf:
+                    one.again_at = min(one.again_at, now + REORDERED)
             self._changed.notify()
 
-    def begin(self, now: float, needed: float) -> tuple[Hashable, Frame] | float:
-        """Return the key of the next frame for the edge to answer itself, and the frame; or the seconds until there is.
+    def ask_again(self, key: Hashable, again_at: float) -> None:
+        """Note that a frame's bottleneck was sent again, and is to be sent once more at a time, if there is one."""
+        with self._changed:
+            if key in self._open and self._open[key].again < MOST_AGAIN:
+                self._open[key].again_at = again_at
+                self._changed.notify()
 
-        It takes `needed` seconds. Of several, it is the one with the earliest deadline that can still be kept; those
-        past theirs come last, the newest first.
+    def begin(self, now: float, needed: Callable[[Own], float]) -> Due[Frame] | float:
+        """Return what is to be done next; or the seconds until there is something.
+
+        needed: how many seconds before a deadline a network has to begin. Of several own answers, it is the one with
+        the earliest deadline that can still be kept; those past theirs come last, the newest first. Of bottlenecks only
+        the newest is sent again: the server would take an older one for a replay.
         """
         with self._changed:
-            waiting = [(key, one) for key, one in self._open.items() if not one.begun]
-            due = [(key, one) for key, one in waiting if one.hopeless or one.deadline - needed <= now]
+            wait = LONG
+            due: list[tuple[Hashable, _Open[Frame]]] = []
+            for key, one in self._open.items():
+                if one.sequence == self._newest and one.again_at <= now and not one.begun:
+                    one.again, one.again_at = one.again + 1, math.inf
+                    return Due(key, one.frame, one.deadline, one.sequence, None)
+                if one.sequence == self._newest and not one.begun:
+                    wait = min(wait, one.again_at - now)
+                if one.begun or one.own is None:
+                    continue
+                left = one.deadline - needed(one.own) - now
+                if one.hopeless or left <= 0:
+                    due.append((key, one))
+                else:
+                    wait = min(wait, left)
             if not due:
-                return min((one.deadline - needed - now for _, one in waiting), default=LONG)
+                return wait
             key, one = min(due, key=lambda at: (at[1].deadline < now, abs(at[1].deadline - now)))
             one.begun = True
-            return key, one.frame
+            return Due(key, one.frame, one.deadline, one.sequence, one.own)
 
-    def take(self, clock: Callable[[], float], needed: Callable[[], float]) -> tuple[Hashable, Frame] | None:
+    def take(self, clock: Callable[[], float], needed: Callable[[Own], float]) -> Due[Frame] | None:
         """Wait for what `begin` returns; None once it is closed."""
         with self._changed:
             while not self._closed:
-                found = self.begin(clock(), needed())
+                found = self.begin(clock(), needed)
                 if not isinstance(found, float):
                     return found
                 self._changed.wait(found)
@@ -124,3 +175,8 @@ class Answers(Generic[Frame]):
             self._closed = True
             self._open.clear()
             self._changed.notify_all()
+
+    def _give_up_before(self, sequence: int) -> None:
+        for one in self._open.values():
+            if one.sequence is not None and one.sequence < sequence:
+                one.hopeless, one.again_at = True, math.inf

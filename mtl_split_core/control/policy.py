@@ -4,14 +4,18 @@ Choosing where and how to send by the state of the link follows *Dynamic Split C
 arXiv 2205.11269); here the choices are the operating points of one cut, copies, and the edge's own answers.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from mtl_split_core.control.link import LinkState
+import numpy as np
+
+from mtl_split_core.control.link import LEAST_SPREAD, LinkState
 from mtl_split_core.errors import InputError
+from mtl_split_core.scene import Floats
 
 FIXED, LADDER, PREDICTIVE = "fixed", "ladder", "predictive"
 POLICIES = (FIXED, LADDER, PREDICTIVE)
@@ -19,14 +23,23 @@ POLICIES = (FIXED, LADDER, PREDICTIVE)
 PROBE = 0.2
 """Seconds between two bottlenecks that only ask whether the link carries anything again."""
 
+BACK_OFF = 1.0
+"""Seconds between two bottlenecks for a server that answers none; in proportion for one that answers some."""
+
 LEAST_LOSS = 0.01
 """The loss that is reckoned with where none has been seen."""
 
 OUTAGE_CHANCE = 0.01
 """How probable an outage is before any report is missing."""
 
-LEAST_SPREAD = 0.005
-"""Seconds by which times on a link differ at least."""
+BUSY_WINDOW = 1.0
+"""Seconds over which the processor's share of own answers is taken."""
+
+MOST_COPIES = 2
+"""A bottleneck goes out so often at most before anything is missing."""
+
+MOST_AGAIN = 2
+"""A bottleneck goes out again so often at most because its answer is missing."""
 
 
 class Own(Enum):
@@ -50,7 +63,8 @@ class Menu:
 
     points: coarsest first; own: how good the edge's own answers are, 0 to 1, for each network that it has; answer_by:
     seconds from the image's stamp; processor_share: of one core, that own answers may take, 0 to 1; second_price,
-    byte_price: value that a second of the vehicle's processor and a byte on the link have to bring.
+    byte_price: value that a second of the vehicle's processor and a byte on the link have to bring; most_bytes: of a
+    payload, so that points that usually take more are not chosen, but for the coarsest.
     """
 
     points: Sequence[Point]
@@ -59,6 +73,12 @@ class Menu:
     processor_share: float = 1.0
     second_price: float = 0.0
     byte_price: float = 0.0
+    most_bytes: float = math.inf
+
+    @property
+    def finest(self) -> int:
+        """Index of the finest point that may be chosen."""
+        return max(0, sum(point.size <= self.most_bytes for point in self.points) - 1)
 
 
 @dataclass(frozen=True)
@@ -66,7 +86,7 @@ class Situation:
     """What a policy sees of one frame.
 
     age: of the image, in seconds; own_seconds: what an own answer takes, by network; busy: the part of one core that
-    own answers took of late, 0 to 1; link: what is known of it.
+    own answers took in the last BUSY_WINDOW seconds, 0 to 1; link: what is known of it.
     """
 
     age: float
@@ -96,20 +116,24 @@ class Policy(Protocol):
     def __call__(self, menu: Menu, situation: Situation) -> Action: ...
 
 
-def fixed(menu: Menu, situation: Situation) -> Action:
-    """Send at the finest point of the menu, whatever the link."""
-    return Action(len(menu.points) - 1, own=best_own(menu, situation))
+def fixed(point: int, copies: int = 1) -> Policy:
+    """Return the policy that sends every frame at one operating point, by its index, whatever the link."""
+
+    def policy(menu: Menu, situation: Situation) -> Action:
+        return Action(point, copies, best_own(menu, situation))
+
+    return policy
 
 
 def ladder(menu: Menu, situation: Situation) -> Action:
     """Step down by the time that is left: the finest point while the server answers in half of the time there is."""
-    if is_out(situation.link):
-        return probe(menu, situation)
+    link = situation.link
+    if is_out(link) or has_to_wait(link):
+        return answer_alone(menu, situation)
     left = menu.answer_by - situation.age
-    needed = situation.link.round_trip + situation.link.server
-    steps = len(menu.points)
-    share = min(1.0, max(0.0, 2.0 * (1.0 - needed / left))) if left > 0 and needed < math.inf else 0.0
-    copies = 1 + (situation.link.loss > LEAST_LOSS)
+    steps = menu.finest + 1
+    share = min(1.0, max(0.0, 2.0 * (1.0 - (link.round_trip + link.server) / left))) if left > 0 else 0.0
+    copies = 1 + (link.loss > LEAST_LOSS)
     return Action(max(0, math.ceil(steps * share) - 1), copies, best_own(menu, situation))
 
 
@@ -118,41 +142,74 @@ def predictive(menu: Menu, situation: Situation) -> Action:
 
     An outage becomes probable as reports are missing that should be there.
     """
-    action = probe(menu, situation)
-    own = own_value(menu, situation, action.own)
-    best = own
-    for index, point in enumerate(menu.points):
-        for copies in (1, 2):
-            chance = in_time(menu, situation, point, copies)
-            value = chance * point.value + (1 - chance) * own - menu.byte_price * copies * point.size
+    action = answer_alone(menu, situation)
+    if has_to_wait(situation.link):
+        return action
+    own = best_own(menu, situation)
+    best = alone = own_value(menu, situation, own)
+    for index, point in enumerate(menu.points[: menu.finest + 1]):
+        for copies in range(1, MOST_COPIES + 1):
+            chance = in_time(menu, situation, copies)
+            value = chance * point.value + (1 - chance) * alone - menu.byte_price * copies * point.size
             if value > best:
-                best, action = value, Action(index, copies, action.own)
+                best, action = value, Action(index, copies, own)
     return action
 
 
 def best_own(menu: Menu, situation: Situation) -> Own | None:
-    """Return the network whose own answer is worth most, None where the edge has none."""
-    return max(menu.own, key=lambda own: own_value(menu, situation, own), default=None)
+    """Return the network whose own answer is worth most, of those that are in time and within the processor's share.
+
+    Where none is, the quickest; None where the edge has none, or none is worth its seconds.
+    """
+    worthy = [own for own in menu.own if menu.own[own] > menu.second_price * situation.own_seconds[own]]
+    good = [own for own in worthy if has_room(menu, situation, own) and is_in_time(menu, situation, own)]
+    if good:
+        return max(good, key=lambda own: own_value(menu, situation, own))
+    return min(worthy, key=lambda own: situation.own_seconds[own], default=None)
 
 
 def own_value(menu: Menu, situation: Situation, own: Own | None) -> float:
     """Return what an own answer is worth: less what it costs, and only the price where it comes too late."""
     if own is None:
         return 0.0
-    seconds = situation.own_seconds[own]
-    return menu.own[own] * (situation.age + seconds <= menu.answer_by) - menu.second_price * seconds
+    return menu.own[own] * is_in_time(menu, situation, own) - menu.second_price * situation.own_seconds[own]
 
 
-def in_time(menu: Menu, situation: Situation, point: Point, copies: int) -> float:
-    """Return how probable it is that the server answers in time."""
+def is_in_time(menu: Menu, situation: Situation, own: Own) -> bool:
+    """Whether an own answer that begins now comes in time."""
+    return situation.age + situation.own_seconds[own] <= menu.answer_by
+
+
+def has_room(menu: Menu, situation: Situation, own: Own) -> bool:
+    """Whether the processor's share has room for one more answer of a network."""
+    return situation.busy + situation.own_seconds[own] / BUSY_WINDOW <= menu.processor_share
+
+
+def in_time(menu: Menu, situation: Situation, copies: int) -> float:
+    """Return how probable it is that the server answers in time, sent so often at first and again where time is left.
+
+    Answers come back as often as bottlenecks arrive, and are taken to get lost as easily.
+    """
     link = situation.link
     if math.isinf(link.round_trip):
         return 0.0
     left = menu.answer_by - situation.age - link.round_trip - link.server
     spread = max(LEAST_SPREAD, min(link.spread, link.round_trip))
     soon = 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * left / spread))))
-    arrives = 1 - max(LEAST_LOSS, link.loss) ** copies
-    return float((1 - outage(link)) * soon * arrives * (1 - link.unanswered))
+    arrives = (1 - max(LEAST_LOSS, link.loss) ** copies) ** 2
+    attempts = 1 + max(0, min(MOST_AGAIN, math.floor(left / link.expected)))
+    passes = 1 - (1 - arrives) ** attempts
+    return float((1 - outage(link)) * soon * passes * (1 - link.unanswered))
+
+
+def send_again_at(link: LinkState, sent: float, deadline: float) -> float:
+    """Return when a bottleneck is to be sent again if no answer has come; infinity where that would come too late.
+
+    sent: when it went out; deadline: of its frame; times of one clock, in seconds.
+    """
+    if is_out(link) or sent + link.expected + link.round_trip + link.server > deadline:
+        return math.inf
+    return sent + link.expected
 
 
 def outage(link: LinkState) -> float:
@@ -166,17 +223,77 @@ def is_out(link: LinkState) -> bool:
     return math.isinf(link.round_trip) or outage(link) > 0.5
 
 
-def probe(menu: Menu, situation: Situation) -> Action:
-    """Answer by oneself, and now and then ask whether the link carries anything again."""
-    link = situation.link
-    heard = link.silence < link.newest
-    point = 0 if not link.in_flight or heard or link.newest >= PROBE else None
-    return Action(point, own=best_own(menu, situation), at_once=True)
+def has_to_wait(link: LinkState) -> bool:
+    """Whether the server, which is busy or failing, is to be left alone for now."""
+    return link.idle < BACK_OFF * link.unanswered
+
+
+def answer_alone(menu: Menu, situation: Situation) -> Action:
+    """Answer by oneself, at once where the processor has room, and now and then ask whether the server answers."""
+    link, own = situation.link, best_own(menu, situation)
+    heard = not link.in_flight or link.silence < link.newest
+    asks = (heard or link.idle >= PROBE) and not has_to_wait(link)
+    return Action(0 if asks else None, own=own, at_once=own is not None and has_room(menu, situation, own))
 
 
 def find_policy(name: str) -> Policy:
-    """Return the policy of that name. Raises InputError for one that there is not."""
-    policies: dict[str, Policy] = {FIXED: fixed, LADDER: ladder, PREDICTIVE: predictive}
+    """Return a policy that chooses by itself, by its name. Raises InputError for one that there is not."""
+    policies: dict[str, Policy] = {LADDER: ladder, PREDICTIVE: predictive}
     if name not in policies:
-        raise InputError(f"policy is {name!r}, expected one of {', '.join(POLICIES)}")
+        raise InputError(f"policy is {name!r}, expected one of {', '.join(POLICIES)}, or learned:PATH")
     return policies[name]
+
+
+def actions(menu: Menu) -> list[Action]:
+    """Return all actions of a menu, in the order in which a learned policy values them.
+
+    First what is sent: points from the coarsest on, at each once and twice, with each own network to fall back upon;
+    then each own network alone, at once; last the skip.
+    """
+    networks = [own for own in Own if own in menu.own]
+    fallbacks: list[Own | None] = [*networks] or [None]
+    sends = itertools.product(range(len(menu.points)), range(1, MOST_COPIES + 1), fallbacks)
+    alone = [Action(None, own=own, at_once=True) for own in networks]
+    return [*(Action(point, copies, own) for point, copies, own in sends), *alone, Action(None)]
+
+
+def is_allowed(menu: Menu, situation: Situation, action: Action) -> bool:
+    """Whether an action keeps to the limits of bytes and of the processor, and gives way to a busy server.
+
+    Of the own networks, the quickest is always allowed, and no frame that the edge could answer is skipped.
+    """
+    if action.point is not None and (action.point > menu.finest or has_to_wait(situation.link)):
+        return False
+    if action.own is None:
+        return not menu.own
+    quickest = min(menu.own, key=lambda own: situation.own_seconds[own])
+    return action.own == quickest or has_room(menu, situation, action.own)
+
+
+def observation(menu: Menu, situation: Situation) -> Floats:
+    """Return what a learned policy sees: float32, each from 0 to 1, for anything that may be known.
+
+    Times and sizes, from 0 to infinity, become x / (x + their scale). Of menus with as many points and the same own
+    networks they are equally many numbers, in the same order.
+    """
+    link, scale = situation.link, menu.answer_by
+    left = menu.answer_by - situation.age - link.round_trip - link.server
+    times = (
+        *(situation.age, max(0.0, left), link.round_trip, link.server, link.spread),
+        *(link.silence, link.idle, link.oldest, link.newest, link.expected),
+    )
+    networks = [own for own in Own if own in menu.own]
+    prices = menu.second_price, menu.byte_price * 1e6
+    numbers = [
+        *(_squash(seconds, scale) for seconds in times),
+        *(_squash(link.in_flight, 4.0), _squash(link.overdue, 2.0), _squash(link.rate, 1e4)),
+        *(outage(link), link.loss, link.unanswered, situation.busy, menu.processor_share),
+        *(_squash(price, 1.0) for price in prices),
+        *(number for point in menu.points for number in (_squash(point.size, 1e3), point.value)),
+        *(number for own in networks for number in (_squash(situation.own_seconds[own], scale), menu.own[own])),
+    ]
+    return np.clip(np.nan_to_num(np.array(numbers, np.float32)), 0.0, 1.0)
+
+
+def _squash(value: float, scale: float) -> float:
+    return 1.0 if value == math.inf else max(0.0, value) / (max(0.0, value) + scale)

@@ -1,0 +1,95 @@
+"""The edge's controller: what is known of link, clock and processor, and the policy that chooses by it."""
+
+import statistics
+import threading
+from collections import deque
+from collections.abc import Mapping
+
+from mtl_split_core.control.link import Account, Link, Report
+from mtl_split_core.control.policy import (
+    BUSY_WINDOW,
+    Action,
+    Menu,
+    Own,
+    Policy,
+    Situation,
+    best_own,
+    send_again_at,
+)
+
+RECENT = 16
+"""Own answers of a network from which the time for the next is estimated."""
+
+SLACK = 0.02
+"""Seconds that an own answer begins earlier than it has to by the longest of the recent ones: it is cheaper to compute
+a few in vain than to be late when the processor is busy.
+"""
+
+
+class Controller:
+    """One session's. Times are of one monotonic clock, in seconds. Any thread may call any method.
+
+    menu, policy: may be set anew between two frames.
+    """
+
+    def __init__(self, menu: Menu, policy: Policy, session: int, own_seconds: Mapping[Own, float]) -> None:
+        """Begin with nothing sent; session: as in Bottleneck.msg; own_seconds: what an own answer of each network took.
+
+        own_seconds has each network of the menu.
+        """
+        self.menu = menu
+        self.policy = policy
+        self._link = Link(session)
+        self._lock = threading.Lock()
+        self._own = {own: deque([seconds], maxlen=RECENT) for own, seconds in own_seconds.items()}
+        self._computed: deque[tuple[float, float]] = deque()
+
+    def observe(self, age: float, now: float) -> Situation:
+        """Return what is known of a frame whose image has an age, in seconds."""
+        with self._lock:
+            while self._computed and self._computed[0][0] < now - BUSY_WINDOW:
+                self._computed.popleft()
+            busy = sum(seconds for _, seconds in self._computed) / BUSY_WINDOW
+            usual = {own: statistics.median(times) for own, times in self._own.items()}
+        return Situation(age, usual, min(1.0, busy), self._link.observe(now))
+
+    def choose(self, situation: Situation) -> Action:
+        """Return what to do with a frame, by the policy. Raises as the policy does."""
+        return self.policy(self.menu, situation)
+
+    def answer_alone(self, situation: Situation) -> Action:
+        """Return what to do with a frame without a policy: nothing is sent, and the edge answers at once."""
+        return Action(None, own=best_own(self.menu, situation), at_once=True)
+
+    def sent(self, sequence: int, size: int, copies: int, now: float) -> None:
+        """Note a bottleneck that goes out so often: its number, one more than the last one's, and its bytes."""
+        self._link.sent(sequence, size, now, copies)
+
+    def sent_again(self, sequence: int, copies: int, now: float) -> None:
+        """Note that the newest bottleneck goes out again."""
+        self._link.sent_again(sequence, now, copies)
+
+    def send_again_at(self, now: float, deadline: float) -> float:
+        """Return when what goes out now is to be sent again if no answer comes; infinity: not at all."""
+        return send_again_at(self._link.observe(now), now, deadline)
+
+    def reported(self, report: Report, now: float) -> Account | None:
+        """Take in a link report; see Link.reported."""
+        return self._link.reported(report, now)
+
+    def computed(self, own: Own, seconds: float, now: float) -> None:
+        """Note how long an own answer has taken that is done now, with all that there is to do until it is out."""
+        with self._lock:
+            self._own[own].append(seconds)
+            self._computed.append((now, seconds))
+
+    def needed(self, own: Own) -> float:
+        """Return how many seconds before its deadline an own answer has to begin."""
+        with self._lock:
+            return max(self._own[own]) + SLACK
+
+    def network_for(self, own: Own, left: float) -> Own:
+        """Return the network that is to answer within so many seconds: the chosen one, or else the quickest."""
+        with self._lock:
+            usual = {each: statistics.median(times) for each, times in self._own.items() if each in self.menu.own}
+        return own if usual[own] <= left else min(usual, key=lambda each: usual[each])
