@@ -9,6 +9,9 @@ from mtl_split_core.tracks import Tracks
 
 _ALL_REPORTED = (1 << REPORTED) - 1
 
+MOST_COPIES = 8
+"""Copies of a bottleneck that are answered again; further ones would only be a stranger's, who wants many answers."""
+
 MOST_LOST = 1_000_000
 """A sequence that jumps further ahead has begun anew: a day at 10 frames per second has fewer frames."""
 
@@ -59,6 +62,7 @@ class Session:
         self._newest_stamp: int | None = None
         self._reported_session = self._highest = -1
         self._bits = 0
+        self._copies = 0
 
     def repeats(self, arrival: Arrival) -> bool:
         """Whether it is the newest one that was taken once more: an edge may send each of them twice.
@@ -69,6 +73,16 @@ class Session:
         if newest is None or (arrival.session, arrival.sequence) != (newest.session, newest.sequence):
             return False
         return self._signed or (arrival == newest and not self._any_stamp)
+
+    def count_copy(self) -> bool:
+        """Note that the newest one has come once more; returns False where that is too often to answer it again."""
+        self._copies = min(self._copies + 1, MOST_COPIES + 1)
+        return self._copies <= MOST_COPIES
+
+    def copies(self, session: int, sequence: int) -> int:
+        """Return how often a bottleneck has arrived, as far as that is remembered: of the newest."""
+        newest = self._newest
+        return self._copies if newest and (newest.session, newest.sequence) == (session, sequence) else 1
 
     def admit(self, arrival: Arrival) -> None:
         """Compare a bottleneck with the newest one that was taken.
@@ -119,7 +133,7 @@ class Session:
         restart = newest is None or (arrival.publisher, arrival.session) != (newest.publisher, newest.session)
         if not (restart or self._any_stamp or stamp is None or arrival.stamp > stamp):
             return None
-        self._newest, self._newest_stamp = arrival, arrival.stamp
+        self._newest, self._newest_stamp, self._copies = arrival, arrival.stamp, 1
         if newest is not None and restart:
             # A worker may still be at the last bottleneck, with the tracks that it had.
             self.tracks = self.tracks.anew()

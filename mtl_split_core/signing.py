@@ -1,4 +1,4 @@
-"""Signatures of bottlenecks and link reports: keyed BLAKE2b over everything they say, and the files that keys are in.
+"""Signatures of bottlenecks, answers and link reports: keyed BLAKE2b over all they say, and the files of keys.
 
 docs/wire-format.md tells which bytes are signed, docs/security.md what that protects.
 """
@@ -27,7 +27,8 @@ MOST_KEYS = 2
 MOST_FILE_BYTES = 4096
 
 _NUMBERS = struct.Struct("<IiIQQII4I")
-_REPORT_NUMBERS = struct.Struct("<QQQffBI")
+_REPORT_NUMBERS = struct.Struct("<QQQffBBI")
+_ANSWER_NUMBERS = struct.Struct("<QQII")
 _KEY = re.compile(f"(?:[0-9a-fA-F]{{2}}){{{KEY_BYTES[0]},{KEY_BYTES[1]}}}")
 
 
@@ -90,12 +91,31 @@ class ReportStatement:
     queued: float
     service: float
     fate: int
+    copies: int
 
     def to_bytes(self) -> bytes:
         """See Statement."""
         topic = self.vehicle.encode()
-        numbers = (self.session, self.sequence, self.received, self.queued, self.service, self.fate, len(topic))
-        return _REPORT_NUMBERS.pack(*numbers) + topic
+        numbers = (self.session, self.sequence, self.received, self.queued, self.service, self.fate)
+        return _REPORT_NUMBERS.pack(*numbers, self.copies, len(topic)) + topic
+
+
+@dataclass(frozen=True)
+class AnswerStatement:
+    """What an answer says: its vehicle, and the fields of Answer.msg."""
+
+    NAME: ClassVar[str] = "answer"
+    PERSON: ClassVar[bytes] = b"mtl_split answer"
+
+    vehicle: str
+    session: int
+    sequence: int
+    results: bytes
+
+    def to_bytes(self) -> bytes:
+        """See Statement."""
+        topic = self.vehicle.encode()
+        return _ANSWER_NUMBERS.pack(self.session, self.sequence, len(topic), len(self.results)) + topic + self.results
 
 
 class Keys:
@@ -109,7 +129,7 @@ class Keys:
             statement.PERSON: [
                 hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES, person=statement.PERSON) for key in keys
             ]
-            for statement in (BottleneckStatement, ReportStatement)
+            for statement in (BottleneckStatement, ReportStatement, AnswerStatement)
         }
 
     def sign(self, statement: Statement) -> bytes:

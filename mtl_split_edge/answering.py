@@ -4,34 +4,44 @@ from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
 import threading
 import time
-from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from mtl_split.msg import AnswerInfo
+from mtl_split.msg import Answer, AnswerInfo, Bottleneck
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 
-from mtl_split_core.bundle import Bundle
-from mtl_split_core.control.answers import SLACK, Answers
+from mtl_split_core.answer import AnswerError, unpack_results
+from mtl_split_core.bundle import EXIT, SUFFIX, Bundle
+from mtl_split_core.control.answers import Answers, Due
+from mtl_split_core.control.controller import Controller
 from mtl_split_core.control.link import Fate, Report
+from mtl_split_core.control.policy import Action, Own
 from mtl_split_core.errors import InferenceError, InputError
+from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import ServerHalf
-from mtl_split_core.scene import Floats, Results, Size, Task
+from mtl_split_core.kinds import KINDS
+from mtl_split_core.scene import Floats, Results, Size
+from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import Tracks, needed_score
 from mtl_split_ros.diagnostics import Stream, nanoseconds
-from mtl_split_ros.kinds import KINDS
-from mtl_split_ros.messages import REMOTE, result_topic
-from mtl_split_ros.qos import RESULT, advertise, subscribe
+from mtl_split_ros.messages import check_signature
+from mtl_split_ros.qos import MANY, RESULT, advertise, subscribe
 from mtl_split_ros.results import ResultPublishers
 
-RECENT = 16
-"""Own answers from which the time for the next is estimated."""
+_ROLES = {Own.EXIT: EXIT, Own.WHOLE: SUFFIX}
+
+_SOURCES = {Own.EXIT: AnswerInfo.EXIT, Own.WHOLE: AnswerInfo.WHOLE}
+
+_NAMES = {AnswerInfo.SERVER: "server", **{source: own.value for own, source in _SOURCES.items()}}
+
+AGAIN = "sent_again"
+
+COUNTS = (*(f"answered/{name}" for name in _NAMES.values()), "late", "given_up", AGAIN)
+"""What is counted of an edge that gives final answers."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,8 @@ class Frame:
     """What an own answer is made from, and what is told of the answer, whoever it is from.
 
     arrived: when the image did, by the monotonic clock; age: its age then, both in seconds; point: the name of the
-    operating point that its bottleneck goes out at, empty where none does.
+    operating point that its bottleneck goes out at, empty where none does; bottleneck: that goes out; action: what was
+    chosen.
     """
 
     header: Header
@@ -48,43 +59,61 @@ class Frame:
     size: Size
     latents: Floats
     point: str
+    bottleneck: Bottleneck | None
+    action: Action
 
 
 class Answering:
-    """Publishes the results of every image once: see mtl_split_core.control.answers."""
+    """Publishes the results of every image once: see mtl_split_core.control.answers.
 
-    def __init__(self, node: Node, bundle: Bundle, values: dict[str, Any]) -> None:
-        """Load the suffix and advertise; values: the edge's parameters. Raises BundleError and InputError."""
-        if not values["local_suffix"]:
+    seconds: what an own answer takes, by network.
+    """
+
+    seconds: Mapping[Own, float]
+
+    def __init__(self, node: Node, bundle: Bundle, values: dict[str, Any], keys: Keys | None) -> None:
+        """Load the edge's own networks and advertise; values: the edge's parameters.
+
+        Raises BundleError, and InputError where there is no network.
+        """
+        networks = [own for own in Own if (values["local_suffix"] if own is Own.WHOLE else EXIT in bundle.files)]
+        if not networks:
             raise InputError(
-                f"answer_by is {values['answer_by']}, but local_suffix is false: the edge needs it to answer by itself"
-                " when the server's answer does not come"
+                f"answer_by is {values['answer_by']}, but local_suffix is false and the bundle has no exit: the edge"
+                " needs one of them to answer by itself when the server's answer does not come"
             )
         self._node = node
-        self._cut = bundle.cut
-        self._tasks = bundle.tasks
+        self._bundle = bundle
+        self._keys = keys
         self._answer_by: float = values["answer_by"]
         self._tracking: str = values["tracking"]
         self._tracks = Tracks(bundle.tasks, self._tracking, values["score_threshold"])
-        self._half = ServerHalf(bundle, values["threads"], engine=values["engine"])
-        self._times = deque([self._measure()], maxlen=RECENT)
+        self._halves = {
+            own: ServerHalf(bundle, values["threads"], engine=values["engine"], role=_ROLES[own]) for own in networks
+        }
+        self.seconds = {own: _measure(half) for own, half in self._halves.items()}
         self._infos = advertise(node, AnswerInfo, "answer_info", RESULT, watch=False)
         self._results = ResultPublishers(node, bundle.tasks)
 
-    def activate(self, stream: Stream) -> list[Future[None]]:
-        """Subscribe to the server's results and start the thread for the edge's own; returns its future."""
-        self._stream = stream
+    def activate(
+        self, stream: Stream, controller: Controller, session: int, send_again: Callable[[Frame], bool]
+    ) -> list[Future[None]]:
+        """Subscribe to the server's answers and start the thread for the edge's own; returns its future.
+
+        send_again: publishes a frame's bottleneck once more, unless a newer one has gone out since, and then returns
+        False.
+        """
+        self._stream, self._controller, self._session, self._send_again = stream, controller, session, send_again
         self._tracks = self._tracks.anew()
         self._publishing = threading.Lock()
-        self._answers: Answers[Frame] = Answers(frozenset(task.name for task in self._tasks))
-        self._remote = [self._subscribe(task) for task in self._tasks]
+        self._answers: Answers[Frame] = Answers()
+        self._remote = subscribe(self._node, Answer, "answer", self._hear, MANY, stream.warn)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="answers")
         return [self._pool.submit(self._run)]
 
     def deactivate(self) -> None:
         """Unsubscribe, forget the frames that are not answered, and end the thread."""
-        for subscription in self._remote:
-            self._node.destroy_subscription(subscription)
+        self._node.destroy_subscription(self._remote)
         self._answers.close()
         self._pool.shutdown()
 
@@ -93,56 +122,68 @@ class Answering:
         self._node.destroy_publisher(self._infos)
         self._results.destroy()
 
-    def expect(self, frame: Frame, sequence: int | None) -> None:
-        """Wait for the answer to an image whose bottleneck goes out with that number; None: it does not go out."""
+    def expect(self, frame: Frame) -> None:
+        """Wait for the answer to an image, whose bottleneck goes out now if it has one."""
         deadline = frame.arrived + self._answer_by - frame.age
-        given_up = self._answers.expect(_key(frame.header), frame, deadline, sequence)
+        sequence = None if frame.bottleneck is None else frame.bottleneck.sequence
+        again_at = float("inf")
+        if sequence is not None and not frame.action.at_once:
+            again_at = self._controller.send_again_at(time.monotonic(), deadline)
+        given_up = self._answers.expect(
+            _key(frame.header), frame, deadline, sequence, frame.action.own, frame.action.at_once, again_at
+        )
         self._stream.count("given_up", given_up)
 
     def settle(self, report: Report) -> None:
         """Take in what the server reports."""
-        self._answers.settle(report.sequence, report.fate == Fate.ANSWERED)
+        self._answers.settle(report.sequence, report.fate == Fate.ANSWERED, time.monotonic())
 
-    def _subscribe(self, task: Task) -> Subscription[Any]:
-        topic = f"{REMOTE}/{result_topic(task)}"
-        hear = partial(self._hear, task, self._node.resolve_topic_name(topic))
-        return subscribe(self._node, KINDS[task.kind].MESSAGE, topic, hear, RESULT, self._stream.warn)
-
-    def _hear(self, task: Task, topic: str, message: Any) -> None:
-        try:
-            result = KINDS[task.kind].to_result(message, task)
-        except InputError as error:
-            self._stream.refuse(error, topic)
+    def _hear(self, message: Answer) -> None:
+        frame = self._answers.frame_of(message.sequence) if message.session == self._session else None
+        if frame is None:
             return
-        complete = self._answers.hear(_key(message.header), task.name, result)
-        if complete is not None:
-            self._publish(*complete, AnswerInfo.SERVER)
+        try:
+            if self._keys is not None:
+                check_signature(message, self._keys, self._remote.topic_name)
+            letterbox = Letterbox(frame.size, self._bundle.input_size)
+            results = unpack_results(self._bundle.tasks, message.results.tobytes(), letterbox)
+        except InputError as error:
+            self._stream.refuse(error, self._remote.topic_name)
+            return
+        if self._answers.hear(message.sequence):
+            least = needed_score(self._tracking, self._node.get_parameter("score_threshold").value)
+            tasks = self._bundle.tasks
+            results = {task.name: KINDS[task.kind].select(results[task.name], least) for task in tasks}
+            self._publish(frame, results, AnswerInfo.SERVER)
 
     def _run(self) -> None:
-        while (found := self._answers.take(time.monotonic, self._needed)) is not None:
-            key, frame = found
-            begun = time.monotonic()
-            self._half.score_threshold = needed_score(self._tracking, self._node.get_parameter("score_threshold").value)
-            self._half.overlap_threshold = self._node.get_parameter("overlap_threshold").value
-            try:
-                results = self._half.answer(frame.latents, frame.size)
-            except InferenceError as error:
-                self._stream.refuse(error)
-                results = None
-            self._times.append(time.monotonic() - begun)
-            if self._answers.finish(key) and results is not None:
-                self._stream.measured({"local": self._times[-1] * 1e3})
-                self._publish(frame, results, AnswerInfo.WHOLE)
+        while (due := self._answers.take(time.monotonic, self._controller.needed)) is not None:
+            if due.own is None:
+                self._ask_again(due)
+            else:
+                self._answer(due, due.own)
 
-    def _needed(self) -> float:
-        return max(self._times) + SLACK
+    def _ask_again(self, due: Due[Frame]) -> None:
+        if self._send_again(due.frame):
+            self._stream.count(AGAIN)
+            self._answers.ask_again(due.key, self._controller.send_again_at(time.monotonic(), due.deadline))
 
-    def _measure(self) -> float:
-        """How many seconds an own answer takes."""
-        latents = np.zeros(self._half.bundle.payload_format.shape, np.float32)
+    def _answer(self, due: Due[Frame], chosen: Own) -> None:
         begun = time.monotonic()
-        self._half.answer(latents, self._half.bundle.input_size)
-        return time.monotonic() - begun
+        own = self._controller.network_for(chosen, due.deadline - begun)
+        half = self._halves[own]
+        half.score_threshold = needed_score(self._tracking, self._node.get_parameter("score_threshold").value)
+        half.overlap_threshold = self._node.get_parameter("overlap_threshold").value
+        try:
+            results = half.answer(due.frame.latents, due.frame.size)
+        except InferenceError as error:
+            self._stream.refuse(error)
+            results = None
+        if self._answers.finish(due.key) and results is not None:
+            self._publish(due.frame, results, _SOURCES[own])
+        now = time.monotonic()
+        self._controller.computed(own, now - begun, now)
+        self._stream.measured({"local": (now - begun) * 1e3})
 
     def _publish(self, frame: Frame, results: Results, source: int) -> None:
         # One at a time, because a tracker takes one frame after the other.
@@ -157,19 +198,25 @@ class Answering:
                 header=frame.header,
                 source=source,
                 operating_point=frame.point,
-                cut=self._cut,
+                cut=self._bundle.cut,
                 age=age,
                 late=late,
             )
         )
-        self._stream.count(f"answered/{_SOURCES[source]}")
+        self._stream.count(f"answered/{_NAMES[source]}")
         self._stream.count("late", late)
 
 
-_SOURCES = {AnswerInfo.SERVER: "server", AnswerInfo.WHOLE: "whole"}
+ERRORS = (AnswerError,)
+"""What can be wrong with what an edge receives that gives final answers."""
 
-COUNTS = (*(f"answered/{name}" for name in _SOURCES.values()), "late", "given_up")
-"""What is counted of an edge that gives final answers."""
+
+def _measure(half: ServerHalf) -> float:
+    """How many seconds an own answer takes."""
+    latents = np.zeros(half.bundle.payload_format.shape, np.float32)
+    begun = time.monotonic()
+    half.answer(latents, half.bundle.input_size)
+    return time.monotonic() - begun
 
 
 def _key(header: Header) -> Hashable:

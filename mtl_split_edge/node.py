@@ -2,11 +2,14 @@
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
+import math
+import threading
 import time
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,7 +20,20 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
 from mtl_split_core.bundle import Bundle, load_bundle
-from mtl_split_core.control.link import Fate, Link
+from mtl_split_core.control.controller import Controller, is_measured, menu_of
+from mtl_split_core.control.learned import learned
+from mtl_split_core.control.link import Fate, LinkState
+from mtl_split_core.control.policy import (
+    FIXED,
+    LEARNED,
+    Action,
+    Menu,
+    Policy,
+    Situation,
+    find_policy,
+    fixed,
+    outage,
+)
 from mtl_split_core.errors import (
     ImageError,
     InferenceError,
@@ -26,11 +42,10 @@ from mtl_split_core.errors import (
     TooLargeError,
     UnsignedError,
 )
-from mtl_split_core.halves import EdgeHalf
-from mtl_split_core.scene import Floats, Size
+from mtl_split_core.halves import EdgeHalf, Encoded
 from mtl_split_core.share import bundle_folder
 from mtl_split_core.tracks import TRACKING
-from mtl_split_edge.answering import COUNTS, Answering, Frame
+from mtl_split_edge.answering import COUNTS, ERRORS, Answering, Frame
 from mtl_split_edge.camera_input import COMPRESSED, IMAGES_LOST, RAW, TOPICS, TRANSPORTS, CameraInput
 from mtl_split_ros.diagnostics import Stream, plausible_age
 from mtl_split_ros.images import CameraMessage, to_picture
@@ -52,7 +67,8 @@ PARAMETERS = Parameters(
     ),
     Parameter(
         "operating_point",
-        "Quality of the bottleneck: a name from the bundle's manifest; empty: its default. May be changed at any time.",
+        "With the policy fixed, and without answer_by: quality of the bottleneck, a name from the bundle's manifest;"
+        " empty: its default. May be changed at any time.",
         live=True,
     ),
     Parameter(
@@ -63,17 +79,46 @@ PARAMETERS = Parameters(
     ),
     Parameter(
         "copies",
-        "How often each bottleneck is sent: of two copies, hardly ever both get lost. May be changed at any time.",
+        "With the policy fixed: how often each bottleneck is sent: of two copies, hardly ever both get lost. May be"
+        " changed at any time.",
         range=(1, 2),
         live=True,
     ),
     Parameter(
         "answer_by",
         "Publish one final answer per image at most so many seconds after its stamp: the server's, which then has to be"
-        " told to publish under `remote/` (its results_namespace), or the edge's own; 0: the server publishes them.",
+        " told to publish under `remote/` (its results_namespace), or the edge's own; 0: the server publishes them,"
+        " and the policy is fixed.",
         range=(0.0, 10.0),
     ),
-    Parameter("local_suffix", "Load the server's half, too, so that the edge can answer by itself."),
+    Parameter(
+        "local_suffix",
+        "With answer_by: load the server's half, too, so that the edge can answer by itself, as well as the server. An"
+        " exit of the bundle is always loaded.",
+    ),
+    Parameter(
+        "policy",
+        "With answer_by: what chooses for each frame whether, at which operating point and how often it is sent, and"
+        " what answers on the edge: `predictive` weighs what each is worth by the state of the link, `ladder` goes by"
+        " the time that the server takes, `learned:PATH` is an ONNX file of `mtl-split train-policy`, `fixed` sends all"
+        " at operating_point, as often as copies says.",
+    ),
+    Parameter(
+        "processor_share",
+        "Part of one processor core that the edge's own answers may take. Where that is spent, an exit answers instead"
+        " of the whole network, and as late as possible.",
+        range=(0.0, 1.0),
+    ),
+    Parameter(
+        "second_price",
+        "Accuracy that a second of own answers has to bring: at 1, an own answer of 10 ms counts 0.01 less.",
+        range=(0.0, 1000.0),
+    ),
+    Parameter(
+        "megabyte_price",
+        "Accuracy that a megabyte on the link has to bring: at 1, a bottleneck of 1,000 bytes counts 0.001 less.",
+        range=(0.0, 1000.0),
+    ),
     Parameter(
         "score_threshold",
         "With answer_by: lowest score of a published detection. May be changed at any time.",
@@ -109,7 +154,7 @@ class EdgeNode(ManagedNode):
     _half: EdgeHalf
     _publisher: Publisher[Bottleneck]
     _reports: Subscription[LinkReport]
-    _link: Link
+    _controller: Controller
     _input: CameraInput
     _mailbox: Mailbox[Stream, Received]
 
@@ -135,19 +180,49 @@ class EdgeNode(ManagedNode):
         self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
         self.get_logger().info(f"prefix: {half.choice.words}")
         self._publisher = advertise(self, Bottleneck, "bottleneck", NEWEST)
-        self._answering = Answering(self, bundle, values) if values["answer_by"] else None
+        self._answering = Answering(self, bundle, values, self._keys) if values["answer_by"] else None
+        self._menu, self._policy = self._choices(bundle, values)
         self._half, self._points = half, points
         self._max_pixels: int = values["max_pixels"]
         self._warn_of_large_payloads()
 
+    def _choices(self, bundle: Bundle, values: dict[str, Any]) -> tuple[Menu, Policy | None]:
+        """Return what there is to choose from, and what chooses; None: all frames are treated alike."""
+        networks = self._answering.seconds if self._answering else {}
+        menu = menu_of(
+            *(bundle, networks, values["answer_by"] or math.inf),
+            **{name: values[name] for name in ("processor_share", "second_price")},
+            byte_price=values["megabyte_price"] / 1e6,
+        )
+        name: str = values["policy"]
+        if not name.startswith(LEARNED) and name != FIXED:
+            find_policy(name)
+        if not networks or name == FIXED:
+            return menu, None
+        if not is_measured(bundle, networks):
+            self.get_logger().warning(
+                f"the bundle {bundle.name} does not tell how good its answers are, which policy {name} would weigh: all"
+                " frames go out at operating_point, as with policy:=fixed; `mtl-split export` measures them"
+            )
+            return menu, None
+        if name.startswith(LEARNED):
+            example = Situation(0.0, networks, 0.0, LinkState())
+            return menu, learned(Path(name.removeprefix(LEARNED)), menu, example)
+        return menu, find_policy(name)
+
     def activate(self) -> None:
         """Subscribe to the camera and to the server's reports, and start the worker."""
         signatures = (UnsignedError, SignatureError) if self._keys else ()
-        facts = {**self._half.choice.facts}
+        facts = {
+            **self._half.choice.facts,
+            "policy": self.get_parameter("policy").value if self._policy else FIXED,
+            **_facts(LinkState(), 0.0),
+        }
+        self._facts = facts
         stream = Stream(
             self.resolve_topic_name(TOPICS[COMPRESSED if self._transport == COMPRESSED else RAW][1]),
             stages=(*_STAGES, *(["local"] if self._answering else [])),
-            errors=(ImageError, HeaderError, InferenceError, TooLargeError, ReportError, *signatures),
+            errors=(ImageError, HeaderError, InferenceError, TooLargeError, ReportError, *ERRORS, *signatures),
             counts=("dropped", IMAGES_LOST, "coarser", "lost", "unanswered", *(COUNTS if self._answering else ())),
             clock=self.get_clock(),
             logger=self.get_logger(),
@@ -161,11 +236,14 @@ class EdgeNode(ManagedNode):
         # A later session needs a larger number: by the wall clock, because a simulated one begins anew.
         self._session = max(self._session + 1, time.time_ns())
         self._sequence = 0
-        self._link = Link(self._session)
+        seconds = self._answering.seconds if self._answering else {}
+        # Without a policy, what is fixed may be changed from frame to frame.
+        self._controller = Controller(self._menu, self._policy or fixed(0), self._session, seconds)
+        self._sending = threading.Lock()
         self._reports = subscribe(self, LinkReport, "link_report", partial(self._hear, stream), MANY, stream.warn)
         self._input = CameraInput(self, self._transport, receive, stream, facts)
         if self._answering:
-            self.end_with(self._answering.activate(stream))
+            self.end_with(self._answering.activate(stream, self._controller, self._session, self._send_again))
         self._mailbox = Mailbox([self._process], Stream.refuse)
         self.end_with(self._mailbox.ended)
         self.streams = [stream]
@@ -216,39 +294,90 @@ class EdgeNode(ManagedNode):
         with stopwatch.stage("convert"):
             check_header(message.header)
             picture = to_picture(message, self._max_pixels)
-        point = self._points[self.get_parameter("operating_point").value]
         size = picture.shape[1], picture.shape[0]
         latents = self._half.latents(picture)
+        limit: int = self.get_parameter("max_payload_bytes").value
+        action = self._choose(stream, received, limit)
+        frame = Frame(message.header, received.arrived, plausible_age(received.age), size, latents, "", None, action)
+        encoded = None
+        if action.point is not None:
+            try:
+                encoded = self._half.pack(latents, action.point, limit)
+            except TooLargeError:
+                self._expect(frame)
+                raise
+            stream.count("coarser", encoded.operating_point < action.point)
+            self._send(frame, encoded)
+        else:
+            self._expect(frame)
+        stages = {"image_transport": received.age * 1e3, **stopwatch.milliseconds}
+        stream.published(stages, None if encoded is None else len(encoded.payload))
+
+    def _choose(self, stream: Stream, received: Received, limit: int) -> Action:
+        """Choose what to do with a frame."""
+        controller, begun = self._controller, time.monotonic()
+        if limit != controller.menu.most_bytes:
+            controller.menu = replace(self._menu, most_bytes=limit)
+        if self._policy is None:
+            point, copies = (self.get_parameter(name).value for name in ("operating_point", "copies"))
+            controller.policy = fixed(self._points[point], copies)
+        situation = controller.observe(plausible_age(received.age) + begun - received.arrived, begun)
         try:
-            encoded = self._half.pack(latents, point, self.get_parameter("max_payload_bytes").value)
-        except TooLargeError:
-            self._expect(received, size, latents, "", None)
-            raise
-        stream.count("coarser", encoded.operating_point < point)
-        sent_at = self._half.bundle.payload_format.operating_points[encoded.operating_point].name
-        self._expect(received, size, latents, sent_at, self._sequence)
+            action = controller.choose(situation)
+        except InferenceError as error:
+            stream.refuse(error)
+            action = controller.answer_alone(situation)
+        if self._answering:
+            stream.count(f"chosen/{self._in_words(action)}")
+        self._facts |= _facts(situation.link, situation.busy)
+        return action
+
+    def _in_words(self, action: Action) -> str:
+        if action.point is None:
+            return action.own.value if action.own else "skip"
+        name = self._half.bundle.payload_format.operating_points[action.point].name
+        own = f" and {action.own.value}" if action.own and action.at_once else ""
+        return f"{name}{' twice' * (action.copies > 1)}{own}"
+
+    def _send(self, frame: Frame, encoded: Encoded) -> None:
+        """Publish a frame's bottleneck, as often as was chosen."""
+        bundle = self._half.bundle
         bottleneck = Bottleneck(
-            header=message.header,
+            header=frame.header,
             session=self._session,
             sequence=self._sequence,
-            contract=self._half.bundle.contract.fingerprint,
-            image_width=size[0],
-            image_height=size[1],
+            contract=bundle.contract.fingerprint,
+            image_width=frame.size[0],
+            image_height=frame.size[1],
             payload=array("B", encoded.payload),
         )
         if self._keys is not None:
             sign(bottleneck, self._keys, self._publisher.topic_name)
-        self._link.sent(self._sequence, len(encoded.payload), time.monotonic())
-        for _ in range(self.get_parameter("copies").value):
-            self._publisher.publish(bottleneck)
-        self._sequence += 1
-        stream.published({"image_transport": received.age * 1e3, **stopwatch.milliseconds}, len(encoded.payload))
+        point = bundle.payload_format.operating_points[encoded.operating_point].name
+        with self._sending:
+            copies = frame.action.copies
+            self._controller.sent(self._sequence, len(encoded.payload), copies, time.monotonic())
+            self._expect(replace(frame, point=point, bottleneck=bottleneck))
+            self._publish(bottleneck, copies)
+            self._sequence += 1
 
-    def _expect(self, received: Received, size: Size, latents: Floats, point: str, sequence: int | None) -> None:
+    def _send_again(self, frame: Frame) -> bool:
+        """Publish a frame's bottleneck once more, unless it is not the newest: an older one would be out of order."""
+        bottleneck, copies = frame.bottleneck, frame.action.copies
+        with self._sending:
+            if bottleneck is None or bottleneck.sequence + 1 != self._sequence:
+                return False
+            self._controller.sent_again(bottleneck.sequence, copies, time.monotonic())
+            self._publish(bottleneck, copies)
+        return True
+
+    def _publish(self, bottleneck: Bottleneck, copies: int) -> None:
+        for _ in range(copies):
+            self._publisher.publish(bottleneck)
+
+    def _expect(self, frame: Frame) -> None:
         if self._answering:
-            age = plausible_age(received.age)
-            frame = Frame(received.message.header, received.arrived, age, size, latents, point)
-            self._answering.expect(frame, sequence)
+            self._answering.expect(frame)
 
     def _hear(self, stream: Stream, message: LinkReport) -> None:
         """Take in what the server reports of a bottleneck."""
@@ -259,7 +388,7 @@ class EdgeNode(ManagedNode):
         except InputError as error:
             stream.refuse(error, self._reports.topic_name)
             return
-        account = self._link.reported(report, time.monotonic())
+        account = self._controller.reported(report, time.monotonic())
         if account is not None:
             stream.count("lost", account.lost)
             stream.count("unanswered", report.fate != Fate.ANSWERED)
@@ -267,6 +396,23 @@ class EdgeNode(ManagedNode):
             if self._answering:
                 self._answering.settle(report)
             stream.measured({"round_trip": account.round_trip * 1e3, "server": in_server * 1e3})
+
+
+def _facts(link: LinkState, busy: float) -> dict[str, str]:
+    """What a choice was made by, as key and value pairs."""
+    return {
+        "own_share": f"{busy:.2f}",
+        "link/outage": f"{outage(link):.2f}",
+        "link/silence_s": f"{link.silence:.2f}",
+        "link/in_flight": str(link.in_flight),
+        "link/overdue": str(link.overdue),
+        "link/loss": f"{link.loss:.3f}",
+        "link/rate_kbit_s": f"{link.rate * 8e-3:.1f}",
+        "link/round_trip_ms": f"{link.round_trip * 1e3:.1f}",
+        "link/spread_ms": f"{link.spread * 1e3:.1f}",
+        "link/server_ms": f"{link.server * 1e3:.1f}",
+        "link/unanswered": f"{link.unanswered:.2f}",
+    }
 
 
 def _index_operating_points(bundle: Bundle) -> dict[str, int]:

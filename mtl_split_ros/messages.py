@@ -2,10 +2,10 @@
 
 import math
 import struct
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from mtl_split.msg import Bottleneck, LinkReport
+from mtl_split.msg import Answer, Bottleneck, LinkReport
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
@@ -13,7 +13,7 @@ from mtl_split_core.control.link import Fate, Report
 from mtl_split_core.errors import InputError
 from mtl_split_core.kinds import KINDS as CORE_KINDS
 from mtl_split_core.scene import Task, Truth
-from mtl_split_core.signing import BottleneckStatement, Keys, ReportStatement, Statement
+from mtl_split_core.signing import AnswerStatement, BottleneckStatement, Keys, ReportStatement, Statement
 from mtl_split_ros.kinds import KINDS
 
 MOST_FRAME_ID_BYTES = 256
@@ -82,32 +82,55 @@ def report_statement(message: LinkReport, vehicle: str) -> ReportStatement:
         queued=message.queued,
         service=message.service,
         fate=message.fate,
+        copies=message.copies,
     )
 
 
-def sign(message: Bottleneck | LinkReport, keys: Keys, topic: str) -> None:
+def answer_statement(message: Answer, vehicle: str) -> AnswerStatement:
+    """Return what the signature of an answer covers; the vehicle is the resolved name of the topic."""
+    return AnswerStatement(vehicle, message.session, message.sequence, message.results.tobytes())
+
+
+Signed: TypeAlias = Bottleneck | LinkReport | Answer
+
+
+def sign(message: Signed, keys: Keys, topic: str) -> None:
     """Put the signature into a message that goes out on a topic, by its resolved name."""
     message.signature = np.frombuffer(keys.sign(_statement_of(message, topic)), np.uint8)
 
 
-def check_signature(message: Bottleneck | LinkReport, keys: Keys, topic: str) -> None:
+def check_signature(message: Signed, keys: Keys, topic: str) -> None:
     """Check the signature of a message that came on a topic, by its resolved name. Raises as Keys.check does."""
     keys.check(_statement_of(message, topic), message.signature.tobytes())
 
 
-def _statement_of(message: Bottleneck | LinkReport, topic: str) -> Statement:
-    return statement(message, topic) if isinstance(message, Bottleneck) else report_statement(message, topic)
+def _statement_of(message: Signed, topic: str) -> Statement:
+    match message:
+        case Bottleneck():
+            return statement(message, topic)
+        case LinkReport():
+            return report_statement(message, topic)
+        case _:
+            return answer_statement(message, topic)
 
 
 def to_report(message: LinkReport) -> Report:
-    """Read a link report. Raises ReportError for an unknown fate and for times that are negative or not finite."""
+    """Read a link report. Raises ReportError for an unknown fate, times that cannot be, and where nothing arrived."""
     if message.fate not in set(Fate):
         raise ReportError(f"a link report's fate is {message.fate}, expected 0 to {max(Fate)}: update this node")
     for name, seconds in (("queued", message.queued), ("service", message.service)):
         if not 0 <= seconds < math.inf:
             raise ReportError(f"a link report says {name} is {seconds}, expected seconds from 0 on")
+    if not message.copies:
+        raise ReportError("a link report says that 0 copies have arrived, expected 1 at least")
     return Report(
-        message.session, message.sequence, message.received, message.queued, message.service, Fate(message.fate)
+        message.session,
+        message.sequence,
+        message.received,
+        message.queued,
+        message.service,
+        Fate(message.fate),
+        message.copies,
     )
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
-from mtl_split.msg import Bottleneck, LinkReport
+from mtl_split.msg import Answer, Bottleneck, LinkReport
 from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter as RosParameter
@@ -130,6 +130,7 @@ class ServerNode(ManagedNode):
     _labels: dict[str, dict[str, Publisher[LabelInfo]]]
     _labelled: dict[str, str]
     _reports: dict[str, Publisher[LinkReport]]
+    _answers: dict[str, Publisher[Answer]]
     _tracks: dict[str, Tracks]
     _mailbox: Mailbox[Vehicle, Received]
     _schedule: Schedule[Vehicle]
@@ -159,7 +160,7 @@ class ServerNode(ManagedNode):
         for contract, half in suffixes.halves.items():
             self.get_logger().info(f"bundle {half.bundle.name}, contract {contract}")
             self.get_logger().info(f"suffix: {half.choice.words}")
-        self._results, self._reports = {}, {}
+        self._results, self._reports, self._answers = {}, {}, {}
         # Until a vehicle sends a bottleneck, its labels are those of the first bundle.
         self._labelled = dict.fromkeys(values["vehicles"], next(iter(suffixes.halves)))
         try:
@@ -186,6 +187,7 @@ class ServerNode(ManagedNode):
             for task in tasks
         }
         self._reports[vehicle] = advertise(self, LinkReport, _topic(vehicle, "link_report"), MANY, watch=False)
+        self._answers[vehicle] = advertise(self, Answer, _topic(vehicle, "answer"), MANY, watch=False)
 
     def _tell_labels(self, vehicles: Iterable[str]) -> None:
         header, threshold = Header(stamp=self.get_clock().now().to_msg()), self.get_parameter("score_threshold").value
@@ -227,7 +229,7 @@ class ServerNode(ManagedNode):
     def cleanup(self) -> None:
         """Release the network and the publishers."""
         labels = (publisher for own in self._labels.values() for publisher in own.values())
-        for publisher in (*labels, *self._reports.values()):
+        for publisher in (*labels, *self._reports.values(), *self._answers.values()):
             self.destroy_publisher(publisher)
         for results in self._results.values():
             results.destroy()
@@ -245,7 +247,7 @@ class ServerNode(ManagedNode):
         facts = {**self._suffixes.facts, **Tally().facts()}
         stream = Stream(
             resolved,
-            stages=("link", "decode", "suffix", "post", "track", "publish"),
+            stages=("link", "decode", "suffix", "post", "answer", "track", "publish"),
             errors=(PayloadError, OtherContractError, HeaderError, SecondPublisherError, InferenceError, *signatures),
             counts=("dropped", "hopeless", "lost", "repeated", "too_old", "in_future", "out_of_order"),
             clock=self.get_clock(),
@@ -261,6 +263,7 @@ class ServerNode(ManagedNode):
             facts,
             results,
             self._reports[namespace],
+            self._answers[namespace],
             publishers,
             self._max_age,
             self._deadlines[namespace],
@@ -322,11 +325,14 @@ class ServerNode(ManagedNode):
         threshold = self.get_parameter("score_threshold").value
         half.score_threshold = needed_score(self._tracking, threshold)
         half.overlap_threshold = self.get_parameter("overlap_threshold").value
-        results = half.decode(payload, (message.image_width, message.image_height))
+        size = message.image_width, message.image_height
+        results = half.decode(payload, size)
         # And again: on a busy machine it may have taken long.
         if not vehicle.is_timely(message):
             return Fate.UNTIMELY
         stopwatch = half.stopwatch
+        with stopwatch.stage("answer"):
+            vehicle.answer(received.receipt, half.bundle, results, size)
         with stopwatch.stage("track"):
             received.tracks.score_threshold = threshold
             results = received.tracks.follow(results, nanoseconds(message.header.stamp))

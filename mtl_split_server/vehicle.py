@@ -4,18 +4,23 @@ from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
 import math
 import time
+from array import array
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
-from mtl_split.msg import Bottleneck, LinkReport
+from mtl_split.msg import Answer, Bottleneck, LinkReport
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
+from mtl_split_core.answer import pack_results
+from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.link import Fate
 from mtl_split_core.errors import InputError, SecondPublisherError
+from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import check_size
 from mtl_split_core.payload import PayloadFormat
+from mtl_split_core.scene import Results, Size
 from mtl_split_core.serving import Waiting
 from mtl_split_core.session import Arrival, Session
 from mtl_split_core.signing import Keys
@@ -104,9 +109,9 @@ class Vehicle:
 
     namespace: as in the server's parameters; topic: resolved name of its bottlenecks' topic; formats: of the payloads
     that it may send, by contract; stream: the account of them; facts: what else it tells; results: the publishers of
-    its results; reports: the publisher of what becomes of each of them; max_age: in seconds, 0 disables the limit;
-    deadline: of an answer, in seconds from the stamp, 0: none; keys: None: signatures do not count; tracks: without an
-    object.
+    its results; reports, answers: the publishers of what becomes of each of them, and of all results at once; max_age:
+    in seconds, 0 disables the limit; deadline: of an answer, in seconds from the stamp, 0: none; keys: None: signatures
+    do not count; tracks: without an object.
     """
 
     namespace: str
@@ -116,12 +121,15 @@ class Vehicle:
     facts: dict[str, str]
     results: ResultPublishers
     reports: Publisher[LinkReport]
+    answers: Publisher[Answer]
     publishers: TopicPublishers
     max_age: float
     deadline: float
     keys: Keys | None
     tracks: InitVar[Tracks]
     session: Session = field(init=False)
+    _told: LinkReport | None = field(init=False, default=None)
+    _answer: Answer | None = field(init=False, default=None)
 
     def __post_init__(self, tracks: Tracks) -> None:
         # Without a limit of age, any recording may be played, and in a loop.
@@ -137,6 +145,7 @@ class Vehicle:
             self._authenticate(message)
             if self.session.repeats(arrival):
                 self.stream.count("repeated")
+                self._repeat(message)
                 return None
             self._check(message, arrival)
         except InputError as error:
@@ -165,7 +174,7 @@ class Vehicle:
 
     def report(self, receipt: Receipt, fate: Fate, begun: float) -> None:
         """Tell the edge what has become of a bottleneck; `begun`: when the work on it began, by the monotonic clock."""
-        report = LinkReport(
+        self._told = LinkReport(
             session=receipt.session,
             sequence=receipt.sequence,
             received=receipt.received,
@@ -173,6 +182,35 @@ class Vehicle:
             service=time.monotonic() - begun,
             fate=int(fate),
         )
+        self._publish_report(self._told)
+
+    def answer(self, receipt: Receipt, bundle: Bundle, results: Results, size: Size) -> None:
+        """Send all results of a bundle for a picture of a size at once, where an edge wants them, as often as the bottleneck came.
+
+        A bottleneck that comes again after that is answered again.
+        """
+        if not self.answers.get_subscription_count():
+            return
+        packed = pack_results(bundle.tasks, results, Letterbox(size, bundle.input_size))
+        answer = Answer(session=receipt.session, sequence=receipt.sequence, results=array("B", packed))
+        if self.keys is not None:
+            sign(answer, self.keys, self.answers.topic_name)
+        self._answer = answer
+        for _ in range(self.session.copies(receipt.session, receipt.sequence)):
+            self.answers.publish(answer)
+
+    def _repeat(self, message: Bottleneck) -> None:
+        """Answer and report again where both are done already: what was sent before may have got lost."""
+        told, answer = self._told, self._answer
+        again = self.session.count_copy()
+        if told is None or (told.session, told.sequence) != (message.session, message.sequence) or not again:
+            return
+        if answer is not None and (answer.session, answer.sequence) == (message.session, message.sequence):
+            self.answers.publish(answer)
+        self._publish_report(told)
+
+    def _publish_report(self, report: LinkReport) -> None:
+        report.copies = self.session.copies(report.session, report.sequence)
         if self.keys is not None:
             sign(report, self.keys, self.reports.topic_name)
         self.reports.publish(report)

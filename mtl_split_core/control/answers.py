@@ -92,19 +92,23 @@ class Answers(Generic[Frame]):
             self._changed.notify()
         return int(given_up)
 
-    def hear(self, sequence: int) -> tuple[Hashable, Frame] | None:
-        """Take in that the server's answer to a bottleneck is there; returns the key of its frame, and the frame.
+    def frame_of(self, sequence: int) -> Frame | None:
+        """Return the frame that waits for the answer to a bottleneck; None where none does."""
+        with self._changed:
+            return next((one.frame for one in self._open.values() if one.sequence == sequence), None)
 
-        The server answers in order, so earlier frames have nothing to hope for then. None for a frame that has been
-        answered, or that nobody waits for.
+    def hear(self, sequence: int) -> bool:
+        """Take in that the server's answer to a bottleneck is there; returns False where nobody waits for it.
+
+        The server answers in order, so earlier frames have nothing to hope for then.
         """
         with self._changed:
             found = next((key for key, one in self._open.items() if one.sequence == sequence), None)
-            if found is None:
-                return None
-            self._give_up_before(sequence)
-            self._changed.notify()
-            return found, self._open.pop(found).frame
+            if found is not None:
+                del self._open[found]
+                self._give_up_before(sequence)
+                self._changed.notify()
+            return found is not None
 
     def settle(self, sequence: int, answered: bool, now: float) -> None:
         """Take in that the server is done with a bottleneck, with or without an answer, and so with all before it.

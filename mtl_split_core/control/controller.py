@@ -3,19 +3,24 @@
 import statistics
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.link import Account, Link, Report
 from mtl_split_core.control.policy import (
     BUSY_WINDOW,
     Action,
     Menu,
     Own,
+    Point,
     Policy,
     Situation,
     best_own,
     send_again_at,
 )
+
+NOMINAL = {Own.EXIT: 0.5, Own.WHOLE: 1.0}
+"""What own answers are worth where the bundle does not tell: only which of them is better counts then."""
 
 RECENT = 16
 """Own answers of a network from which the time for the next is estimated."""
@@ -24,6 +29,30 @@ SLACK = 0.02
 """Seconds that an own answer begins earlier than it has to by the longest of the recent ones: it is cheaper to compute
 a few in vain than to be late when the processor is busy.
 """
+
+
+def is_measured(bundle: Bundle, networks: Iterable[Own]) -> bool:
+    """Whether a bundle tells all that policies weigh: how good the answers are, the edge's own too, and the bytes."""
+    values, points = bundle.values, bundle.payload_format.operating_points
+    return (
+        values is not None
+        and all(own.value in values.own for own in networks)
+        and all(point.name in bundle.median_bytes for point in points)
+    )
+
+
+def menu_of(bundle: Bundle, networks: Iterable[Own], answer_by: float, **limits: float) -> Menu:
+    """Return what a bundle has to choose from, by its manifest, with some own networks.
+
+    limits: the further fields of Menu. Of a bundle that is not measured, all points are worth the same.
+    """
+    values = bundle.values if is_measured(bundle, networks) else None
+    points = [
+        Point(bundle.median_bytes.get(point.name, 0.0), values.server[point.name] if values else 1.0)
+        for point in bundle.payload_format.operating_points
+    ]
+    own = {own: values.own[own.value] if values else NOMINAL[own] for own in networks}
+    return Menu(points, own, answer_by, **limits)
 
 
 class Controller:

@@ -20,6 +20,9 @@ from mtl_split_core.scene import Floats
 FIXED, LADDER, PREDICTIVE = "fixed", "ladder", "predictive"
 POLICIES = (FIXED, LADDER, PREDICTIVE)
 
+LEARNED = "learned:"
+"""What the name of a learned policy begins with; its file's path follows."""
+
 PROBE = 0.2
 """Seconds between two bottlenecks that only ask whether the link carries anything again."""
 

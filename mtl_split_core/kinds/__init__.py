@@ -73,6 +73,15 @@ class Kind(Protocol):
     def to_json(self, result: Any) -> Any:
         """Return a result ready for JSON; its numbers are exact."""
 
+    def select(self, result: Any, score_threshold: float) -> Any:
+        """Return a result without what is below a score, where that applies to the kind."""
+
+    def to_bytes(self, result: Any, task: Task, letterbox: Letterbox) -> bytes:
+        """Write a result for the original picture in few bytes; docs/wire-format.md tells each of them."""
+
+    def from_bytes(self, data: bytes, task: Task, letterbox: Letterbox) -> Any:
+        """Read what `to_bytes` writes. Raises InputError for anything else."""
+
     def draw(self, canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:
         """Draw the results of some tasks of this kind, by the task's name, and below them the truth."""
 

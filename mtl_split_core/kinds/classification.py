@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtl_split_core.canvas import Canvas
+from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Classification, Results, Task, Truth
 
@@ -39,6 +40,26 @@ def tracker(score_threshold: float, name: Callable[[], str]) -> None:
 def to_json(result: Classification) -> dict[str, float]:
     """Score by label."""
     return dict(zip(result.labels, result.scores.tolist(), strict=True))
+
+
+def select(result: Classification, score_threshold: float) -> Classification:
+    """No threshold applies."""
+    return result
+
+
+def to_bytes(result: Classification, task: Task, letterbox: Letterbox) -> bytes:
+    """The scores, in the order of the task's labels."""
+    return result.scores.astype("<f4").tobytes()
+
+
+def from_bytes(data: bytes, task: Task, letterbox: Letterbox) -> Classification:
+    """Read the scores."""
+    if len(data) != 4 * len(task.labels):
+        raise InputError(f"the answer to {task.name} has {len(data)} bytes, expected {4 * len(task.labels)}")
+    scores = np.frombuffer(data, "<f4").astype(np.float32)
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise InputError(f"the answer to {task.name} has the scores {scores.tolist()!s:.80}, expected 0 to 1")
+    return Classification(task.labels, scores)
 
 
 def draw(canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:

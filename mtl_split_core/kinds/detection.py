@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mtl_split_core.byte_track import ByteTracker
 from mtl_split_core.canvas import PALE, Canvas, colour_of
+from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.scene import Detections, Floats, Task, Truth
 
@@ -22,6 +23,9 @@ MOST_DETECTIONS = 500
 
 SHOWN_SCORE = 0.3
 """Detections below this score are not shown and are no mistakes, though they count for the average precision."""
+
+_ROW = np.dtype([("box", "<u2", 4), ("score", "<u2"), ("label", "<u2")])
+_STEPS = np.float32(65535)
 
 HAS_THRESHOLD = True
 
@@ -58,6 +62,41 @@ def to_json(result: Detections) -> dict[str, Any]:
     """Boxes, labels and scores, a list each, and where objects are followed, their identities."""
     ids = {"ids": result.ids} if result.ids else {}
     return {"boxes": result.boxes.tolist(), "labels": result.labels, "scores": result.scores.tolist()} | ids
+
+
+def select(result: Detections, score_threshold: float) -> Detections:
+    """Leave out the detections below the threshold."""
+    return result.take(np.flatnonzero(result.scores >= score_threshold))
+
+
+def to_bytes(result: Detections, task: Task, letterbox: Letterbox) -> bytes:
+    """Of each detection, box and score in steps of 1/65535 of the picture's sides and of 1, and the label's number."""
+    rows = np.zeros(len(result.labels), _ROW)
+    rows["box"] = np.rint(np.clip(result.boxes / _sides(letterbox), 0, 1) * _STEPS)
+    rows["score"] = np.rint(np.clip(result.scores, 0, 1) * _STEPS)
+    rows["label"] = [task.labels.index(label) for label in result.labels]
+    return rows.tobytes()
+
+
+def from_bytes(data: bytes, task: Task, letterbox: Letterbox) -> Detections:
+    """Read the detections."""
+    if len(data) % _ROW.itemsize or len(data) > MOST_DETECTIONS * _ROW.itemsize:
+        raise InputError(
+            f"the answer to {task.name} has {len(data)} bytes, expected {_ROW.itemsize} for each of at most"
+            f" {MOST_DETECTIONS} detections"
+        )
+    rows = np.frombuffer(data, _ROW)
+    if (rows["label"] >= len(task.labels)).any():
+        most = len(task.labels) - 1
+        raise InputError(f"the answer to {task.name} has the label {rows['label'].max()}, expected 0 to {most}")
+    boxes = rows["box"].astype(np.float32) / _STEPS * _sides(letterbox)
+    return Detections(
+        boxes, tuple(task.labels[label] for label in rows["label"]), rows["score"].astype(np.float32) / _STEPS
+    )
+
+
+def _sides(letterbox: Letterbox) -> Floats:
+    return np.array((*letterbox.source, *letterbox.source), np.float32)
 
 
 def draw(canvas: Canvas, tasks: Sequence[Task], results: Mapping[str, Detections], truth: Truth | None) -> None:

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from mtl_split_core import label_map
 from mtl_split_core.canvas import AREA_COLOURS, Canvas
+from mtl_split_core.compressed import decode_numbers
+from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.label_map import Segmentation, pack, renumber
+from mtl_split_core.label_map import Segmentation, fit_places, pack, pack_small, renumber, scale
 from mtl_split_core.scene import Floats, Indices, Size, Task, Truth
 
 HAS_THRESHOLD = False
@@ -68,6 +70,26 @@ def tracker(score_threshold: float, name: Callable[[], str]) -> None:
 def to_json(result: Segmentation) -> dict[str, Any]:
     """The labels, and the numbers as a PNG in Base64."""
     return {"labels": result.labels, "png": base64.b64encode(result.png).decode()}
+
+
+def select(result: Segmentation, score_threshold: float) -> Segmentation:
+    """No threshold applies."""
+    return result
+
+
+def to_bytes(result: Segmentation, task: Task, letterbox: Letterbox) -> bytes:
+    """A PNG of the numbers, no larger than the network's input, from which they come."""
+    numbers = result.indices()
+    places = min(numbers.shape[1], letterbox.fitted[0]), min(numbers.shape[0], letterbox.fitted[1])
+    return pack_small(scale(numbers, places))
+
+
+def from_bytes(data: bytes, task: Task, letterbox: Letterbox) -> Segmentation:
+    """Read the numbers, and give the result as many places as it had."""
+    numbers = decode_numbers(data, letterbox.target[0] * letterbox.target[1])
+    if (most := int(numbers.max())) >= len(task.labels):
+        raise InputError(f"the answer to {task.name} has the number {most}, expected 0 to {len(task.labels) - 1}")
+    return Segmentation(task.labels, pack(scale(numbers, fit_places(letterbox.source))))
 
 
 def draw(canvas: Canvas, tasks: Sequence[Task], results: Mapping[str, Segmentation], truth: Truth | None) -> None:
