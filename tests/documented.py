@@ -195,11 +195,27 @@ def signature(
 
 
 def report_signature(
-    key: bytes, vehicle: str, session: int, sequence: int, received: int, queued: float, service: float, fate: int
+    key: bytes,
+    vehicle: str,
+    session: int,
+    sequence: int,
+    received: int,
+    queued: float,
+    service: float,
+    fate: int,
+    copies: int,
 ) -> bytes:
     """The signature of a link report."""
     topic = vehicle.encode("utf-8")
     signed = b"".join(number.to_bytes(8, "little") for number in (session, sequence, received))
-    signed += struct.pack("<ff", queued, service) + fate.to_bytes(1, "little")
+    signed += struct.pack("<ff", queued, service) + fate.to_bytes(1, "little") + copies.to_bytes(1, "little")
     signed += len(topic).to_bytes(4, "little") + topic
     return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split report").digest()
+
+
+def answer_signature(key: bytes, vehicle: str, session: int, sequence: int, results: bytes) -> bytes:
+    """The signature of an answer."""
+    topic = vehicle.encode("utf-8")
+    signed = session.to_bytes(8, "little") + sequence.to_bytes(8, "little")
+    signed += len(topic).to_bytes(4, "little") + len(results).to_bytes(4, "little") + topic + results
+    return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split answer").digest()

@@ -90,6 +90,15 @@ class CoreBrightness:
     def count_objects(self, result: float) -> Counter[str]:
         return Counter()
 
+    def select(self, result: float, score_threshold: float) -> float:
+        return result
+
+    def to_bytes(self, result: float, task: Task, letterbox: Letterbox) -> bytes:
+        return repr(result).encode()
+
+    def from_bytes(self, data: bytes, task: Task, letterbox: Letterbox) -> float:
+        return float(data)
+
     def draw(self, canvas: Canvas, tasks: Sequence[Task], results: Results, truth: Truth | None) -> None:
         canvas.picture[:] = 255
 

@@ -39,7 +39,7 @@ VEHICLE, SERVER, OPERATOR, WATCH = (f"/mtl_split/{name}" for name in ("car1", "s
 # What comes with tasks that the bundle of these tests does not have.
 OTHER_TASKS = {
     SERVER: {"publish": {"/detections/other", "/car1/detections/other"}},
-    f"{VEHICLE}/edge": {"publish": {"/car1/detections/other"}, "subscribe": {"/car1/remote/detections/other"}},
+    f"{VEHICLE}/edge": {"publish": {"/car1/detections/other"}},
     WATCH: {"subscribe": {"/detections/other", "/car1/detections/other"}},
     f"{VEHICLE}/recorder": {"subscribe": {"/car1/detections/other", "/car1/ground_truth/detections/other"}},
 }

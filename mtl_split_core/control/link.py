@@ -75,7 +75,8 @@ class LinkState:
     included, that never arrived, 0 to 1, of the last REPORTED bottlenecks without those of outages; round_trip: what it
     takes now, without the time in the server, infinity before the first report; spread: how much longer the slowest of
     the recent ones took than the median; server: the time in the server now, queue and service; unanswered: the part of
-    the recent bottlenecks that the server did not answer because it was busy or failed, 0 to 1.
+    the recent bottlenecks that the server did not answer because it was busy or failed, 0 to 1; expected: after which a
+    bottleneck's report should be there, as four of five of the recent ones were, infinity before the first.
     """
 
     silence: float = math.inf
@@ -90,12 +91,7 @@ class LinkState:
     spread: float = 0.0
     server: float = 0.0
     unanswered: float = 0.0
-
-    @property
-    def expected(self) -> float:
-        """Seconds after which a bottleneck's report should be there."""
-        spread = max(LEAST_SPREAD, min(self.spread, self.round_trip))
-        return self.round_trip + self.server + spread
+    expected: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -132,6 +128,7 @@ class Link:
         self._acknowledged: deque[tuple[float, int]] = deque()
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._trips: deque[float] = deque(maxlen=RECENT)
+        self._totals: deque[float] = deque(maxlen=RECENT)
         self._round_trip = self._server = math.inf
         self._reported_at = self._sent_at = -math.inf
 
@@ -173,6 +170,8 @@ class Link:
             if own.copies == own.first or report.copies <= own.first or math.isinf(self._round_trip):
                 self._round_trip = _follow(self._round_trip, round_trip)
                 self._trips.append(round_trip)
+                if report.fate != Fate.UNTIMELY or not self._totals:
+                    self._totals.append(now - own.at)
             if report.fate in (Fate.ANSWERED, Fate.REPLACED):
                 self._server = _follow(self._server, in_server)
             refused = report.fate == Fate.FAILED or in_server >= OWN_BACKLOG
@@ -202,6 +201,7 @@ class Link:
                 spread=max(self._trips) - statistics.median(self._trips),
                 server=self._server if self._server < math.inf else 0.0,
                 unanswered=1 - sum(self._recent) / len(self._recent),
+                expected=sorted(self._totals)[len(self._totals) * 4 // 5] + LEAST_SPREAD,
             )
             return replace(state, overdue=sum(now - own.at > state.expected for own in self._flight))
 

@@ -200,7 +200,7 @@ def in_time(menu: Menu, situation: Situation, copies: int) -> float:
     spread = max(LEAST_SPREAD, min(link.spread, link.round_trip))
     soon = 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * left / spread))))
     arrives = (1 - max(LEAST_LOSS, link.loss) ** copies) ** 2
-    attempts = 1 + max(0, min(MOST_AGAIN, math.floor(left / link.expected)))
+    attempts = 1 + sum(left >= again * link.expected for again in range(1, MOST_AGAIN + 1))
     passes = 1 - (1 - arrives) ** attempts
     return float((1 - outage(link)) * soon * passes * (1 - link.unanswered))
 

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from mtl_split_camera.sources import DEFAULT_RATE, SECONDS_PER_STREET, Streets
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.scene import Size
-from mtl_split_core.tracks import NONE
 from mtl_split_lab.bench.answers import DEADLINE, Answers, answered, first_in_time, judge
+from mtl_split_lab.bench.drive_listener import Drive, read_drive
 from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.bench.relay import Counts
@@ -61,6 +61,9 @@ LAST_ANSWERS = 3.0
 PATIENCE = 60.0
 """Seconds within which the camera's first frame has to come."""
 
+DRIVE = "drive"
+"""Name of the file with what an edge with a deadline did."""
+
 CHECK_INTERVAL = 0.1
 """Seconds between two looks at the processes and what they wrote."""
 
@@ -73,7 +76,8 @@ class Run:
 
     way: its name; quality: of the JPEG pictures, None for other ways; condition: None if nothing goes over the link;
     discovery: seconds from the camera's first frame to the first that was answered in time, None if none soon was;
-    sent: what the relay counted of everything that the vehicle sent, from the nodes' start to their end.
+    sent: what the relay counted of everything that the vehicle sent, from the nodes' start to their end; drive: what an
+    edge with a deadline did, and what it told of it, while it was measured.
     """
 
     way: str
@@ -82,6 +86,7 @@ class Run:
     discovery: float | None
     answers: Answers
     sent: Counts
+    drive: Drive | None = None
 
 
 def measure_links(bundle: Bundle, seconds: float) -> Iterator[Run]:
@@ -99,17 +104,29 @@ def measure_links(bundle: Bundle, seconds: float) -> Iterator[Run]:
 
 
 def measure(
-    bundle: Bundle, way: str, condition: Condition, seconds: float, quality: int | None = None, size: Size = SIZE
+    bundle: Bundle,
+    way: str,
+    condition: Condition,
+    seconds: float,
+    quality: int | None = None,
+    size: Size = SIZE,
+    rate: float = DEFAULT_RATE,
+    **parameters: Value,
 ) -> Run:
     """Measure one way over one link for so many seconds after discovery.
 
-    quality: of the JPEG pictures where they are what is sent; size: (width, height) of the camera's pictures. A trace
-    begins with what is measured, and then an answer counts when it is in the vehicle. Raises NoLinkError where no link
+    quality: of the JPEG pictures where they are what is sent; size, rate: (width, height) and frames per second of the
+    camera's pictures; parameters: of an edge with a deadline. A trace begins with what is measured. The answers of such
+    an edge, and those over a trace, count when they are in the vehicle. Raises NoLinkError where no link
     can be laid, and ProcessError where a process ends that should not.
     """
     with lay_link(condition) as link, TemporaryDirectory() as folder:
         sent, results = Path(folder) / "sent", Path(folder) / "results"
-        with _running(bundle, way, link, condition, quality, size, sent, results) as processes:
+        eyes: dict[str, Value] = {"source": "sim", "width": size[0], "height": size[1], "wait_for_subscribers": 1}
+        eyes["rate"] = rate
+        if quality is not None:
+            eyes |= {"compressed": True, "jpeg_quality": quality}
+        with _running(bundle, way, link, condition, eyes, parameters, sent, results) as processes:
             if not _wait(lambda: read_log(sent), PATIENCE, processes):
                 raise ProcessError(f"the camera sent no frame within {PATIENCE:g} s")
             # Until then, what is left in the link's queue of the nodes' discovery of each other delays every frame.
@@ -119,14 +136,17 @@ def measure(
             if condition.trace:
                 link.follow_trace()
             _wait(lambda: None, seconds + LAST_ANSWERS, processes)
-        stamps = read_log(sent)[CAMERA_INFO]
+        stamps, end = read_log(sent)[CAMERA_INFO], begin + round(seconds * 1e9)
         return Run(
             way=way,
             quality=quality,
             condition=None if way == WHOLE else condition,
             discovery=None if known is None else (known - min(stamps)) / 1e9,
-            answers=judge(stamps, _answers(bundle, results), begin, begin + round(seconds * 1e9)),
+            answers=judge(stamps, _answers(bundle, results), begin, end),
             sent=link.cut()[VEHICLE],
+            drive=read_drive(sent.with_name(DRIVE), begin, begin + round(seconds * 1e9))
+            if way == BY_DEADLINE
+            else None,
         )
 
 
@@ -158,8 +178,8 @@ def _running(
     way: str,
     link: Link,
     condition: Condition,
-    quality: int | None,
-    size: Size,
+    eyes: Mapping[str, Value],
+    parameters: Mapping[str, Value],
     sent: Path,
     results: Path,
 ) -> Iterator[Processes]:
@@ -168,21 +188,21 @@ def _running(
     at_edge = link.within[SERVER if way == OFFLOADING else VEHICLE]
     at_server = link.within[VEHICLE if way == WHOLE else SERVER]
     topic = image_topic(COMPRESSED) if way == OFFLOADING else ""
-    eyes: dict[str, Value] = {"source": "sim", "width": size[0], "height": size[1], "wait_for_subscribers": 1}
-    if quality is not None:
-        eyes |= {"compressed": True, "jpeg_quality": quality}
     # A listener is no part of what is measured, so it is not to be found from the other end.
     listener = ["env", f"{DISCOVERY_RANGE}=LOCALHOST", sys.executable, "-m", "mtl_split_lab.bench.listener"]
     processes = Processes(sent.parent / "logs")
     try:
         processes.run("listener of the camera", [*link.within[VEHICLE], *listener, str(sent)])
-        at_consumer = link.within[VEHICLE] if condition.trace else at_server
-        processes.run("listener", [*at_consumer, *listener, str(results), "--bundle", str(bundle.folder)])
         by_deadline = way == BY_DEADLINE
-        # However late they are, answers are to be seen.
-        final = {"results_namespace": REMOTE, "tracking": NONE} if by_deadline else {}
-        processes.start(server(options, max_age=0.0, **final), at_server)
-        own = {"answer_by": DEADLINE, "local_suffix": True} if by_deadline else {}
+        at_consumer = link.within[VEHICLE] if condition.trace or by_deadline else at_server
+        processes.run("listener", [*at_consumer, *listener, str(results), "--bundle", str(bundle.folder)])
+        if by_deadline:
+            drive = [*listener[:-1], "mtl_split_lab.bench.drive_listener", str(sent.with_name(DRIVE))]
+            processes.run("listener of the drive", [*link.within[VEHICLE], *drive])
+        # However late they are, answers are to be seen; but copies are to be known as such.
+        final = {"results_namespace": REMOTE, "max_age": 60.0} if by_deadline else {"max_age": 0.0}
+        processes.start(server(options, **final), at_server)
+        own = {"answer_by": DEADLINE, "local_suffix": True, **parameters} if by_deadline else {}
         processes.start(edge(options, topic, **own), at_edge)
         processes.start(camera(options, **eyes), link.within[VEHICLE])
         yield processes

@@ -34,12 +34,14 @@ class NoLinkError(Exception):
 class Condition:
     """What a link is like: Mbit/s each way, and the part of the Ethernet frames that get lost, 0 to 1.
 
-    trace: a file with what it carries each way once `Link.follow_trace` is called, see mtl_split_lab.adaptation.traces.
+    trace: a file with what it carries each way once `Link.follow_trace` is called, see mtl_split_lab.adaptation.traces;
+    begin: where in it, in seconds.
     """
 
     rate: float
     loss: float = 0.0
     trace: Path | None = None
+    begin: float = 0.0
 
 
 class Link:
@@ -125,7 +127,7 @@ def _relay(namespace: str, condition: Condition, seed: int) -> "Iterator[subproc
     command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "mtl_split_lab.bench.relay"]
     options: dict[str, object] = {"rate": condition.rate, "loss": condition.loss, "seed": seed}
     if condition.trace:
-        options["trace"] = condition.trace
+        options |= {"trace": condition.trace, "begin": condition.begin}
     command += ["--devices", VEHICLE, SERVER, *(f"--{name}={value}" for name, value in options.items())]
     relay = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -2,7 +2,8 @@
 
 It needs no support in the kernel but raw sockets, and every frame that enters it is counted:
 `ip netns exec NAMESPACE python -m mtl_split_lab.bench.relay --devices A B --rate 1 --loss 0.05`. With `--trace FILE`,
-the rate is that of a trace from the moment on at which a line comes on standard input.
+the rate is that of a trace, or with `--begin` of a part of it, from the moment on at which a line comes on standard
+input.
 """
 
 import argparse
@@ -60,7 +61,7 @@ class Direction:
         self.counts = Counts()
 
     def follow(self, trace: Trace, now: float) -> None:
-        """Carry what a trace carries from now on."""
+        """Carry from now on what a trace carries; a `now` in the past leaves out its beginning."""
         self._trace, self._began = trace, now
 
     def enter(self, now: float, frame: bytes, size: int) -> None:
@@ -104,12 +105,12 @@ class Direction:
 
 
 def relay(
-    devices: tuple[str, str], rate: float, loss: float, seed: int, trace: Trace | None = None
+    devices: tuple[str, str], rate: float, loss: float, seed: int, trace: Trace | None = None, first: float = 0.0
 ) -> tuple[Counts, Counts]:
     """Join two devices until standard input is closed; returns the counts of what entered at the first and the second.
 
-    rate: Mbit/s each way; loss: 0 to 1; trace: what both ways carry once a line comes on standard input. Says so in a
-    line as soon as it relays.
+    rate: Mbit/s each way; loss: 0 to 1; trace: what both ways carry once a line comes on standard input, from its
+    moment `first` on. Says so in a line as soon as it relays.
     """
     sockets = [_open(device) for device in devices]
     directions = [Direction(rate, loss, random.Random(f"{seed} {device}")) for device in devices]
@@ -130,7 +131,7 @@ def relay(
                 return directions[0].counts, directions[1].counts
             if trace is not None:
                 for direction in directions:
-                    direction.follow(trace, time.monotonic())
+                    direction.follow(trace, time.monotonic() - first)
 
 
 def _open(device: str) -> socket.socket:
@@ -161,9 +162,10 @@ def main() -> None:
     parser.add_argument("--loss", type=float, default=0.0, help="part of the frames that get lost, 0 to 1")
     parser.add_argument("--seed", type=int, default=0, help="of the losses")
     parser.add_argument("--trace", type=Path, help="CSV file with the columns seconds and kbit_s")
+    parser.add_argument("--begin", type=float, default=0.0, help="where the trace begins, in seconds")
     options = parser.parse_args()
     trace = options.trace and read_trace(options.trace)
-    counts = relay(tuple(options.devices), options.rate, options.loss, options.seed, trace)
+    counts = relay(tuple(options.devices), options.rate, options.loss, options.seed, trace, options.begin)
     print(json.dumps([asdict(direction) for direction in counts]), flush=True)
 
 

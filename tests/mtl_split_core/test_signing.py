@@ -11,7 +11,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mtl_split_core.errors import InputError, SignatureError, UnsignedError
-from mtl_split_core.signing import SIGNATURE_BYTES, UNSIGNED, BottleneckStatement, Keys, ReportStatement, read_keys
+from mtl_split_core.signing import (
+    SIGNATURE_BYTES,
+    UNSIGNED,
+    AnswerStatement,
+    BottleneckStatement,
+    Keys,
+    ReportStatement,
+    read_keys,
+)
 
 from .. import documented
 
@@ -42,10 +50,12 @@ reports = st.builds(
     queued=float32,
     service=float32,
     fate=st.integers(0, 255),
+    copies=st.integers(0, 255),
 )
+answers = st.builds(AnswerStatement, vehicle=texts, session=uint64, sequence=uint64, results=st.binary(max_size=40))
 
 
-def values(statement: BottleneckStatement | ReportStatement) -> dict[str, Any]:
+def values(statement: BottleneckStatement | ReportStatement | AnswerStatement) -> dict[str, Any]:
     return {field.name: getattr(statement, field.name) for field in fields(statement)}
 
 
@@ -112,12 +122,28 @@ def test_a_link_report_is_signed_as_documented_and_every_bit_counts(
     for altered in (
         replace(report, received=report.received ^ 1 << bit),
         replace(report, fate=report.fate ^ 1),
+        replace(report, copies=report.copies ^ 1),
         replace(report, vehicle=f"{report.vehicle}2"),
     ):
         with pytest.raises(SignatureError, match="the link report is not signed with a key of ours"):
             keys.check(altered, signature)
     with pytest.raises(UnsignedError, match="the link report is not signed: give the other end"):
         keys.check(report, UNSIGNED)
+
+
+@given(answers, st.sampled_from([KEY, OTHER]), st.integers(0, 63))
+def test_an_answer_is_signed_as_documented_and_every_bit_counts(answer: AnswerStatement, key: bytes, bit: int) -> None:
+    keys = Keys([key])
+    signature = keys.sign(answer)
+    assert signature == documented.answer_signature(key, **values(answer))
+    keys.check(answer, signature)
+    for altered in (
+        replace(answer, sequence=answer.sequence ^ 1 << bit),
+        replace(answer, results=answer.results + b"1"),
+        replace(answer, vehicle=f"{answer.vehicle}2"),
+    ):
+        with pytest.raises(SignatureError, match="the answer is not signed with a key of ours"):
+            keys.check(altered, signature)
 
 
 def key_file(folder: Path, text: str | bytes, mode: int = 0o600) -> Path:

@@ -1,115 +1,158 @@
-"""Every frame gets one answer, whoever is first, and the edge begins with its own while there is time."""
+"""Every frame gets one answer, whoever is first; the edge begins with its own, and asks again, while there is time."""
 
+import math
 import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_core.control.answers import LONG, MOST_OPEN, Answers
+from mtl_split_core.control.answers import LONG, MOST_OPEN, REORDERED, Answers, Due
+from mtl_split_core.control.policy import MOST_AGAIN, Own
 
-TASKS = frozenset({"detection", "weather"})
 NEEDED = 0.02
 
 
-def expecting(*deadlines: float, sequences: bool = True) -> Answers[str]:
+def needed(own: Own) -> float:
+    return NEEDED if own is Own.WHOLE else NEEDED / 2
+
+
+def expecting(
+    *deadlines: float, sequences: bool = True, own: Own | None = Own.WHOLE, again_at: float = math.inf
+) -> Answers[str]:
     """Frames a, b, c … whose bottlenecks have the numbers 0, 1, 2 …"""
-    answers = Answers[str](TASKS)
+    answers = Answers[str]()
     for number, deadline in enumerate(deadlines):
         key = chr(ord("a") + number)
-        answers.expect(key, f"frame {key}", deadline, number if sequences else None)
+        answers.expect(key, f"frame {key}", deadline, number if sequences else None, own, again_at=again_at)
     return answers
 
 
-def hear(answers: Answers[str], key: str) -> object:
-    assert answers.hear(key, "detection", 1) is None
-    return answers.hear(key, "weather", 2)
+def begun(answers: Answers[str], now: float) -> tuple[str, Own | None] | float:
+    found = answers.begin(now, needed)
+    return (found.frame, found.own) if isinstance(found, Due) else found
 
 
-def test_the_servers_answer_counts_once_it_is_complete_and_only_once() -> None:
+A, B, C, D = ((f"frame {key}", Own.WHOLE) for key in "abcd")
+
+
+def test_the_servers_answer_counts_only_once() -> None:
     answers = expecting(1.0)
-    assert answers.hear("a", "detection", 1) is None and answers.hear("x", "weather", 2) is None
-    assert answers.hear("a", "weather", 2) == ("frame a", {"detection": 1, "weather": 2})
-    assert hear(answers, "a") is None and not answers.finish("a")
+    assert answers.frame_of(0) == "frame a" and answers.frame_of(1) is None
+    assert not answers.hear(1) and answers.hear(0)
+    assert answers.frame_of(0) is None and not answers.hear(0) and not answers.finish("a")
 
 
-def test_the_edge_begins_when_the_time_to_the_deadline_is_what_it_needs() -> None:
+def test_the_edge_begins_when_the_time_to_the_deadline_is_what_its_network_needs() -> None:
     answers = expecting(1.0, 2.0)
-    assert answers.begin(0.5, NEEDED) == 1.0 - NEEDED - 0.5
-    assert answers.begin(1.0 - NEEDED, NEEDED) == ("a", "frame a")
-    assert answers.begin(1.0 - NEEDED, NEEDED) == 1.0
-    assert hear(answers, "a") is not None and not answers.finish("a")
-    assert answers.begin(1.99, NEEDED) == ("b", "frame b") and answers.finish("b") and not answers.finish("b")
-    assert hear(answers, "b") is None and answers.begin(9.0, NEEDED) == LONG
+    assert begun(answers, 0.5) == 1.0 - NEEDED - 0.5
+    assert begun(answers, 1.0 - NEEDED) == A
+    assert begun(answers, 1.0 - NEEDED) == 1.0
+    assert answers.hear(0) and not answers.finish("a")
+    assert begun(answers, 1.99) == B and answers.finish("b") and not answers.finish("b")
+    assert not answers.hear(1) and begun(answers, 9.0) == LONG
+    assert begun(expecting(1.0, own=Own.EXIT), 0.0) == 1.0 - NEEDED / 2
+    assert begun(expecting(1.0, own=None), 5.0) == LONG
 
 
-def test_nothing_is_waited_for_where_no_answer_can_come() -> None:
-    assert expecting(1.0, sequences=False).begin(0.0, NEEDED) == ("a", "frame a")
+def test_nothing_is_waited_for_where_no_answer_can_come_or_none_is_to_be_waited_for() -> None:
+    assert begun(expecting(1.0, sequences=False), 0.0) == A
+    at_once = expecting()
+    at_once.expect("a", "frame a", 1.0, 0, Own.EXIT, at_once=True)
+    assert begun(at_once, 0.0) == ("frame a", Own.EXIT)
     overtaken = expecting(1.0, 1.1, 1.2)
-    assert hear(overtaken, "b") is not None
-    assert overtaken.begin(0.0, NEEDED) == ("a", "frame a") and isinstance(overtaken.begin(0.0, NEEDED), float)
+    assert overtaken.hear(1)
+    assert begun(overtaken, 0.0) == A and isinstance(begun(overtaken, 0.0), float)
     refused, answered = expecting(1.0, 1.1, 1.2), expecting(1.0, 1.1, 1.2)
-    refused.settle(1, answered=False)
-    answered.settle(1, answered=True)
-    assert [refused.begin(0.0, NEEDED) for _ in range(2)] == [("a", "frame a"), ("b", "frame b")]
-    assert answered.begin(0.0, NEEDED) == ("a", "frame a")
-    assert isinstance(refused.begin(0.0, NEEDED), float) and isinstance(answered.begin(0.0, NEEDED), float)
+    refused.settle(1, answered=False, now=0.0)
+    answered.settle(1, answered=True, now=0.0)
+    assert [begun(refused, 0.0) for _ in range(2)] == [A, B]
+    assert begun(answered, 0.0) == A
+    assert isinstance(begun(refused, 0.0), float) and isinstance(begun(answered, 0.0), float)
 
 
 def test_those_that_can_still_be_in_time_come_first_then_the_newest() -> None:
     answers = expecting(1.0, 2.0, 3.0, 4.0)
-    order = [answers.begin(2.5, 10.0) for _ in range(4)]
-    assert order == [("c", "frame c"), ("d", "frame d"), ("b", "frame b"), ("a", "frame a")]
+    order = [answers.begin(2.5, lambda _: 10.0) for _ in range(4)]
+    assert [due.key for due in order if isinstance(due, Due)] == ["c", "d", "b", "a"]
+
+
+def test_the_newest_bottleneck_goes_out_again_when_its_answer_is_missing() -> None:
+    answers = expecting(1.0, 1.1, again_at=0.2)
+    assert begun(answers, 0.1) == 0.2 - 0.1
+    assert begun(answers, 0.2) == ("frame b", None)
+    assert begun(answers, 0.2) == 1.0 - NEEDED - 0.2
+    for again in range(1, MOST_AGAIN):
+        answers.ask_again("b", 0.3)
+        assert begun(answers, 0.3 + again * 0.01) == ("frame b", None)
+    answers.ask_again("b", 0.4)
+    assert begun(answers, 0.5) == 1.0 - NEEDED - 0.5
+
+
+def test_an_answer_that_the_server_has_reported_is_asked_for_as_soon_as_it_should_be_there() -> None:
+    answers = expecting(1.0, again_at=0.2)
+    answers.settle(0, answered=True, now=0.1)
+    assert begun(answers, 0.1) == REORDERED + 0.1 - 0.1
+    assert begun(answers, 0.1 + REORDERED) == ("frame a", None)
+    never = expecting(1.0)
+    never.settle(0, answered=True, now=0.1)
+    assert begun(never, 0.2) == 1.0 - NEEDED - 0.2
+    refused = expecting(1.0, again_at=0.2)
+    refused.settle(0, answered=False, now=0.1)
+    assert begun(refused, 0.3) == A
 
 
 def test_the_same_frame_again_does_not_put_off_its_answer() -> None:
     answers = expecting(1.0)
-    answers.expect("a", "again", 5.0, 1)
-    assert answers.begin(1.0, NEEDED) == ("a", "again") and answers.finish("a") and not answers.finish("a")
+    answers.expect("a", "again", 5.0, 1, Own.WHOLE)
+    assert begun(answers, 1.0) == ("again", Own.WHOLE) and answers.finish("a") and not answers.finish("a")
 
 
 def test_frames_are_given_up_rather_than_kept_without_end() -> None:
-    answers = Answers[int](TASKS)
-    assert sum(answers.expect(number, number, 1.0, number) for number in range(MOST_OPEN + 3)) == 3
+    answers = Answers[int]()
+    assert sum(answers.expect(number, number, 1.0, number, Own.EXIT) for number in range(MOST_OPEN + 3)) == 3
     assert not answers.finish(2) and answers.finish(3)
 
 
 def test_who_waits_is_woken_by_a_frame_and_by_the_end() -> None:
-    answers = Answers[str](TASKS)
+    answers = Answers[str]()
     taken: list[object] = []
 
     def work() -> None:
-        while (one := answers.take(lambda: 0.0, lambda: NEEDED)) is not None:
-            taken.append(one)
+        while (due := answers.take(lambda: 0.0, needed)) is not None:
+            taken.append(due)
 
     thread = threading.Thread(target=work)
     thread.start()
-    answers.expect("a", "frame a", 60.0, None)
+    answers.expect("a", "frame a", 60.0, None, Own.WHOLE)
     while not taken:
         pass
     answers.close()
     thread.join(timeout=10)
-    assert not thread.is_alive() and taken == [("a", "frame a")] and not answers.finish("a")
+    assert not thread.is_alive() and not answers.finish("a")
+    assert taken == [Due("a", "frame a", 60.0, None, Own.WHOLE)]
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["expect", "hear", "settle", "begin", "finish"]), st.integers(0, 5)), max_size=60
+        st.tuples(st.sampled_from(["expect", "hear", "settle", "begin", "finish", "again"]), st.integers(0, 5)),
+        max_size=60,
     )
 )
 def test_whatever_happens_no_frame_is_answered_twice(events: list[tuple[str, int]]) -> None:
-    answers, answered, now = Answers[int](TASKS), list[int](), 0.0
+    answers, answered, now = Answers[int](), list[int](), 0.0
     begun: list[int] = []
     for what, number in events:
         now += 0.01
         if what == "expect" and number not in answered + begun:
-            answers.expect(number, number, now + 0.1, number)
+            answers.expect(number, number, now + 0.1, number, Own.WHOLE, again_at=now + 0.02)
         elif what == "hear":
-            answers.hear(number, "detection", 0)
-            answered += [number] if answers.hear(number, "weather", 0) else []
+            answered += [number] if answers.hear(number) else []
         elif what == "settle":
-            answers.settle(number, answered=False)
-        elif what == "begin" and isinstance(found := answers.begin(now, NEEDED), tuple):
-            begun.append(found[1])
+            answers.settle(number, answered=False, now=now)
+        elif what == "again":
+            answers.ask_again(number, now)
+        elif what == "begin" and isinstance(due := answers.begin(now, needed), Due) and due.own:
+            begun.append(due.frame)
         elif what == "finish" and number in begun:
             answered += [number] if answers.finish(number) else []
     assert len(answered) == len(set(answered))

@@ -1,12 +1,23 @@
 """What the edge can know of a link: settled once, whatever the reports and in whatever order they come."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_core.control.link import MOST_IN_FLIGHT, REPORTED, WINDOW, Fate, Link, LinkState, Report
+from mtl_split_core.control.link import (
+    LEAST_SPREAD,
+    MOST_IN_FLIGHT,
+    RECENT,
+    REPORTED,
+    WINDOW,
+    Fate,
+    Link,
+    LinkState,
+    Report,
+)
 
 SESSION = 7
 ALL = (1 << REPORTED) - 1
@@ -28,7 +39,7 @@ def sending(count: int, interval: float = 0.1) -> Link:
 
 def test_nothing_is_known_before_the_first_report() -> None:
     assert Link(SESSION).observe(5.0) == LinkState()
-    assert sending(3).observe(1.0) == LinkState(in_flight=3, oldest=1.0, newest=0.8)
+    assert sending(3).observe(1.0) == LinkState(in_flight=3, oldest=1.0, newest=0.8, idle=0.8)
 
 
 def test_a_report_tells_the_time_on_the_way_without_that_in_the_server() -> None:
@@ -64,6 +75,45 @@ def test_what_was_not_answered_is_told() -> None:
     for sequence, fate in enumerate(Fate):
         link.reported(report(sequence, fate=fate), now=0.5)
     assert link.observe(0.5).unanswered == 0.75
+
+
+def test_what_came_late_itself_says_nothing_of_how_busy_the_server_is() -> None:
+    link = sending(3)
+    for sequence, fate in enumerate((Fate.UNTIMELY, Fate.REPLACED, Fate.FAILED)):
+        link.reported(replace(report(sequence, fate=fate), queued=0.001, service=0.0), now=0.5)
+    assert link.observe(0.5).unanswered == pytest.approx(1 / 3)
+
+
+def test_the_loss_is_that_of_each_copy() -> None:
+    link = Link(SESSION)
+    for sequence in range(4):
+        link.sent(sequence, 100, sequence * 0.1, copies=2)
+    assert link.reported(replace(report(0), copies=2), now=0.05)
+    assert link.reported(replace(report(3, received=0b1101), copies=1), now=0.35)
+    # 2 of 2, none of 2, an unknown number of 2, which says nothing, 1 of 2.
+    assert link.observe(0.4).loss == pytest.approx(0.5)
+    assert link.reported(replace(report(3), copies=2), now=0.45) is None
+
+
+@pytest.mark.parametrize(("copies", "round_trip"), [(1, 0.17), (2, 0.04)])
+def test_only_what_was_surely_sent_first_tells_how_long_it_takes(copies: int, round_trip: float) -> None:
+    """After it was sent again at 0.3, a report of both copies may be about either."""
+    link = sending(3)
+    assert link.reported(report(0), now=0.07)
+    link.sent_again(2, now=0.3)
+    assert link.reported(replace(report(2), copies=copies), now=0.4)
+    assert link.observe(0.4).spread == pytest.approx((round_trip - 0.04) / 2)
+    assert link.observe(0.35).idle == pytest.approx(0.05)
+    link.sent_again(7, now=0.5)
+    assert link.observe(0.5).in_flight == 0
+
+
+def test_a_report_is_expected_after_the_time_within_which_most_came() -> None:
+    link = sending(RECENT)
+    for sequence in range(RECENT):
+        taken = 0.5 if sequence % 8 == 0 else 0.05
+        assert link.reported(report(sequence), now=sequence * 0.1 + taken)
+    assert link.observe(2.0).expected == pytest.approx(0.05 + LEAST_SPREAD)
 
 
 def test_what_waited_for_the_end_of_an_outage_says_nothing_of_the_time_after_it() -> None:

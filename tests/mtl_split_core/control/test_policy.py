@@ -1,0 +1,215 @@
+"""What is chosen for a frame: by what is known and nothing else, within the limits, for anything that may be known."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtl_split_core.control.link import LinkState
+from mtl_split_core.control.policy import (
+    BACK_OFF,
+    MOST_COPIES,
+    PROBE,
+    Action,
+    Menu,
+    Own,
+    Point,
+    Policy,
+    Situation,
+    actions,
+    best_own,
+    find_policy,
+    fixed,
+    in_time,
+    is_allowed,
+    ladder,
+    observation,
+    outage,
+    predictive,
+    send_again_at,
+)
+from mtl_split_core.errors import InputError
+
+POINTS = (Point(300.0, 0.38), Point(550.0, 0.42), Point(860.0, 0.43), Point(2000.0, 0.44))
+MENU = Menu(POINTS, {Own.EXIT: 0.3, Own.WHOLE: 0.43}, 0.1, second_price=1.0, byte_price=1e-6, most_bytes=1200)
+GOOD = LinkState(
+    silence=0.05, in_flight=1, oldest=0.1, newest=0.1, idle=0.1, rate=8e3, round_trip=0.01, spread=0.002, server=0.015,
+    expected=0.03,
+)  # fmt: skip
+DEAD = replace(GOOD, silence=3.0, in_flight=20, overdue=20, oldest=3.0, newest=0.1)
+SECONDS = {Own.EXIT: 0.002, Own.WHOLE: 0.013}
+CALM = Situation(0.015, SECONDS, 0.0, GOOD)
+CHOOSING = (ladder, predictive)
+
+times = st.floats(0.0, math.inf, allow_nan=False)
+shares = st.floats(0.0, 1.0)
+links = st.builds(
+    LinkState,
+    silence=times, in_flight=st.integers(0, 1024), overdue=st.integers(0, 1024), oldest=times, newest=times, idle=times,
+    rate=times, loss=shares, round_trip=times, spread=times, server=times, unanswered=shares, expected=times,
+)  # fmt: skip
+menus = st.builds(
+    Menu,
+    points=st.lists(st.builds(Point, size=st.floats(1, 1e5), value=shares), min_size=1, max_size=5).map(
+        lambda points: sorted(points, key=lambda point: point.size)
+    ),
+    own=st.sampled_from([{}, {Own.EXIT: 0.3}, {Own.WHOLE: 0.4}, {Own.EXIT: 0.3, Own.WHOLE: 0.4}]),
+    answer_by=st.floats(0.001, 10.0),
+    processor_share=shares,
+    second_price=st.floats(0, 100),
+    byte_price=st.floats(0, 1e-3),
+    most_bytes=st.floats(64, 1e6),
+)
+situations = st.builds(
+    Situation,
+    age=st.floats(-10, 10),
+    own_seconds=st.fixed_dictionaries({Own.EXIT: st.floats(0, 1), Own.WHOLE: st.floats(0, 1)}),
+    busy=shares,
+    link=links,
+)
+
+
+@given(st.sampled_from(CHOOSING), menus, situations)
+def test_whatever_is_known_an_action_of_the_menu_is_chosen(policy: Policy, menu: Menu, situation: Situation) -> None:
+    action = policy(menu, situation)
+    assert action.point is None or 0 <= action.point <= menu.finest
+    assert 1 <= action.copies <= MOST_COPIES and (action.own is None or action.own in menu.own)
+
+
+@given(menus, situations)
+def test_what_a_learned_policy_sees_is_finite_and_as_much_for_each_menu_of_a_kind(
+    menu: Menu, situation: Situation
+) -> None:
+    seen = observation(menu, situation)
+    assert seen.dtype == np.float32 and ((seen >= 0) & (seen <= 1)).all()
+    assert seen.shape == observation(replace(menu, answer_by=0.1), CALM).shape
+    assert not np.isnan(observation(menu, replace(situation, link=replace(GOOD, spread=math.nan, rate=math.nan)))).any()
+
+
+@given(menus, situations)
+def test_a_frame_may_always_be_answered_and_within_the_limits(menu: Menu, situation: Situation) -> None:
+    choices = actions(menu)
+    assert len(set(choices)) == len(choices)
+    allowed = [action for action in choices if is_allowed(menu, situation, action)]
+    assert allowed and all(action.own for action in allowed) == bool(menu.own)
+    assert all(action.point is None or action.point <= menu.finest for action in allowed)
+
+
+def test_every_observation_and_every_price_counts() -> None:
+    """Policies that ignored one could not be told from those that see it."""
+    seen = observation(MENU, CALM)
+    for name in LinkState.__dataclass_fields__:
+        other = replace(CALM, link=replace(GOOD, **{name: 7 * getattr(GOOD, name) or 0.5}))
+        assert (observation(MENU, other) != seen).any(), name
+    for name in ("second_price", "byte_price", "processor_share", "answer_by"):
+        assert (observation(replace(MENU, **{name: 0.5 * getattr(MENU, name)}), CALM) != seen).any(), name
+    assert (observation(MENU, replace(CALM, busy=0.5)) != seen).any()
+    assert (observation(MENU, replace(CALM, own_seconds={**SECONDS, Own.EXIT: 0.02})) != seen).any()
+
+
+@pytest.mark.parametrize("policy", CHOOSING)
+def test_a_good_link_carries_the_finest_that_may_be_sent_and_the_edge_waits(policy: Policy) -> None:
+    assert policy(MENU, CALM) == Action(2, 1, Own.WHOLE)
+    assert policy(replace(MENU, most_bytes=600), CALM) == Action(1, 1, Own.WHOLE)
+    assert policy(replace(MENU, most_bytes=10), CALM).point == 0
+
+
+@pytest.mark.parametrize("policy", CHOOSING)
+def test_in_an_outage_the_edge_answers_at_once_and_asks_now_and_then(policy: Policy) -> None:
+    for link in (DEAD, LinkState(idle=0.1, in_flight=1, newest=0.1)):
+        assert policy(MENU, replace(CALM, link=link)) == Action(None, 1, Own.WHOLE, at_once=True)
+        asking = replace(link, idle=PROBE, newest=PROBE)
+        assert policy(MENU, replace(CALM, link=asking)) == Action(0, 1, Own.WHOLE, at_once=True)
+        heard = replace(link, silence=0.01)
+        assert policy(MENU, replace(CALM, link=heard)).point == 0
+    assert policy(MENU, replace(CALM, link=LinkState())).point == 0
+
+
+@pytest.mark.parametrize("policy", CHOOSING)
+def test_a_server_that_does_not_answer_is_asked_less_often(policy: Policy) -> None:
+    busy = replace(GOOD, unanswered=0.5)
+    assert policy(MENU, replace(CALM, link=busy)) == Action(None, 1, Own.WHOLE, at_once=True)
+    assert policy(MENU, replace(CALM, link=replace(busy, idle=0.5 * BACK_OFF))).point is not None
+
+
+def test_a_coarser_point_is_sent_where_the_server_takes_most_of_the_time() -> None:
+    slow = [replace(CALM, link=replace(GOOD, round_trip=trip)) for trip in (0.01, 0.04, 0.05, 0.065)]
+    assert [ladder(MENU, situation).point for situation in slow] == [2, 2, 1, 0]
+
+
+def test_where_the_edges_own_answers_are_worse_what_gets_lost_is_sent_twice() -> None:
+    lossy = replace(CALM, link=replace(GOOD, loss=0.2, expected=0.08))
+    only_exit = replace(MENU, own={Own.EXIT: 0.3})
+    assert predictive(only_exit, CALM).copies == 1 and predictive(only_exit, lossy).copies == 2
+    assert predictive(replace(only_exit, byte_price=1e-4), lossy).copies == 1
+    assert ladder(only_exit, lossy).copies == 2
+
+
+def test_prices_decide_who_answers() -> None:
+    """Where computing is free, an edge that answers as well need not send anything."""
+    free = replace(MENU, own={Own.WHOLE: 0.44}, second_price=0.0)
+    assert predictive(free, CALM).own is Own.WHOLE and predictive(free, CALM).at_once
+    assert predictive(replace(free, second_price=5.0), CALM) == Action(2, 1, Own.WHOLE)
+    dear = replace(MENU, second_price=40.0)
+    assert best_own(dear, CALM) is Own.EXIT
+    assert best_own(replace(dear, second_price=400.0), CALM) is None
+
+
+def test_where_the_processors_share_is_spent_the_exit_answers_and_then_it_waits() -> None:
+    dead = replace(CALM, link=DEAD)
+    spent = replace(MENU, processor_share=0.2)
+    assert predictive(spent, replace(dead, busy=0.195)) == Action(None, 1, Own.EXIT, at_once=True)
+    assert predictive(spent, replace(dead, busy=0.2)) == Action(None, 1, Own.EXIT)
+    assert predictive(replace(spent, own={Own.WHOLE: 0.43}), replace(dead, busy=0.2)) == Action(None, 1, Own.WHOLE)
+
+
+def test_the_quickest_network_answers_where_the_better_would_be_late() -> None:
+    assert best_own(MENU, replace(CALM, age=0.09)) is Own.EXIT
+    assert best_own(MENU, replace(CALM, age=0.2)) is Own.EXIT
+    assert best_own(replace(MENU, own={}), CALM) is None
+
+
+def test_the_chance_to_be_in_time_falls_with_loss_delay_outages_and_a_busy_server() -> None:
+    chance = in_time(MENU, CALM, 1)
+    assert 0.97 < chance < 1.0
+    for worse in (
+        *({"loss": 0.3}, {"round_trip": 0.08}, {"server": 0.08}),
+        *({"overdue": 1}, {"unanswered": 0.3}, {"round_trip": math.inf}),
+    ):
+        assert in_time(MENU, replace(CALM, link=replace(GOOD, **worse)), 1) < chance
+    lossy = replace(CALM, link=replace(GOOD, loss=0.3))
+    assert in_time(MENU, lossy, 1) < in_time(MENU, lossy, 2)
+    assert in_time(MENU, replace(CALM, link=replace(GOOD, loss=0.3, expected=0.09)), 1) < in_time(MENU, lossy, 1)
+    assert outage(GOOD) < 0.05 < outage(replace(GOOD, overdue=1)) < outage(replace(GOOD, overdue=3))
+
+
+def test_what_is_missing_is_sent_again_only_where_its_answer_would_come_in_time() -> None:
+    assert send_again_at(GOOD, sent=1.0, deadline=1.1) == pytest.approx(1.03)
+    assert send_again_at(GOOD, sent=1.0, deadline=1.05) == math.inf
+    assert send_again_at(DEAD, sent=1.0, deadline=1.1) == send_again_at(LinkState(), 1.0, 1.1) == math.inf
+
+
+def test_a_fixed_policy_sends_all_alike_and_others_are_found_by_their_names() -> None:
+    assert fixed(1, copies=2)(MENU, replace(CALM, link=DEAD)) == Action(1, 2, Own.WHOLE)
+    assert find_policy("ladder") is ladder and find_policy("predictive") is predictive
+    with pytest.raises(
+        InputError, match="policy is 'best', expected one of fixed, ladder, predictive, or learned:PATH"
+    ):
+        find_policy("best")
+
+
+def test_the_actions_are_in_the_order_that_learned_policies_were_made_for() -> None:
+    small = replace(MENU, points=POINTS[:1])
+    assert actions(small) == [
+        Action(0, 1, Own.EXIT),
+        Action(0, 1, Own.WHOLE),
+        Action(0, 2, Own.EXIT),
+        Action(0, 2, Own.WHOLE),
+        Action(None, 1, Own.EXIT, at_once=True),
+        Action(None, 1, Own.WHOLE, at_once=True),
+        Action(None),
+    ]
+    assert actions(replace(small, own={})) == [Action(0, 1), Action(0, 2), Action(None)]
