@@ -185,9 +185,9 @@ class Vehicle:
         self._publish_report(self._told)
 
     def answer(self, receipt: Receipt, bundle: Bundle, results: Results, size: Size) -> None:
-        """Send all results of a bundle for a picture of a size at once, where an edge wants them, as often as the bottleneck came.
+        """Send all results of a bundle for a picture of a size at once, where an edge wants them.
 
-        A bottleneck that comes again after that is answered again.
+        They go out as often as the bottleneck has come. One that comes again after that is answered again.
         """
         if not self.answers.get_subscription_count():
             return

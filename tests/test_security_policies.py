@@ -199,7 +199,8 @@ def test_nobody_speaks_for_another(done: dict[str, Names]) -> None:
     assert allowing("publish", "/car1/bottleneck") == {f"{VEHICLE}/edge"}
     assert allowing("publish", "/car1/image_raw") == {f"{VEHICLE}/camera"}
     assert allowing("publish", "/car1/detections") == {SERVER, f"{VEHICLE}/edge"}
-    assert allowing("publish", "/car1/remote/detections") == {SERVER}
+    assert allowing("publish", "/car1/remote/detections") == allowing("publish", "/car1/answer") == {SERVER}
+    assert allowing("subscribe", "/car1/answer") == {f"{VEHICLE}/edge"}
     assert allowing("publish", "/car2/bottleneck") == allowing("publish", "/clock") == set()
     assert allowing("subscribe", "/car2/bottleneck") == {SERVER, WATCH}
 

@@ -13,12 +13,13 @@ import pytest
 from builtin_interfaces.msg import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mtl_split.msg import Bottleneck, LinkReport
+from mtl_split.msg import Answer, Bottleneck, LinkReport
 from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
+from mtl_split_core.answer import unpack_results
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.link import Fate, Link
 from mtl_split_core.errors import (
@@ -29,11 +30,13 @@ from mtl_split_core.errors import (
     SignatureError,
     UnsignedError,
 )
-from mtl_split_core.halves import EdgeHalf
+from mtl_split_core.geometry import Letterbox
+from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.session import MOST_COPIES
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import BYTETRACK, Tracks
 from mtl_split_ros.diagnostics import MOST_NAMED, Stream
-from mtl_split_ros.messages import report_statement, statement, to_report
+from mtl_split_ros.messages import answer_statement, report_statement, statement, to_report
 from mtl_split_server import vehicle as module
 from mtl_split_server.vehicle import OtherContractError, Receipt, TopicPublishers, Vehicle
 
@@ -41,6 +44,7 @@ from ..fuzz_signatures import TOPIC, fate
 from ..processes import plain
 
 KEYS = Keys([bytes(range(32))])
+SIZE = (128, 64)
 EDGE, RIVAL = bytes([1] * 16), bytes([2] * 16)
 
 
@@ -86,6 +90,21 @@ class Reports:
 
 
 @dataclass
+class Answers:
+    """A publisher that keeps what it is given, for so many subscriptions."""
+
+    topic_name: str = "/car1/answer"
+    published: list[Answer] = field(default_factory=list)
+    listeners: int = 1
+
+    def publish(self, message: Answer) -> None:
+        self.published.append(message)
+
+    def get_subscription_count(self) -> int:
+        return self.listeners
+
+
+@dataclass
 class Served:
     """A vehicle, and what it is served with."""
 
@@ -93,6 +112,7 @@ class Served:
     graph: Graph
     log: Log
     reports: Reports
+    answers: Answers
 
     def take(self, message: Bottleneck, publisher: bytes | None = EDGE) -> Receipt | None:
         """Let a message of a publisher arrive; None: rclpy does not tell."""
@@ -117,17 +137,17 @@ def serve(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Serve:
     monkeypatch.setattr(module, "LOOK_INTERVAL", 0.0)
 
     def serve(keys: Keys | None = None, max_age: float = 0.0, deadline: float = 0.0) -> Served:
-        graph, log, reports = Graph(), Log(), Reports()
+        graph, log, reports, answers = Graph(), Log(), Reports(), Answers()
         stream = Stream(TOPIC, (), (), (), Clock(), log, {})
         publishers = TopicPublishers(cast(Node, graph), TOPIC, keys is not None)
         tracks = Tracks(bundle.tasks, BYTETRACK, 0.3)
         formats = {bundle.contract.fingerprint: bundle.payload_format}
-        nothing = cast(Any, None)
+        out = cast(Any, None), cast(Any, reports), cast(Any, answers)
         vehicle = Vehicle(
-            *("car1", TOPIC, formats, stream, {}, nothing, cast(Any, reports), publishers, max_age, deadline, keys),
+            *("car1", TOPIC, formats, stream, {}, *out, publishers, max_age, deadline, keys),
             tracks,
         )
-        return Served(vehicle, graph, log, reports)
+        return Served(vehicle, graph, log, reports, answers)
 
     return serve
 
@@ -314,7 +334,7 @@ def test_an_edge_learns_from_the_reports_what_was_lost_late_replaced_and_answere
 
     first, third = arrive(0), arrive(2)
     assert first and third and served.reports.published == []
-    served.vehicle.report(first, Fate.REPLACED, third.arrived)
+    served.vehicle.report(replace(first, arrived=first.arrived - 0.25), Fate.REPLACED, third.arrived)
     served.vehicle.report(replace(third, arrived=third.arrived - 0.25), Fate.ANSWERED, third.arrived)
     assert arrive(4, age=100) is None
     assert served.take(send(4, header=now(), keys=Keys([bytes(32)]))) is None
@@ -327,7 +347,7 @@ def test_an_edge_learns_from_the_reports_what_was_lost_late_replaced_and_answere
     assert fates == [Fate.REPLACED, Fate.ANSWERED, Fate.UNTIMELY]
     assert served.reports.published[1].queued == pytest.approx(0.25)
     state = link.observe(1.0)
-    assert state.loss == pytest.approx(2 / 5) and state.in_flight == 1 and state.unanswered == pytest.approx(2 / 3)
+    assert state.loss == pytest.approx(2 / 5) and state.in_flight == 1 and state.unanswered == pytest.approx(1 / 3)
 
 
 def test_a_report_takes_at_most_100_bytes(serve: Serve, send: Send) -> None:
@@ -357,3 +377,39 @@ def test_a_deadline_counts_from_the_stamp_and_not_from_one_of_another_clock(serv
     endless = serve()
     receipt = endless.take(send(0))
     assert receipt and endless.vehicle.wait(send(0), receipt).deadline == math.inf
+
+
+def test_a_bottleneck_that_comes_again_is_answered_again(serve: Serve, send: Send, bundle: Bundle) -> None:
+    served = serve(KEYS, max_age=60.0)
+    message = send(0, header=now(), keys=KEYS)
+    receipt = served.take(message)
+    assert receipt and served.take(message) is None and served.answers.published == []
+    results = ServerHalf(bundle).decode(message.payload.tobytes(), SIZE)
+    served.vehicle.answer(receipt, bundle, results, SIZE)
+    served.vehicle.report(receipt, Fate.ANSWERED, receipt.arrived)
+    assert len(served.answers.published) == 2 and served.reports.published[0].copies == 2
+    assert served.take(message) is None
+    assert len(served.answers.published) == 3
+    assert [to_report(report).copies for report in served.reports.published][-1] == 3
+    for answer in served.answers.published:
+        KEYS.check(answer_statement(answer, "/car1/answer"), answer.signature.tobytes())
+        assert (answer.session, answer.sequence) == (message.session, 0)
+        letterbox = Letterbox(SIZE, bundle.input_size)
+        assert unpack_results(bundle.tasks, answer.results.tobytes(), letterbox).keys() == results.keys()
+    last = served.reports.published[-1]
+    KEYS.check(report_statement(last, "/car1/link_report"), last.signature.tobytes())
+    for _ in range(2 * MOST_COPIES):
+        served.take(message)
+    assert len(served.answers.published) == MOST_COPIES
+    newer = send(1, header=now(), keys=KEYS)
+    assert served.take(newer) and served.take(newer) is None
+    assert len(served.answers.published) == MOST_COPIES
+
+
+def test_nothing_is_packed_where_no_edge_wants_it(serve: Serve, send: Send, bundle: Bundle) -> None:
+    served = serve()
+    served.answers.listeners = 0
+    receipt = served.take(send(0))
+    assert receipt
+    served.vehicle.answer(receipt, bundle, ServerHalf(bundle).decode(send(0).payload.tobytes(), SIZE), SIZE)
+    assert served.answers.published == []

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mtl_split_core.bundle import Bundle, write_manifest
+from mtl_split_core.bundle import write_manifest
 from mtl_split_core.control.controller import NOMINAL, RECENT, SLACK, Controller, is_measured, menu_of
 from mtl_split_core.control.link import Fate, Report
 from mtl_split_core.control.policy import BUSY_WINDOW, Action, Menu, Own, Point, Situation, fixed
+
+from ...tiny_bundle import write_tiny_bundle
 
 MENU = Menu((Point(300.0, 0.4),), {Own.EXIT: 0.3, Own.WHOLE: 0.43}, 0.1)
 SECONDS = {Own.EXIT: 0.002, Own.WHOLE: 0.01}
@@ -60,7 +62,8 @@ def test_the_policy_chooses_by_what_the_link_has_told() -> None:
     assert own.answer_alone(seen[0]) == Action(None, own=Own.WHOLE, at_once=True)
 
 
-def test_a_menu_tells_what_the_bundle_has_measured(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_menu_tells_what_the_bundle_has_measured(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny")
     unmeasured = menu_of(bundle, [Own.WHOLE], 0.1)
     assert not is_measured(bundle, [Own.WHOLE]) and unmeasured.own == {Own.WHOLE: NOMINAL[Own.WHOLE]}
     told = {
