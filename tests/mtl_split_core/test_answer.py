@@ -1,6 +1,7 @@
 """The results of all tasks come out of a few bytes as they went in, and nothing else does."""
 
 import contextlib
+import math
 from typing import Any
 
 import msgpack
@@ -72,7 +73,13 @@ def test_detections_below_a_score_are_left_out_and_nothing_else() -> None:
 
 
 BOX = np.zeros(12, np.uint8).tobytes()
-SCORES = np.float32([0.5, 0.5]).tobytes()
+
+
+def scores(*values: float) -> bytes:
+    return np.array(values, "<f4").tobytes()
+
+
+SCORES = scores(0.5, 0.5)
 AREAS = pack(np.zeros((2, 2), np.uint8))
 
 
@@ -90,8 +97,8 @@ AREAS = pack(np.zeros((2, 2), np.uint8))
         ([VERSION, [BOX * (MOST_DETECTIONS + 1), SCORES, AREAS]], "at most 500 detections"),
         ([VERSION, [b"\xff" * 12, SCORES, AREAS]], "label 65535, expected 0 to 2"),
         ([VERSION, [BOX, SCORES + SCORES, AREAS]], "weather has 16 bytes"),
-        ([VERSION, [BOX, np.float32([0.5, np.nan]).tobytes(), AREAS]], "expected 0 to 1"),
-        ([VERSION, [BOX, np.float32([0.5, 1.5]).tobytes(), AREAS]], "expected 0 to 1"),
+        ([VERSION, [BOX, scores(0.5, math.nan), AREAS]], "expected 0 to 1"),
+        ([VERSION, [BOX, scores(0.5, 1.5), AREAS]], "expected 0 to 1"),
         ([VERSION, [BOX, SCORES, b"no png"]], "no picture"),
         ([VERSION, [BOX, SCORES, AREAS[:-20]]], "truncated"),
         ([VERSION, [BOX, SCORES, pack(np.full((2, 2), 2, np.uint8))]], "number 2, expected 0 to 1"),

@@ -28,7 +28,7 @@ def network(values: list[float], by_busy: list[float], size: int | None = None) 
         "policy",
         [helper.make_tensor_value_info(OBSERVATION, TensorProto.FLOAT, [1, size])],
         [helper.make_tensor_value_info(VALUES, TensorProto.FLOAT, [1, len(values)])],
-        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.float32([values]), "bias")],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([values], np.float32), "bias")],
     )
     return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,8 @@ def test_every_observation_and_every_price_counts() -> None:
     """Policies that ignored one could not be told from those that see it."""
     seen = observation(MENU, CALM)
     for name in LinkState.__dataclass_fields__:
-        other = replace(CALM, link=replace(GOOD, **{name: 7 * getattr(GOOD, name) or 0.5}))
+        changed: dict[str, Any] = {name: 7 * getattr(GOOD, name) or 0.5}
+        other = replace(CALM, link=replace(GOOD, **changed))
         assert (observation(MENU, other) != seen).any(), name
     for name in ("second_price", "byte_price", "processor_share", "answer_by"):
         assert (observation(replace(MENU, **{name: 0.5 * getattr(MENU, name)}), CALM) != seen).any(), name
