@@ -216,7 +216,7 @@ class EdgeNode(ManagedNode):
         facts = {
             **self._half.choice.facts,
             "policy": self.get_parameter("policy").value if self._policy else FIXED,
-            **_facts(LinkState(), 0.0),
+            **_facts(LinkState(), 0.0, 0.0),
         }
         self._facts = facts
         stream = Stream(
@@ -329,7 +329,7 @@ class EdgeNode(ManagedNode):
             action = controller.answer_alone(situation)
         if self._answering:
             stream.count(f"chosen/{self._in_words(action)}")
-        self._facts |= _facts(situation.link, situation.busy)
+        self._facts |= _facts(situation.link, situation.busy, controller.own_seconds)
         return action
 
     def _in_words(self, action: Action) -> str:
@@ -398,10 +398,11 @@ class EdgeNode(ManagedNode):
             stream.measured({"round_trip": account.round_trip * 1e3, "server": in_server * 1e3})
 
 
-def _facts(link: LinkState, busy: float) -> dict[str, str]:
+def _facts(link: LinkState, busy: float, own_seconds: float) -> dict[str, str]:
     """What a choice was made by, as key and value pairs."""
     return {
         "own_share": f"{busy:.2f}",
+        "own_seconds": f"{own_seconds:.3f}",
         "link/outage": f"{outage(link):.2f}",
         "link/silence_s": f"{link.silence:.2f}",
         "link/in_flight": str(link.in_flight),

@@ -72,6 +72,7 @@ class Controller:
         self._lock = threading.Lock()
         self._own = {own: deque([seconds], maxlen=RECENT) for own, seconds in own_seconds.items()}
         self._computed: deque[tuple[float, float]] = deque()
+        self._own_seconds = 0.0
 
     def observe(self, age: float, now: float) -> Situation:
         """Return what is known of a frame whose image has an age, in seconds."""
@@ -111,6 +112,12 @@ class Controller:
         with self._lock:
             self._own[own].append(seconds)
             self._computed.append((now, seconds))
+            self._own_seconds += seconds
+
+    @property
+    def own_seconds(self) -> float:
+        """What all own answers took so far."""
+        return self._own_seconds
 
     def needed(self, own: Own) -> float:
         """Return how many seconds before its deadline an own answer has to begin."""

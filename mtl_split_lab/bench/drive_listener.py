@@ -5,6 +5,7 @@ It belongs to the vehicle's side of a link, and is not to be found from the othe
 
 import argparse
 import json
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -39,12 +40,17 @@ class Drive:
     """What an edge did for a while.
 
     told: of each answer, by its image's stamp; sent: bytes of the messages that went out, copies included, by the
-    image's stamp; status: the edge's last of /diagnostics, about all of the time.
+    image's stamp; before, after: what the edge told in /diagnostics, at first and at last.
     """
 
     told: Mapping[int, Told]
     sent: Mapping[int, int]
-    status: Mapping[str, str]
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+    def more(self, name: str) -> float:
+        """Return by how much a number of the edge's diagnostics has grown."""
+        return float(self.after.get(name, 0)) - float(self.before.get(name, 0))
 
 
 class DriveListener(Node):
@@ -69,7 +75,7 @@ class DriveListener(Node):
     def _hear_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if "edge" in status.name:
-                self._write({"status": {value.key: value.value for value in status.values}})
+                self._write({"stamp": time.time_ns(), "status": {value.key: value.value for value in status.values}})
 
     def _write(self, line: dict[str, Any]) -> None:
         print(json.dumps(line), file=self._log, flush=True)
@@ -79,16 +85,17 @@ def read_drive(path: Path, begin: int, end: int) -> Drive:
     """Read what a listener wrote of the images with stamps from `begin` up to but without `end`, in nanoseconds."""
     told: dict[int, Told] = {}
     sent: dict[int, int] = {}
-    status: dict[str, str] = {}
+    states: list[dict[str, str]] = []
     for line in map(json.loads, path.read_text().splitlines()):
+        if not begin <= line["stamp"] < end:
+            continue
         if "status" in line:
-            status = line["status"]
-        elif begin <= line["stamp"] < end:
-            if "told" in line:
-                told[line["stamp"]] = Told(**line["told"])
-            else:
-                sent[line["stamp"]] = sent.get(line["stamp"], 0) + line["bytes"]
-    return Drive(told, sent, status)
+            states.append(line["status"])
+        elif "told" in line:
+            told[line["stamp"]] = Told(**line["told"])
+        else:
+            sent[line["stamp"]] = sent.get(line["stamp"], 0) + line["bytes"]
+    return Drive(told, sent, *((states[0], states[-1]) if states else ({}, {})))
 
 
 def main() -> int:

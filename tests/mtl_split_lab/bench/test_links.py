@@ -94,3 +94,5 @@ def test_an_edge_with_a_deadline_answers_every_frame_through_an_outage(bundle: B
         pytest.skip(str(error))
     assert run.answers.answered == run.answers.frames > 0
     assert run.answers.gap < 2.0
+    assert run.drive is not None and len(run.drive.told) == run.answers.frames
+    assert run.drive.sent.keys() <= run.drive.told.keys() and run.drive.more("chosen/fine") > 0

@@ -1,0 +1,208 @@
+"""Real drives, live: an edge that answers by a deadline behind a relay that follows traces of real links.
+
+ros2_ws/run python -m mtl_split_lab.bench.drives --traces FILE... --policies fixed predictive --out drives.json
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from mtl_split.msg import AnswerInfo
+from tqdm import tqdm
+
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.control.policy import FIXED, LADDER, PREDICTIVE, Own
+from mtl_split_core.share import bundle_folder
+from mtl_split_lab.adaptation.traces import read_trace
+from mtl_split_lab.bench.answers import DEADLINE
+from mtl_split_lab.bench.link_runs import BY_DEADLINE, Run, measure
+from mtl_split_lab.bench.namespaces import Condition, NoLinkError
+from mtl_split_lab.machine import machine_in_words
+from mtl_split_lab.markdown import table
+from mtl_split_ros.graph import Value
+
+RATE = 10.0
+"""Frames per second."""
+
+FAST = 50.0
+"""Mbit/s of a link until its trace begins."""
+
+CHOSEN = "chosen/"
+"""What the counts of actions in the edge's diagnostics begin with."""
+
+SOURCES = {AnswerInfo.SERVER: "server", AnswerInfo.EXIT: Own.EXIT.value, AnswerInfo.WHOLE: Own.WHOLE.value}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of the frames of one drive with one policy.
+
+    trace: name of the trace, or of the link without one; begin, seconds: which part of it; loss: part of the packets
+    that got lost, 0 to 1; frames: of the camera; lost: those of them that the edge did not receive, or replaced by
+    newer ones before it began with them; answered: of the others, how many had all results at the consumer by DEADLINE,
+    and server: how many the server answered, both 0 to 1; late: how many, by the edge's own account; value: mean worth
+    of what the consumer had at the deadline, 0 for nothing, by the bundle's manifest, None where it has no values; p50,
+    p99: of the ages of answers, in milliseconds; bytes: of messages sent for each frame, copies included; milliseconds:
+    of the vehicle's processor for own answers, per second; sources, points: how many answers came from where, and how
+    many frames were sent at which operating point; chosen: how often each action was.
+    """
+
+    trace: str
+    begin: float
+    seconds: float
+    loss: float
+    policy: str
+    frames: int
+    lost: int
+    answered: float
+    server: float
+    late: int
+    value: float | None
+    p50: float
+    p99: float
+    bytes: float
+    milliseconds: float
+    sources: Mapping[str, int]
+    points: Mapping[str, int]
+    chosen: Mapping[str, int]
+
+
+def main() -> int:
+    """Drive every trace with every policy, one after the other, and write the rows as JSON and as a table."""
+    parser = argparse.ArgumentParser(prog="drives", description=main.__doc__)
+    parser.add_argument("--traces", type=Path, nargs="*", default=[], help="CSV files; none: a link of one rate")
+    parser.add_argument("--begin", type=float, default=0.0, help="where in each trace, in seconds")
+    parser.add_argument("--seconds", type=float, help="how long (default: to the trace's end; without a trace 60)")
+    parser.add_argument(
+        "--policies",
+        nargs="+",
+        default=[FIXED, LADDER, PREDICTIVE],
+        metavar="POLICY",
+        help="as the edge's parameter; fixed:POINT and fixed:POINT:2 name an operating point, and copies",
+    )
+    parser.add_argument("--rates", type=float, nargs="+", default=[5.0], help="Mbit/s of links without a trace")
+    parser.add_argument("--losses", type=float, nargs="+", default=[0.0], help="parts of the packets that get lost")
+    parser.add_argument("--frames-per-second", type=float, default=RATE)
+    parser.add_argument("--bundle", default="street")
+    parser.add_argument("--parameters", nargs="*", default=[], metavar="NAME=VALUE", help="of the edge, values in JSON")
+    parser.add_argument("--out", type=Path, default=Path("out/drives.json"), help="rows of the same drive are replaced")
+    options = parser.parse_args()
+    bundle = load_bundle(bundle_folder(options.bundle))
+    links = [Condition(FAST, loss, trace, options.begin) for trace in options.traces for loss in options.losses]
+    if not options.traces:
+        links = [Condition(rate, loss) for rate in options.rates for loss in options.losses]
+    given = {name: json.loads(value) for name, _, value in (part.partition("=") for part in options.parameters)}
+    rows = []
+    try:
+        for link, policy in tqdm([(link, policy) for link in links for policy in options.policies], "drives"):
+            seconds = options.seconds or (read_trace(link.trace).duration - link.begin if link.trace else 60.0)
+            parameters = {**given, **parameters_of(policy)}
+            run = measure(bundle, BY_DEADLINE, link, seconds, rate=options.frames_per_second, **parameters)
+            rows.append(row_of(bundle, run, policy, link, seconds))
+            write(rows, options.out)
+    except NoLinkError as error:
+        print(f"drives: skipped: {error}", file=sys.stderr)
+        return 0
+    print(markdown(rows))
+    return 0
+
+
+def parameters_of(policy: str) -> dict[str, Value]:
+    """Return the edge's parameters for a policy as it is named here: fixed may have an operating point and copies."""
+    name, *further = policy.split(":")
+    if name != FIXED:
+        return {"policy": policy}
+    point, copies, *_ = (*further, *("", "1")[len(further) :])
+    return {"policy": FIXED, "operating_point": point, "copies": int(copies), "max_payload_bytes": 100_000}
+
+
+def row_of(bundle: Bundle, run: Run, policy: str, link: Condition, seconds: float) -> Row:
+    """Judge a drive."""
+    drive, answers = run.drive, run.answers
+    assert drive is not None
+    told = drive.told
+    received = len(told.keys() | drive.sent.keys())
+    ages = [1e3 * one.age for one in told.values()] or [float("nan")]
+    in_time = [one for one in told.values() if not one.late]
+    chosen = {name.removeprefix(CHOSEN): round(drive.more(name)) for name in drive.after if name.startswith(CHOSEN)}
+    p50, p99 = np.percentile(ages, (50, 99))
+    return Row(
+        trace=link.trace.stem if link.trace else f"{link.rate:g} Mbit/s",
+        begin=link.begin,
+        seconds=seconds,
+        loss=link.loss,
+        policy=policy,
+        frames=answers.frames,
+        lost=answers.frames - received,
+        answered=min(1.0, answers.in_time / received) if received else 0.0,
+        server=sum(one.source == AnswerInfo.SERVER for one in told.values()) / received if received else 0.0,
+        late=sum(one.late for one in told.values()),
+        value=_value(bundle, [(one.source, one.operating_point) for one in in_time], received),
+        p50=float(p50),
+        p99=float(p99),
+        bytes=sum(drive.sent.values()) / max(1, answers.frames),
+        milliseconds=1e3 * drive.more("own_seconds") / seconds,
+        sources=dict(Counter(SOURCES[one.source] for one in told.values())),
+        points=dict(Counter(one.operating_point or "none" for one in told.values())),
+        chosen=chosen,
+    )
+
+
+def _value(bundle: Bundle, answers: Sequence[tuple[int, str]], frames: int) -> float | None:
+    values = bundle.values
+    if values is None or not frames:
+        return None
+    worth = [
+        values.server[point] if source == AnswerInfo.SERVER else values.own.get(SOURCES[source], 0.0)
+        for source, point in answers
+    ]
+    return sum(worth) / frames
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Write rows into a JSON file, in the place of earlier ones of the same drives."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    new = [asdict(row) for row in rows]
+    kept = [row for row in before if _drive(row) not in map(_drive, new)]
+    path.write_text(json.dumps({"machine": machine_in_words(), "rows": [*kept, *new]}, indent=1) + "\n")
+
+
+def _drive(row: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(row[name] for name in ("trace", "begin", "seconds", "loss", "policy"))
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the rows as a table."""
+    heads = (
+        f"link|lost|policy|frames|by {DEADLINE * 1e3:.0f} ms|late|from the server|worth|p50, ms|p99, ms|bytes|own ms/s"
+    )
+    return table(
+        heads,
+        [
+            [
+                row.trace,
+                f"{row.loss:.0%}",
+                row.policy,
+                f"{row.frames:,}",
+                f"{row.answered:.1%}",
+                str(row.late),
+                f"{row.server:.1%}",
+                "-" if row.value is None else f"{row.value:.3f}",
+                f"{row.p50:.0f}",
+                f"{row.p99:.0f}",
+                f"{row.bytes:,.0f}",
+                f"{row.milliseconds:.0f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
