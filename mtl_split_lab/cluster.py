@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -23,6 +24,9 @@ LOCAL = "local"
 
 STORE_BYTES = 512 * 2**20
 """Of shared memory, for what is on its way to and from the workers of such a cluster."""
+
+PATIENCE = 5.0
+"""Seconds within which the head of a cluster has to answer."""
 
 RETRIES = 3
 """How often work is begun anew whose worker has died."""
@@ -46,24 +50,23 @@ class Cluster(Executor):
 
         Raises ClusterError where that fails, and ModuleNotFoundError without Ray.
         """
+        _check_address(address)
         os.environ[REPORTS_HOME] = "0"
-        import ray
+        if address == LOCAL:
+            # Ray's default, said so that it does not explain it: others on this machine cannot use the cluster.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+        import ray  # reads both
 
         self._ray = ray
         own: dict[str, Any] = {}
         if address == LOCAL:
-            # Ray's default, said so that it does not explain it: others on this machine cannot use the cluster.
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
             own = {"num_cpus": processes, "object_store_memory": STORE_BYTES, "_node_ip_address": "127.0.0.1"}
             own |= {"include_dashboard": False}
         before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ClusterError(
-                f"--cluster is {address!r}, expected {LOCAL}, or HOST:PORT of a Ray cluster that this machine has"
-                f" joined (`ray start --address HOST:PORT`): {in_one_line(error)}"
-            ) from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _unreachable(address, error) from error
         signal.signal(signal.SIGTERM, before)
         self.processes = int(ray.cluster_resources().get("CPU", 1))
         self._do: Any = ray.remote(num_cpus=1, max_retries=RETRIES)(_do)
@@ -89,6 +92,24 @@ class Cluster(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Leave the cluster; one that was started here ends."""
         self._ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise ClusterError where nobody answers: Ray itself would try for many minutes."""
+    if address == LOCAL:
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> ClusterError:
+    return ClusterError(
+        f"cluster is {address!r}, expected {LOCAL}, or HOST:PORT of a Ray cluster that this machine has joined"
+        f" (`ray start --address HOST:PORT`): {in_one_line(error)}"
+    )
 
 
 def _do(work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
