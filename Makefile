@@ -89,7 +89,7 @@ torture: setup .venv/.test
 	$(RUN) python -m mtl_split_lab.bench.torture --out docs/results
 
 bench: setup .venv/.test
-	for part in halves nodes links fleet; do echo "measuring $$part"; $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
+	for part in halves nodes links fleet standing_in; do echo "measuring $$part"; $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
 
 # Every package of every group with the SHA-256 sums of its files; of PyTorch also those that are for processors alone.
 lock: .venv/.lock

@@ -1,4 +1,4 @@
-"""Signatures of bottlenecks, answers and link reports: keyed BLAKE2b over all they say, and the files of keys.
+"""Signatures of what edges and servers send: keyed BLAKE2b over all they say, and the files of keys.
 
 docs/wire-format.md tells which bytes are signed, docs/security.md what that protects.
 """
@@ -29,6 +29,8 @@ MOST_FILE_BYTES = 4096
 _NUMBERS = struct.Struct("<IiIQQII4I")
 _REPORT_NUMBERS = struct.Struct("<QQQffBBI")
 _ANSWER_NUMBERS = struct.Struct("<QQII")
+_STATE_NUMBERS = struct.Struct("<QQBIII")
+_HOLDING_NUMBERS = struct.Struct("<BQQI")
 _KEY = re.compile(f"(?:[0-9a-fA-F]{{2}}){{{KEY_BYTES[0]},{KEY_BYTES[1]}}}")
 
 
@@ -118,6 +120,33 @@ class AnswerStatement:
         return _ANSWER_NUMBERS.pack(self.session, self.sequence, len(topic), len(self.results)) + topic + self.results
 
 
+@dataclass(frozen=True)
+class StateStatement:
+    """What a server of a group says: the topic, as its vehicle, and the fields of ServerState.msg."""
+
+    NAME: ClassVar[str] = "server's state"
+    PERSON: ClassVar[bytes] = b"mtl_split state"
+
+    vehicle: str
+    server: str
+    session: int
+    number: int
+    ready: bool
+    vehicles: tuple[str, ...]
+    serves: tuple[bool, ...]
+    sessions: tuple[int, ...]
+    sequences: tuple[int, ...]
+
+    def to_bytes(self) -> bytes:
+        """See Statement; the lists have one length."""
+        texts = [text.encode() for text in (self.vehicle, self.server)]
+        numbers = (self.session, self.number, self.ready, *map(len, texts), len(self.vehicles))
+        parts = [_STATE_NUMBERS.pack(*numbers), *texts]
+        for name, *holding in zip(self.vehicles, self.serves, self.sessions, self.sequences, strict=True):
+            parts += [_HOLDING_NUMBERS.pack(*holding, len(name.encode())), name.encode()]
+        return b"".join(parts)
+
+
 class Keys:
     """The keys of one end: it signs with the first, and accepts each of them."""
 
@@ -129,7 +158,7 @@ class Keys:
             statement.PERSON: [
                 hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES, person=statement.PERSON) for key in keys
             ]
-            for statement in (BottleneckStatement, ReportStatement, AnswerStatement)
+            for statement in (BottleneckStatement, ReportStatement, AnswerStatement, StateStatement)
         }
 
     def sign(self, statement: Statement) -> bytes:

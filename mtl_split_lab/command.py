@@ -18,6 +18,10 @@ from mtl_split_lab.quiet import quieten
 EXPERIMENTS = ("street", "shapes-8", "shapes-71")
 PICTURES = ("sim:100000:200", "carla_towns/val.json", "road_mix/val.json")
 DRIVES = ("sim:100000:16:60", "carla_towns/val.json")
+CLUSTER = (
+    "spread the work over a Ray cluster that this machine has joined, HOST:PORT, or local for one that is started on"
+    " this machine alone; see docs/several-machines.md (default: none)"
+)
 ROS = ("ament_index_python", "builtin_interfaces", "mtl_split", "rclpy")
 """What commands import of ROS first, beside messages."""
 RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
@@ -144,13 +148,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=Path("docs/results"), help="folder of page and plot (default: %(default)s)"
     )
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="processes that run at once")
+    command.add_argument("--cluster", default="", metavar="ADDRESS", help=CLUSTER)
     command.set_defaults(function=_compare_rates, extra="replay")
 
-    command = commands.add_parser("replay", help="evaluate a rosbag, a video or pictures, without ROS running")
+    command = commands.add_parser("replay", help="evaluate rosbags, videos and pictures, without ROS running")
     command.add_argument(
         "input",
+        nargs="+",
         help="a rosbag, a video, a picture, a folder of pictures, a folder with images/ and one JSON file of labels, "
-        "such a file, sim:SEED:FRAMES, or sim:SEED:DRIVES:FRAMES for consecutive ones",
+        "such a file, sim:SEED:FRAMES, or sim:SEED:DRIVES:FRAMES for consecutive ones; several make one report",
     )
     command.add_argument(
         "--bundle",
@@ -185,6 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--at-once", type=_positive, default=os.cpu_count(), metavar="N",
         help="frames at work at the same time; 1 for times that no other frame adds to (default: %(default)s)",
     )  # fmt: skip
+    command.add_argument("--cluster", default="", metavar="ADDRESS", help=CLUSTER)
     command.set_defaults(function=_replay, extra="replay")
 
     command = commands.add_parser("record", help="record a vehicle's camera, truth and results into a rosbag")
@@ -217,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(1, f"mtl-split: {error}\n")
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
+        options.extra = "cluster" if missing == "ray" else options.extra
         if missing.startswith("mtl_split_"):
             raise
         parser.exit(1, f"mtl-split: {options.command} needs {_say_who_brings(missing, options.extra)}\n")
@@ -361,7 +369,9 @@ def _compare_rates(options: argparse.Namespace) -> None:
 
     bundle = load_bundle(bundle_folder(options.bundle))
     drives = options.drives or [DRIVES[0], *(name for name in DRIVES[1:] if name in options.pictures)]
-    compare_rates(bundle, options.pictures, drives, options.data, options.run, options.out, options.processes)
+    compare_rates(
+        bundle, options.pictures, drives, options.data, options.run, options.out, options.processes, options.cluster
+    )
     _say_written(options.out / PAGE)
 
 
@@ -369,17 +379,21 @@ def _replay(options: argparse.Namespace) -> None:
     from mtl_split_core.bundle import load_bundle
     from mtl_split_core.share import bundle_folder
     from mtl_split_lab.recordings.gallery import FOLDER
-    from mtl_split_lab.recordings.inputs import open_input
+    from mtl_split_lab.recordings.inputs import Together, open_input
     from mtl_split_lab.recordings.replay import FRAMES, REPORT, default_ways, replay, write_report
     from mtl_split_lab.recordings.replay_page import PAGE, format_report, write_page
 
     bundle = load_bundle(bundle_folder(options.bundle))
     ways = options.ways.split(",") if options.ways else default_ways(bundle)
     drawn = options.out / "pictures"
-    source = open_input(
-        options.input, bundle.tasks, drawn, options.at_once,
-        options.image_topic, dict(options.truth), options.images, dict(options.rename),
-    )  # fmt: skip
+    inputs = [
+        open_input(
+            name, bundle.tasks, drawn, options.at_once,
+            options.image_topic, dict(options.truth), options.images, dict(options.rename),
+        )
+        for name in options.input
+    ]  # fmt: skip
+    source = Together(inputs) if len(inputs) > 1 else inputs[0]
     stop = threading.Event()
 
     def end(number: int, _: object) -> None:
@@ -390,7 +404,7 @@ def _replay(options: argparse.Namespace) -> None:
         signal.signal(number, end)
     done = replay(
         bundle, source, ways, options.out, options.max_payload_bytes, options.at_once, stop, options.frames,
-        options.tracking,
+        options.tracking, options.cluster,
     )  # fmt: skip
     report = write_report(done, bundle, source, options.out)
     write_page(report, done, bundle, options.out)

@@ -72,7 +72,7 @@ class Stream:
         self._reported_at = time.monotonic()
         self._newest: Stamp | None = None
         self._newest_age = 0.0
-        self._problem = self._hindrance = self._refusal = self._fault = ""
+        self._problem = self._hindrance = self._refusal = self._fault = self._rest = ""
         self._logged: deque[str] = deque(maxlen=64)
         self._log_again_at: defaultdict[type[InputError], float] = defaultdict(float)
 
@@ -155,6 +155,11 @@ class Stream:
         if news and hindrance:
             self._logger.warning(hindrance)
 
+    def rest(self, why: str) -> None:
+        """Report that nothing is to be published here, and why, which is no fault; empty: it is."""
+        with self._lock:
+            self._rest = why
+
     def fail(self, fault: str) -> None:
         """Log a fault that has passed, and report it once."""
         self._logger.error(fault)
@@ -198,7 +203,10 @@ class Stream:
         fates = [f"{news[name]} {name}" for name in self._counts if news[name]]
         if refused:
             message = f"{refused} of {news['received']} frames refused, the last one: {self._refusal}"
-            return DiagnosticStatus.WARN if news["published"] else DiagnosticStatus.ERROR, message
+            harmless = news["published"] or self._rest
+            return DiagnosticStatus.WARN if harmless else DiagnosticStatus.ERROR, message
+        if self._rest:
+            return DiagnosticStatus.OK, self._rest
         troubles = [*self._judge_clocks(), *filter(None, [self._hindrance])]
         if news["published"]:
             level = DiagnosticStatus.WARN if troubles else DiagnosticStatus.OK

@@ -175,6 +175,11 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         "Namespaces of the vehicles, separated by commas. Empty: one, in the namespace itself; "
         "for the server alone as in the parameter files.",
     ),
+    "group": (
+        str,
+        "Servers of one group share their vehicles and stand in for each other, see docs/several-machines.md. "
+        "Empty: as in the parameter files.",
+    ),
     "cameras": (
         _names,
         "Names of several cameras of each vehicle, such as front,rear: each has its own edge and results, in the "

@@ -5,18 +5,29 @@ import struct
 from typing import Any, TypeAlias
 
 import numpy as np
-from mtl_split.msg import Answer, Bottleneck, LinkReport
+from mtl_split.msg import Answer, Bottleneck, LinkReport, ServerState
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
 from mtl_split_core.control.link import Fate, Report
 from mtl_split_core.errors import InputError
+from mtl_split_core.group import MOST_VEHICLES, GroupError, Holding, Place, Server, State
 from mtl_split_core.kinds import KINDS as CORE_KINDS
 from mtl_split_core.scene import Task, Truth
-from mtl_split_core.signing import AnswerStatement, BottleneckStatement, Keys, ReportStatement, Statement
+from mtl_split_core.signing import (
+    AnswerStatement,
+    BottleneckStatement,
+    Keys,
+    ReportStatement,
+    Statement,
+    StateStatement,
+)
 from mtl_split_ros.kinds import KINDS
 
 MOST_FRAME_ID_BYTES = 256
+
+MOST_NAME_BYTES = 256
+"""Of a server, and of a vehicle's topic."""
 
 REMOTE = "remote"
 """Where, within a vehicle's namespace, the server's results arrive at an edge that publishes the final ones."""
@@ -91,7 +102,47 @@ def answer_statement(message: Answer, vehicle: str) -> AnswerStatement:
     return AnswerStatement(vehicle, message.session, message.sequence, message.results.tobytes())
 
 
-Signed: TypeAlias = Bottleneck | LinkReport | Answer
+def state_statement(message: ServerState, topic: str) -> StateStatement:
+    """Return what the signature of a server's state covers, by the resolved name of the topic.
+
+    Raises GroupError for lists that are not of one length, and for what is too long.
+    """
+    lists = [tuple(getattr(message, name)) for name in ("vehicles", "serves", "sessions", "sequences")]
+    if len(set(map(len, lists))) > 1 or len(message.vehicles) > MOST_VEHICLES:
+        raise GroupError(
+            f"a server's state has lists of {', '.join(str(len(one)) for one in lists)}, expected one length, at most"
+            f" {MOST_VEHICLES}"
+        )
+    longest = max(len(name.encode()) for name in (message.server, *message.vehicles))
+    if longest > MOST_NAME_BYTES:
+        raise GroupError(f"a server's state has a name of {longest} bytes, expected at most {MOST_NAME_BYTES}")
+    return StateStatement(topic, message.server, message.session, message.number, message.ready, *lists)
+
+
+def state_message(state: State) -> ServerState:
+    """Write what a server of a group tells the others."""
+    holdings = state.vehicles.values()
+    return ServerState(
+        server=state.server.name,
+        session=state.server.session,
+        number=state.number,
+        ready=state.ready,
+        vehicles=list(state.vehicles),
+        serves=[holding.serves for holding in holdings],
+        sessions=[holding.newest.session for holding in holdings],
+        sequences=[holding.newest.sequence for holding in holdings],
+    )
+
+
+def to_state(message: ServerState) -> State:
+    """Read what a server of a group tells the others. Raises GroupError as `state_statement` does."""
+    said = state_statement(message, "")
+    holdings = map(Holding, said.serves, map(Place, said.sessions, said.sequences))
+    vehicles = dict(zip(said.vehicles, holdings, strict=True))
+    return State(Server(said.server, said.session), said.number, said.ready, vehicles)
+
+
+Signed: TypeAlias = Bottleneck | LinkReport | Answer | ServerState
 
 
 def sign(message: Signed, keys: Keys, topic: str) -> None:
@@ -110,6 +161,8 @@ def _statement_of(message: Signed, topic: str) -> Statement:
             return statement(message, topic)
         case LinkReport():
             return report_statement(message, topic)
+        case ServerState():
+            return state_statement(message, topic)
         case _:
             return answer_statement(message, topic)
 

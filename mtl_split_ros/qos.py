@@ -9,6 +9,7 @@ from typing import Any
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidParameterTypeException, NameValidationException
 from rclpy.expand_topic_name import expand_topic_name
@@ -16,6 +17,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import (
     DurabilityPolicy,
+    LivelinessPolicy,
     QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
@@ -27,6 +29,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from mtl_split_core.errors import InputError
+from mtl_split_core.group import LEASE
 from mtl_split_ros.security import permitted
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -44,6 +47,14 @@ RESULT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """What a late subscriber has to get too, such as labels."""
 
+ALIVE = QoSProfile(
+    depth=64,
+    reliability=ReliabilityPolicy.RELIABLE,
+    liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+    liveliness_lease_duration=Duration(seconds=LEASE + 0.05),
+)
+"""What servers of a group tell each other; who publishes nothing for that long has died."""
+
 Warn = Callable[[str], object]
 Lost = Callable[[int], None]
 
@@ -57,11 +68,13 @@ def subscribe(
     warn: Warn,
     raw: bool = False,
     lost: Lost | None = None,
+    died: Callable[[], object] | None = None,
 ) -> Subscription[Any]:
     """Subscribe to a topic; `warn` is called with a sentence whenever a publisher's profile does not match.
 
     raw: the callback gets each message as the bytes that were sent; lost: is called with the number of messages that
-    were published and did not arrive, as far as the middleware notices. Raises InputError for a name that ROS does not
+    were published and did not arrive, as far as the middleware notices; died: is called when a publisher is gone, or
+    has not asserted its liveliness for as long as the profile says. Raises InputError for a name that ROS does not
     allow, and for a user's override that cannot be.
     """
     own = copy(profile)  # rclpy writes the user's overrides into the profile it is given
@@ -71,21 +84,33 @@ def subscribe(
             topic,
             callback,
             own,
-            event_callbacks=events(node, topic, own, warn, lost),
+            event_callbacks=events(node, topic, own, warn, lost, died),
             qos_overriding_options=_overridable(),
             raw=raw,
         )
 
 
-def events(node: Node, topic: str, own: QoSProfile, warn: Warn, lost: Lost | None) -> SubscriptionEventCallbacks:
+def events(
+    node: Node,
+    topic: str,
+    own: QoSProfile,
+    warn: Warn,
+    lost: Lost | None,
+    died: Callable[[], object] | None = None,
+) -> SubscriptionEventCallbacks:
     """Return what rclpy is to call for a subscription with the profile `own` beside its callback; see `subscribe`."""
 
     def tell(policy: int) -> None:
         offers = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
         _tell(warn, node, topic, "requests", own, "offers", offers, policy)
 
+    def change(event: Any) -> None:
+        if died is not None and event.alive_count_change < 0:
+            died()
+
     return SubscriptionEventCallbacks(
         incompatible_qos=_later(node, tell),
+        liveliness=None if died is None else change,
         message_lost=None if lost is None else lambda event: lost(event.total_count_change),
     )
 

@@ -30,6 +30,7 @@ from mtl_split_core.errors import (
 )
 from mtl_split_core.halves import ServerHalf
 from mtl_split_core.serving import ORDERS, Choice, Schedule, Tally, Waiting, turn
+from mtl_split_core.session import Arrival
 from mtl_split_core.tracks import TRACKING, Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
@@ -40,8 +41,9 @@ from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, MANY, advertise, full_name
 from mtl_split_ros.results import ResultPublishers
 from mtl_split_ros.subscriptions import Subscriptions
+from mtl_split_server.group import Group
 from mtl_split_server.suffixes import Suffixes, load_suffixes
-from mtl_split_server.vehicle import OtherContractError, Receipt, TopicPublishers, Vehicle
+from mtl_split_server.vehicle import ELSEWHERE, OtherContractError, Receipt, TopicPublishers, Vehicle
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
@@ -58,6 +60,11 @@ PARAMETERS = Parameters(
         " in a bottleneck says which one answers.",
     ),
     Parameter("vehicles", "Namespaces of the vehicles, relative to the server's; an empty one is the server's own."),
+    Parameter(
+        "group",
+        "Servers of one group share their vehicles, and stand in for each other: see docs/several-machines.md; empty:"
+        " this one serves all of its vehicles.",
+    ),
     Parameter("workers", "Bottlenecks processed in parallel, at most one per vehicle.", range=(1, 64)),
     Parameter(
         "score_threshold",
@@ -143,6 +150,7 @@ class ServerNode(ManagedNode):
         super().__init__("server", PARAMETERS)
         self._labels, self._labelled = {}, {}
         self._schedule = Schedule(turn)
+        self._group: Group | None = None
         self.add_post_set_parameters_callback(self._tell_threshold)
         self.autostart()
 
@@ -152,6 +160,7 @@ class ServerNode(ManagedNode):
         self._deadlines = read_deadlines(values)
         self._max_age: float = values["max_age"]
         self._order, self._least_share, self._workers = values["order"], values["least_share"], values["workers"]
+        self._group_name: str = values["group"]
         self._keys = self.read_keys(values["key_file"])
         threshold, self._tracking = values["score_threshold"], values["tracking"]
         cv2.setNumThreads(values["threads"])
@@ -207,6 +216,10 @@ class ServerNode(ManagedNode):
         try:
             for namespace, results in self._results.items():
                 self._serve(namespace, results)
+            if self._group_name:
+                streams = {vehicle.topic: vehicle.stream for vehicle in self._vehicles}
+                self._group = Group(self, self._group_name, streams, self._keys)
+                self.streams.append(self._group.stream)
         except InputError:
             self._unsubscribe()
             raise
@@ -223,6 +236,9 @@ class ServerNode(ManagedNode):
     def deactivate(self) -> None:
         """Unsubscribe, and stop the workers after the bottlenecks they are at."""
         self._jumps.unregister()
+        if self._group:
+            self._group.leave()
+            self._group = None
         self._unsubscribe()
         self._mailbox.close()
 
@@ -249,7 +265,7 @@ class ServerNode(ManagedNode):
             resolved,
             stages=("link", "decode", "suffix", "post", "answer", "track", "publish"),
             errors=(PayloadError, OtherContractError, HeaderError, SecondPublisherError, InferenceError, *signatures),
-            counts=("dropped", "hopeless", "lost", "repeated", "too_old", "in_future", "out_of_order"),
+            counts=("dropped", "hopeless", "lost", "repeated", "too_old", "in_future", "out_of_order", ELSEWHERE),
             clock=self.get_clock(),
             logger=self.get_logger(),
             facts=facts,
@@ -269,10 +285,14 @@ class ServerNode(ManagedNode):
             self._deadlines[namespace],
             self._keys,
             self._tracks[namespace].anew(),
+            serves=partial(self._serves, resolved),
         )
         self._inputs.subscribe(Bottleneck, topic, partial(self._receive, vehicle), MANY, stream)
         self.streams.append(stream)
         self._vehicles.append(vehicle)
+
+    def _serves(self, topic: str, arrival: Arrival) -> bool:
+        return self._group is None or self._group.serves(topic, arrival)
 
     def _unsubscribe(self) -> None:
         self._inputs.close()

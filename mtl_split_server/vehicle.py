@@ -5,7 +5,7 @@ from __future__ import annotations  # rclpy's classes are generic from Kilted on
 import math
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,9 @@ SILENCE = 1.0
 """Seconds after which a publisher counts as gone where it cannot be looked up, where a signature proves who comes next,
 or where the next one is the same node.
 """
+
+ELSEWHERE = "elsewhere"
+"""How the bottlenecks are counted that another server answers."""
 
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """How rmw calls the node of a publisher before it has heard of the node."""
@@ -111,7 +114,8 @@ class Vehicle:
     that it may send, by contract; stream: the account of them; facts: what else it tells; results: the publishers of
     its results; reports, answers: the publishers of what becomes of each of them, and of all results at once; max_age:
     in seconds, 0 disables the limit; deadline: of an answer, in seconds from the stamp, 0: none; keys: None: signatures
-    do not count; tracks: without an object.
+    do not count; tracks: without an object; serves: whether a good bottleneck is this server's to answer, which it is
+    asked once. What another server answers is only remembered, so that this one can go on with it.
     """
 
     namespace: str
@@ -127,9 +131,11 @@ class Vehicle:
     deadline: float
     keys: Keys | None
     tracks: InitVar[Tracks]
+    serves: Callable[[Arrival], bool] = lambda _: True
     session: Session = field(init=False)
     _told: LinkReport | None = field(init=False, default=None)
     _answer: Answer | None = field(init=False, default=None)
+    _served: bool = field(init=False, default=True)
 
     def __post_init__(self, tracks: Tracks) -> None:
         # Without a limit of age, any recording may be played, and in a loop.
@@ -155,8 +161,10 @@ class Vehicle:
             return None
         self.stream.note(message.header.stamp)
         receipt = Receipt(message.session, message.sequence, self.session.receive(arrival), time.monotonic())
+        served = self._is_served(arrival)
         if not self.is_timely(message):
-            self.report(receipt, Fate.UNTIMELY, receipt.arrived)
+            if served:
+                self.report(receipt, Fate.UNTIMELY, receipt.arrived)
             return None
         lost = self.session.take(arrival)
         if lost is None:
@@ -165,6 +173,9 @@ class Vehicle:
             return None
         self.publishers.heard()
         self.stream.count("lost", lost)
+        if not served:
+            self.stream.count(ELSEWHERE)
+            return None
         return receipt
 
     def wait(self, message: Bottleneck, receipt: Receipt) -> Waiting[Vehicle]:
@@ -222,6 +233,13 @@ class Vehicle:
             return True
         self.stream.count("in_future" if age < 0 else "too_old")
         return False
+
+    def _is_served(self, arrival: Arrival) -> bool:
+        before, self._served = self._served, self.serves(arrival)
+        if self._served and not before:
+            # Its objects were followed by another server meanwhile.
+            self.session.tracks = self.session.tracks.anew()
+        return self._served
 
     def _authenticate(self, message: Bottleneck) -> None:
         """Raise InputError for a bottleneck that no vehicle of ours has sent, or that is not even worth looking at."""

@@ -6,7 +6,7 @@ Written from those two pages alone, in plain Python and for no speed at all: not
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgpack
@@ -219,3 +219,27 @@ def answer_signature(key: bytes, vehicle: str, session: int, sequence: int, resu
     signed = session.to_bytes(8, "little") + sequence.to_bytes(8, "little")
     signed += len(topic).to_bytes(4, "little") + len(results).to_bytes(4, "little") + topic + results
     return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split answer").digest()
+
+
+def state_signature(
+    key: bytes,
+    vehicle: str,
+    server: str,
+    session: int,
+    number: int,
+    ready: bool,
+    vehicles: Sequence[str],
+    serves: Sequence[bool],
+    sessions: Sequence[int],
+    sequences: Sequence[int],
+) -> bytes:
+    """The signature of a server's state."""
+    topic, name = vehicle.encode("utf-8"), server.encode("utf-8")
+    signed = session.to_bytes(8, "little") + number.to_bytes(8, "little") + bytes([ready])
+    signed += b"".join(length.to_bytes(4, "little") for length in (len(topic), len(name), len(vehicles)))
+    signed += topic + name
+    for index, served in enumerate(vehicles):
+        text = served.encode("utf-8")
+        signed += bytes([serves[index]]) + sessions[index].to_bytes(8, "little")
+        signed += sequences[index].to_bytes(8, "little") + len(text).to_bytes(4, "little") + text
+    return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split state").digest()

@@ -150,7 +150,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
     recorder = [names_of(create, *car) for create in recorders]
     autoware = names_of(partial(AutowareNode, lambda: AnyMessages(None, None)), *car)
     camera = names_of(CameraNode, *car, "-p", "compressed:=true")
-    server = names_of(ServerNode, *network, "-p", 'vehicles:=["", car1]')
+    server = names_of(ServerNode, *network, "-p", 'vehicles:=["", car1]', "-p", "group:=fleet")
     watch = names_of(partial(watching, bundle), "-p", "port:=0")
     return {
         f"{VEHICLE}/edge": together(edge),

@@ -42,6 +42,20 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
+class Fate:
+    """What became of one frame.
+
+    latency: milliseconds from the stamp to the last task's answer, inf where one is missing; twice: whether a task
+    answered it more than once.
+    """
+
+    vehicle: str
+    stamp: int
+    latency: float
+    twice: bool
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of frames.
 
@@ -112,7 +126,7 @@ class Traffic(Node):
                 raw=True,
             )
         self._sent: list[Key] = []
-        self._arrivals: dict[Key, list[float]] = {}
+        self._arrivals: dict[Key, dict[str, list[float]]] = {}
         self._spinner = SingleThreadedExecutor()
         self._spinner.add_node(self)
 
@@ -143,9 +157,20 @@ class Traffic(Node):
         end = time.monotonic() + GRACE
         while time.monotonic() < end:
             self._spinner.spin_once(timeout_sec=0.1)
-        arrivals = [self._arrivals.get(key, []) for key in self._sent]
-        complete = tuple(max(times) for times in arrivals if len(times) == self._tasks)
+        complete = tuple(fate.latency for fate in self.fates() if fate.latency < float("inf"))
         return Outcome(max(seconds, took), len(self._sent), complete)
+
+    def fates(self) -> list[Fate]:
+        """What became of each frame of the last exchange, in the order in which they were sent."""
+        arrivals = [(key, self._arrivals.get(key, {})) for key in self._sent]
+        return [
+            Fate(
+                *key,
+                max(map(max, times.values())) if len(times) == self._tasks else float("inf"),
+                any(len(of_task) > 1 for of_task in times.values()),
+            )
+            for key, times in arrivals
+        ]
 
     def _connected(self) -> bool:
         return all(publisher.get_subscription_count() for publisher in self._senders.values()) and all(
@@ -172,7 +197,8 @@ class Traffic(Node):
     def _hear(self, vehicle: str, topic: str, message: bytes, info: MessageInfo) -> None:
         stamp = stamp_of(message)
         # When it arrived, not when this process had time for it.
-        self._arrivals.setdefault((vehicle, stamp), []).append((info["received_timestamp"] - stamp) / 1e6)
+        of_frame = self._arrivals.setdefault((vehicle, stamp), {})
+        of_frame.setdefault(topic, []).append((info["received_timestamp"] - stamp) / 1e6)
 
 
 def _within(vehicle: str, topic: str) -> str:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -49,6 +50,33 @@ class Frames:
         """Begin with the first frame."""
         self.skipped.clear()
         return self._frames(self.skipped)
+
+
+class Together:
+    """Several inputs one after the other; see Input for the rest.
+
+    What is followed from frame to frame in one of them is never what is followed in another.
+    """
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        """Raises InputError for an input that is given twice: nobody could tell its frames apart."""
+        self._inputs = {one.name: one for one in inputs}
+        if len(self._inputs) < len(inputs):
+            raise InputError(f"the inputs are {', '.join(one.name for one in inputs)}, expected each of them once")
+        self.name = ", ".join(self._inputs)
+        counts = [one.count for one in inputs]
+        self.count = sum(counts) if all(counts) else 0
+        self.facts = {f"{name}: {key}": value for name, one in self._inputs.items() for key, value in one.facts.items()}
+        self.skipped: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Begin with the first frame of the first input."""
+        self.skipped = Counter()
+        for name, one in self._inputs.items():
+            for frame in one:
+                ids = tuple(known and f"{name}: {known}" for known in frame.truth.ids)
+                yield replace(frame, name=f"{name}: {frame.name}", truth=replace(frame.truth, ids=ids), recording=name)
+            self.skipped += one.skipped
 
 
 def _labelled_frames(

@@ -1,12 +1,14 @@
 """Replay without ROS running: every frame of some input, sent every way that is compared, scored and timed."""
 
 import json
+import platform
 import statistics
 import threading
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mtl_split_core.bundle import Bundle
-from mtl_split_core.errors import InputError
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.errors import BundleError, InputError
 from mtl_split_core.halves import SCORE_THRESHOLD, EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Results, Task
 from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_core.tracks import BYTETRACK, Tracks
+from mtl_split_lab.cluster import Cluster, ClusterError, in_order
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.gallery import Gallery
 from mtl_split_lab.recordings.inputs import Input
@@ -53,8 +56,8 @@ class Replay:
     the way WHOLE instead of the truth, without that way, and empty where it is not among them; tracks: by way; times:
     milliseconds by way and stage; at_once: frames that were at work at the same time; known: of how many frames there
     is a truth, by what it is of; refused: what was wrong with frames, or with one way for them; gallery: the frames as
-    the first way answers them, with what WHOLE answered as the truth of those of which nothing is known; interrupted:
-    whether it ended before all frames were answered.
+    the first way answers them, with what WHOLE answered as the truth of those of which nothing is known; recording: the
+    one that the last frame was of; interrupted: whether it ended before all frames were answered.
     """
 
     tasks: Sequence[Task]
@@ -64,12 +67,15 @@ class Replay:
     times: dict[str, defaultdict[str, list[float]]]
     at_once: int
     gallery: Gallery
+    recording: str = ""
     known: Counter[str] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     def follow(self, frame: Frame, answers: Mapping[str, Answer | InputError]) -> dict[str, Answer | InputError]:
         """Return the answers to the next frame with identities, as the server's session gives them."""
+        if frame.recording != self.recording:
+            self.recording, self.tracks = frame.recording, {way: one.anew() for way, one in self.tracks.items()}
         return {
             way: self._followed(answer, self.tracks[way], frame.stamp)
             if isinstance(answer, Answer) and frame.stamp is not None
@@ -135,13 +141,15 @@ def replay(
     stop: threading.Event,
     most: int | None = None,
     tracking: str = BYTETRACK,
+    cluster: str = "",
 ) -> Replay:
     """Send the frames of `source`, `most` of them, every way, and write what came of each as a line of JSON into `out`.
 
-    ways, max_payload_bytes: see mtl_split_lab.scoring.ways.find_way. `at_once` frames are at work at the same time;
-    only times depend on it. It ends early when `stop` is set. tracking: one of mtl_split_core.tracks.TRACKING, for
-    frames that follow each other in time. The lines have the results of the first way. Raises InputError for an unknown
-    way, and where no frame can be used.
+    ways, max_payload_bytes: see mtl_split_lab.scoring.ways.find_way. `at_once` frames are at work at the same time, in
+    threads, or in a cluster's processes, see mtl_split_lab.cluster.Cluster; only times depend on it: what has to be
+    done in order (tracks, scores) is done here. It ends early when `stop` is set. tracking: one of
+    mtl_split_core.tracks.TRACKING, for frames that follow each other in time. The lines have the results of the first
+    way. Raises InputError for an unknown way, and where no frame can be used, and ClusterError.
     """
     measurements = {name: Measurement(bundle.tasks) for name in ways}
     tracks = {name: Tracks(bundle.tasks, tracking, SCORE_THRESHOLD) for name in ways}
@@ -150,29 +158,25 @@ def replay(
     for name in ways:
         find_way(name, bundle, max_payload_bytes)
     done = Replay(bundle.tasks, measurements, compared, tracks, times, at_once, Gallery(out, bundle.tasks))
-    cv2.setNumThreads(1)
-    own = threading.local()
-
-    def prepare() -> None:
-        own.edge, own.server = EdgeHalf(bundle), ServerHalf(bundle)
-        own.ways = {name: find_way(name, bundle, max_payload_bytes) for name in ways}
-
-    def answer(frame: Frame) -> dict[str, Answer | InputError]:
-        image = frame.read()
-        return {name: _answer(own.edge, own.server, way, image) for name, way in own.ways.items()}
-
+    answer = partial(_answer, _Job(bundle.folder, bundle.fingerprint, tuple(ways), max_payload_bytes))
+    pool: Executor = ThreadPoolExecutor(at_once)
+    if cluster:
+        pool = Cluster(cluster, at_once)
+        done.at_once = at_once = pool.processes
     written = {ways[0]: bundle.tasks}
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).unlink(missing_ok=True)
     expected = min(source.count or most or 0, most or source.count)
     with (
-        ThreadPoolExecutor(at_once, initializer=prepare) as pool,
+        pool,
         (out / FRAMES).open("w") as lines,
         tqdm(total=expected or None, desc="replay", unit="frame") as progress,
     ):
-        for frame, pending in _ahead(pool, answer, islice(source, most), 2 * at_once):
+        for frame, pending in in_order(pool, answer, islice(source, most), lambda frame: frame.read, 2 * at_once):
             try:
                 answers = done.follow(frame, pending())
+            except ClusterError:
+                raise
             except InputError as error:
                 done.refused.append(f"{frame.name}: {error}")
                 line: dict[str, Any] = {"refused": str(error)}
@@ -190,19 +194,41 @@ def replay(
     return done
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[Frame], Any], frames: Iterable[Frame], most: int
-) -> Iterator[tuple[Frame, Callable[[], Any]]]:
-    """Work on up to `most` frames at once, and hand them out in order; a pool alone would read all frames at once."""
-    waiting: deque[tuple[Frame, Callable[[], Any]]] = deque()
-    for frame in frames:
-        waiting.append((frame, pool.submit(work, frame).result))
-        if len(waiting) == most:
-            yield waiting.popleft()
-    yield from waiting
+@dataclass(frozen=True)
+class _Job:
+    """What has to be loaded to answer frames: the bundle in a folder, with its fingerprint, and the ways."""
+
+    folder: Path
+    fingerprint: str
+    ways: tuple[str, ...]
+    max_payload_bytes: int
+
+    def load(self) -> tuple[EdgeHalf, ServerHalf, dict[str, Way]]:
+        """Raises ClusterError for a folder that is not the same on this machine."""
+        cv2.setNumThreads(1)
+        try:
+            bundle = load_bundle(self.folder)
+        except BundleError as error:
+            raise ClusterError(f"on {platform.node()}: {error}") from error
+        if bundle.fingerprint != self.fingerprint:
+            raise ClusterError(f"on {platform.node()}, {self.folder} is another bundle: copy it to all machines")
+        ways = {name: find_way(name, bundle, self.max_payload_bytes) for name in self.ways}
+        return EdgeHalf(bundle), ServerHalf(bundle), ways
 
 
-def _answer(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answer | InputError:
+_loaded = threading.local()
+
+
+def _answer(job: _Job, read: Callable[[], Image]) -> dict[str, Answer | InputError]:
+    """Answer a picture every way. Halves are not shared between threads, and are kept for the next picture."""
+    if getattr(_loaded, "job", None) != job:
+        _loaded.halves, _loaded.job = job.load(), job
+    edge, server, ways = _loaded.halves
+    image = read()
+    return {name: _answer_way(edge, server, way, image) for name, way in ways.items()}
+
+
+def _answer_way(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answer | InputError:
     edge.stopwatch.milliseconds = {}
     try:
         size, latents = way.carry(edge, image)

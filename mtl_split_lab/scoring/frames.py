@@ -21,13 +21,15 @@ class Frame:
     """One picture.
 
     name: what tells it apart, a stamp in nanoseconds or a file's name; truth: what is known of it; read: returns the
-    picture, or raises InputError for a damaged one; stamp: in nanoseconds, where frames follow each other in time.
+    picture, or raises InputError for a damaged one; stamp: in nanoseconds, where frames follow each other in time;
+    recording: of several, the one that it is of.
     """
 
     name: str
     truth: Truth
     read: Callable[[], Image]
     stamp: int | None = None
+    recording: str = ""
 
     @property
     def known(self) -> list[str]:

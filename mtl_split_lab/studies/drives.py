@@ -2,10 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import accumulate
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Detections, Floats, Image, Truth
+from mtl_split_lab.cluster import in_order
 from mtl_split_lab.data.drives import Drive
 from mtl_split_lab.kinds import detection
 from mtl_split_lab.scoring.frames import keep_known
@@ -70,30 +71,37 @@ _Key = tuple[float, str, str]
 """Loss, family, setting."""
 
 
-def measure_streams(bundle: Bundle, sources: Mapping[str, Sequence[Drive]], processes: int) -> list[StreamCurve]:
-    """Send all drives of all sources as every stream over links of all LOSSES, and score what the server answers."""
+def measure_streams(
+    bundle: Bundle, sources: Mapping[str, Sequence[Drive]], pool: Executor, at_once: int
+) -> list[StreamCurve]:
+    """Send all drives of all sources as every stream over links of all LOSSES, and score what the server answers.
+
+    pool: does the work, on so many drives at once; see mtl_split_lab.cluster.workers.
+    """
     curves = []
-    with get_context("spawn").Pool(processes, cv2.setNumThreads, (1,)) as pool:
-        for source, drives in sources.items():
-            begins = accumulate((drive.length for drive in drives), initial=0)
-            answers = pool.imap(partial(_send_drive, bundle.folder), zip(begins, drives, strict=False))
-            done = list(tqdm(answers, source, len(drives), unit="drive"))
-            truths = [truth for drive_truths, _ in done for truth in drive_truths]
-            keys = done[0][1].keys()
-            sent = [[streams[key] for _, streams in done] for key in keys]
-            families: dict[tuple[float, str], dict[str, StreamPoint]] = defaultdict(dict)
-            for (loss, family, setting), point in zip(keys, pool.map(partial(_score, truths), sent), strict=True):
-                families[loss, family][setting] = point
-            curves += [
-                StreamCurve(source, len(drives), len(truths), loss, family, points)
-                for (loss, family), points in families.items()
-            ]
+    work = partial(_send_drive, bundle.folder)
+    for source, drives in sources.items():
+        begun = zip(accumulate((drive.length for drive in drives), initial=0), drives, strict=False)
+        answers = in_order(pool, work, begun, lambda one: one, 2 * at_once)
+        done = [answer() for _, answer in tqdm(answers, source, len(drives), unit="drive")]
+        truths = [truth for drive_truths, _ in done for truth in drive_truths]
+        keys = done[0][1].keys()
+        sent = [[streams[key] for _, streams in done] for key in keys]
+        points = in_order(pool, partial(_score, truths), sent, lambda one: one, 2 * at_once)
+        families: dict[tuple[float, str], dict[str, StreamPoint]] = defaultdict(dict)
+        for (loss, family, setting), (_, point) in zip(keys, points, strict=True):
+            families[loss, family][setting] = point()
+        curves += [
+            StreamCurve(source, len(drives), len(truths), loss, family, of_family)
+            for (loss, family), of_family in families.items()
+        ]
     return curves
 
 
 @cache
 def _prepare(folder: Path) -> tuple[EdgeHalf, ServerHalf]:
     """Load what a process needs for all of its drives."""
+    cv2.setNumThreads(1)
     bundle = load_bundle(folder)
     return EdgeHalf(bundle), ServerHalf(bundle)
 

@@ -2,11 +2,11 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Results
 from mtl_split_core.stopwatch import Stopwatch
+from mtl_split_lab.cluster import in_order
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.scoring.frames import keep_known
 from mtl_split_lab.scoring.measurement import Measurement
@@ -47,36 +48,42 @@ class Curve:
         return {setting: (point["bytes"]["median"], point["map50"]) for setting, point in self.points.items()}
 
 
-def measure_ways(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]], processes: int) -> list[Curve]:
-    """Send all pictures of all sources every way, and score what the server answers."""
+def measure_ways(
+    bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]], pool: Executor, at_once: int
+) -> list[Curve]:
+    """Send all pictures of all sources every way, and score what the server answers.
+
+    pool: does the work, on so many pictures at once; see mtl_split_lab.cluster.workers.
+    """
     names = [(way.family, way.setting) for way in all_ways(bundle)]
     curves = []
-    with get_context("spawn").Pool(processes, cv2.setNumThreads, (1,)) as pool:
-        for source, pictures in sources.items():
-            measurements = {name: Measurement(bundle.tasks) for name in names}
-            answers = pool.imap(partial(_answer, bundle.folder), pictures, chunksize=4)
-            for picture, answered in zip(pictures, tqdm(answers, source, len(pictures), unit="picture"), strict=True):
-                truth = keep_known(picture.truth, bundle.tasks, Counter())
-                for name, (size, results) in zip(names, answered, strict=False):
-                    measurements[name].add(truth, size, results)
-            for family in dict.fromkeys(family for family, _ in names):
-                points = {setting: measurements[family, setting].summary() for one, setting in names if one == family}
-                curves.append(Curve(source, family, points))
+    work = partial(_answer, bundle.folder)
+    for source, pictures in sources.items():
+        measurements = {name: Measurement(bundle.tasks) for name in names}
+        answers = in_order(pool, work, pictures, lambda picture: picture.read, 4 * at_once)
+        for picture, answered in tqdm(answers, source, len(pictures), unit="picture"):
+            truth = keep_known(picture.truth, bundle.tasks, Counter())
+            for name, (size, results) in zip(names, answered(), strict=False):
+                measurements[name].add(truth, size, results)
+        for family in dict.fromkeys(family for family, _ in names):
+            points = {setting: measurements[family, setting].summary() for one, setting in names if one == family}
+            curves.append(Curve(source, family, points))
     return curves
 
 
 @cache
 def _prepare(folder: Path) -> tuple[EdgeHalf, ServerHalf, list[Way]]:
     """Load what a process needs for all of its pictures."""
+    cv2.setNumThreads(1)
     bundle = load_bundle(folder)
     return EdgeHalf(bundle), ServerHalf(bundle), all_ways(bundle)
 
 
-def _answer(folder: Path, picture: LabelledPicture) -> list[tuple[int, Results]]:
+def _answer(folder: Path, read: Callable[[], Image]) -> list[tuple[int, Results]]:
     """Return every way's bytes and results; none for a damaged picture."""
     edge, server, ways = _prepare(folder)
     try:
-        image = picture.read()
+        image = read()
     except InputError as error:
         logging.warning("left out: %s", error)
         return []

@@ -14,6 +14,7 @@ from mtl_split_core.bundle import PREFIX, Bundle
 from mtl_split_core.choice import AUTO
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image
+from mtl_split_lab.cluster import workers
 from mtl_split_lab.data.drives import find_drives
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.simulated import CAMERA_SIZE
@@ -49,12 +50,13 @@ def compare_rates(
     drawn: Path,
     out: Path,
     processes: int,
+    cluster: str = "",
 ) -> None:
     """Measure every way to send pictures and drives, and what the edge's half costs, and write the page.
 
     pictures: as mtl_split_lab.data.sources.find_pictures takes them, in the folder `data`, or drawn into the folder
-    `drawn`; drives: as mtl_split_lab.data.drives.find_drives takes them. Raises InputError where there are none, or
-    nothing in the pictures to detect.
+    `drawn`; drives: as mtl_split_lab.data.drives.find_drives takes them; processes, cluster: see
+    mtl_split_lab.cluster.workers. Raises InputError where there are none, or nothing in the pictures to detect.
     """
     found_drives = {name: find_drives(name, data) for name in drives}
     check_there(map(Portion, pictures), data)
@@ -64,8 +66,10 @@ def compare_rates(
         if not any(labels.intersection(picture.truth.labels) for picture in found):
             raise InputError(f"{name} has nothing that {bundle.name} detects: the ways are compared by mAP50")
     timed = _read_sound(next(iter(sources.values())))
-    curves = measure_ways(bundle, sources, processes)
-    streams = measure_streams(bundle, found_drives, processes)
+    pool, at_once = workers(cluster, processes)
+    with pool:
+        curves = measure_ways(bundle, sources, pool, at_once)
+        streams = measure_streams(bundle, found_drives, pool, at_once)
     write_page(bundle, curves, streams, _costs(bundle, timed), out)
 
 

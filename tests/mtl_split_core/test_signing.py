@@ -18,6 +18,7 @@ from mtl_split_core.signing import (
     BottleneckStatement,
     Keys,
     ReportStatement,
+    StateStatement,
     read_keys,
 )
 
@@ -54,8 +55,23 @@ reports = st.builds(
 )
 answers = st.builds(AnswerStatement, vehicle=texts, session=uint64, sequence=uint64, results=st.binary(max_size=40))
 
+states = st.lists(st.tuples(texts, st.booleans(), uint64, uint64), max_size=3).flatmap(
+    lambda rows: st.builds(
+        StateStatement,
+        vehicle=texts,
+        server=texts,
+        session=uint64,
+        number=uint64,
+        ready=st.booleans(),
+        **{
+            name: st.just(tuple(row[column] for row in rows))
+            for column, name in enumerate(("vehicles", "serves", "sessions", "sequences"))
+        },
+    )
+)
 
-def values(statement: BottleneckStatement | ReportStatement | AnswerStatement) -> dict[str, Any]:
+
+def values(statement: BottleneckStatement | ReportStatement | AnswerStatement | StateStatement) -> dict[str, Any]:
     return {field.name: getattr(statement, field.name) for field in fields(statement)}
 
 
@@ -144,6 +160,19 @@ def test_an_answer_is_signed_as_documented_and_every_bit_counts(answer: AnswerSt
     ):
         with pytest.raises(SignatureError, match="the answer is not signed with a key of ours"):
             keys.check(altered, signature)
+
+
+@given(states, states, st.sampled_from([KEY, OTHER]))
+def test_a_servers_state_is_signed_as_documented_and_no_two_as_the_same(
+    state: StateStatement, other: StateStatement, key: bytes
+) -> None:
+    keys = Keys([key])
+    signature = keys.sign(state)
+    assert signature == documented.state_signature(key, **values(state))
+    keys.check(state, signature)
+    assert (state.to_bytes() == other.to_bytes()) == (state == other)
+    with pytest.raises(SignatureError, match="the server's state is not signed with a key of ours"):
+        keys.check(replace(state, ready=not state.ready), signature)
 
 
 def key_file(folder: Path, text: str | bytes, mode: int = 0o600) -> Path:
