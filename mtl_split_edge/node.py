@@ -44,7 +44,6 @@ from mtl_split_core.errors import (
 )
 from mtl_split_core.halves import EdgeHalf, Encoded
 from mtl_split_core.share import bundle_folder
-from mtl_split_core.tracks import TRACKING
 from mtl_split_edge.answering import COUNTS, ERRORS, Answering, Frame
 from mtl_split_edge.camera_input import COMPRESSED, IMAGES_LOST, RAW, TOPICS, TRANSPORTS, CameraInput
 from mtl_split_ros.diagnostics import Stream, plausible_age
@@ -55,6 +54,7 @@ from mtl_split_ros.messages import HeaderError, ReportError, check_header, check
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import MANY, NEWEST, advertise, subscribe
+from mtl_split_ros.results import result_parameters
 
 PARAMETERS = Parameters(
     "edge",
@@ -119,19 +119,7 @@ PARAMETERS = Parameters(
         "Accuracy that a megabyte on the link has to bring: at 1, a bottleneck of 1,000 bytes counts 0.001 less.",
         range=(0.0, 1000.0),
     ),
-    Parameter(
-        "score_threshold",
-        "With answer_by: lowest score of a published detection. May be changed at any time.",
-        range=(0.0, 1.0),
-        live=True,
-    ),
-    Parameter(
-        "overlap_threshold",
-        "With answer_by: of two own detections that overlap more, the better is kept. May be changed at any time.",
-        range=(0.0, 1.0),
-        live=True,
-    ),
-    Parameter("tracking", "With answer_by: how objects are followed from frame to frame.", choices=TRACKING),
+    *result_parameters(" Only with answer_by."),
     Parameter("max_pixels", "Images with more pixels are refused, before they are decoded.", range=(1, 2**30)),
 )
 

@@ -36,6 +36,9 @@ COMPRESSED = "/compressed"
 CAMERA = "{camera}"
 """What stands for the name of each of several cameras in a topic, a source or an enclave."""
 
+REMOTE = "remote"
+"""Where, within a vehicle's namespace, the server's results arrive at an edge that publishes the final ones."""
+
 CHOICES = {
     "engine": ("onnxruntime", "openvino", "auto"),
     "transport": ("auto", "raw", "compressed"),
@@ -45,7 +48,7 @@ CHOICES = {
 """The parameters that have one of a few values; here too, because launch files load neither networks nor engines."""
 
 RESPAWNED = ("edge", "server", "autoware")
-"""The executables that a launch file starts again when they end."""
+"""The executables that a launch file starts again when they end through a fault."""
 
 _MANAGED = ("use_sim_time", "autostart")
 """The parameters of every managed node."""
@@ -88,7 +91,7 @@ class Process:
 
     @property
     def respawned(self) -> bool:
-        """Whether a launch file starts it again when it ends."""
+        """Whether a launch file starts it again when it ends through a fault."""
         return self.executable in RESPAWNED
 
     def ros_arguments(self) -> list[str]:
@@ -113,8 +116,9 @@ class Process:
 class Options:
     """What a user may choose for the nodes that it concerns; an empty or absent value leaves the node's own default.
 
-    cameras: names of several cameras of each vehicle; each has its own edge, in a namespace inside the vehicle's, and
-    is a vehicle of its own for the server. In `enclave`, `CAMERA` stands for the name.
+    answer_by: seconds from an image's stamp to its answer, which is then the edge's to publish; 0 or absent: the
+    server's. cameras: names of several cameras of each vehicle; each has its own edge, in a namespace inside the
+    vehicle's, and is a vehicle of its own for the server. In `enclave`, `CAMERA` stands for the name.
     """
 
     namespace: str = ""
@@ -132,6 +136,7 @@ class Options:
     max_payload_bytes: int | None = None
     score_threshold: float | None = None
     tracking: str = ""
+    answer_by: float | None = None
     further_bundles: tuple[str, ...] = ()
     order: str = ""
     deadline: float | None = None
@@ -141,6 +146,11 @@ class Options:
     def __post_init__(self) -> None:
         if len(set(self.cameras)) < len(self.cameras):
             raise InputError(f"cameras is {list(self.cameras)}, expected each of them once")
+
+    @property
+    def results(self) -> dict[str, Value | None]:
+        """The parameters of the node that publishes the final results."""
+        return {"score_threshold": self.score_threshold, "tracking": self.tracking}
 
     def within(self, namespace: str) -> "Options":
         """Return the same options for a namespace inside this one."""
@@ -162,8 +172,12 @@ def camera(options: Options, **parameters: Value | None) -> Process:
 def edges(options: Options, image_topic: str = "") -> tuple[Process, ...]:
     """The edge of each of a vehicle's cameras; `image_topic`: see `edge`, with `CAMERA` in it for the camera's name.
 
-    Raises InputError for a topic that ROS does not allow, or that would be all cameras'.
+    Raises InputError for a topic that ROS does not allow, or that would be all cameras', and for what concerns results
+    where the server publishes them.
     """
+    for name, value in options.results.items():
+        if value not in (None, "") and not options.answer_by:
+            raise InputError(f"{name} is {value}, but without answer_by the results are the server's: give it to that")
     return tuple(edge(each, _of_camera("image_topic", image_topic, name)) for name, each in options.each_camera())
 
 
@@ -190,6 +204,8 @@ def edge(options: Options, topic: str = "", **parameters: Value | None) -> Proce
         "transport": transport,
         "operating_point": options.operating_point,
         "max_payload_bytes": options.max_payload_bytes,
+        "answer_by": options.answer_by,
+        **({"local_suffix": True, **options.results} if options.answer_by else {}),
         **parameters,
     }
     return _process("edge", options, given, remappings)
@@ -204,16 +220,15 @@ def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value |
     given: dict[str, Value | None] = {
         **_parameters_of_a_half(options),
         "vehicles": names if vehicles or options.cameras else None,
-        "score_threshold": options.score_threshold,
-        "tracking": options.tracking,
+        **options.results,
+        "results_namespace": REMOTE if options.answer_by else None,
         "further_bundles": list(options.further_bundles) or None,
         "order": options.order,
         "deadline": options.deadline,
         "least_share": options.least_share,
+        **parameters,
     }
-    return _process(
-        "server", options, {**given, **{name: value for name, value in parameters.items() if value is not None}}
-    )
+    return _process("server", options, given)
 
 
 def watch(options: Options, watched: Iterable[Process] = (), **parameters: Value | None) -> Process:
@@ -245,7 +260,8 @@ def demo(
         raise InputError(f"vehicles is {vehicles}, expected each of them once")
     # What somebody else plays may be a recording, whose stamps are old.
     max_age = 0.0 if topic_of(source) else None
-    processes = [server(options, vehicles, score_threshold=_least_score(options, out, measured), max_age=max_age)]
+    options = _measured(options, measured or bool(out))
+    processes = [server(options, vehicles, max_age=max_age)]
     for vehicle in vehicles:
         for name, own in options.within(vehicle).each_camera():
             seen = _of_camera("source", source, name) if topic_of(source) else source.replace(CAMERA, name)
@@ -280,11 +296,12 @@ def replay(
         raise InputError("loop is true and out is given, but a recording ends with the bag")
     if options.use_sim_time is None:
         options = replace(options, use_sim_time=True)
+    options = _measured(options, measured or bool(out))
     own: dict[str, Value | None] = {"bag": bag, "image_topic": image_topic, "topics": list(topics) or None}
     own |= {"clock": options.use_sim_time, "wait_for_subscribers": 2 if out else 1, **parameters}
     processes = [
         # The stamps of a recording may be from another clock than the times at which it was recorded.
-        server(options, score_threshold=_least_score(options, out, measured), max_age=0.0),
+        server(options, max_age=0.0),
         edge(options, image_topic),
         _process("player", options, own),
     ]
@@ -308,8 +325,8 @@ def autoware(processes: Iterable[Process]) -> list[Process]:
     ]
 
 
-def _least_score(options: Options, out: str, measured: bool) -> float | None:
-    return MEASURED_SCORE if (out or measured) and options.score_threshold is None else None
+def _measured(options: Options, measured: bool) -> Options:
+    return replace(options, score_threshold=MEASURED_SCORE) if measured and options.score_threshold is None else options
 
 
 def _join(*parts: str) -> str:

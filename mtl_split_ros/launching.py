@@ -13,12 +13,16 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
+    EmitEvent,
     ExecuteProcess,
+    LogInfo,
     OpaqueFunction,
     SetEnvironmentVariable,
     Shutdown,
     TimerAction,
 )
+from launch.events import matches_action
+from launch.events.process import ProcessExited, ShutdownProcess
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -27,6 +31,7 @@ from launch import LaunchContext, LaunchDescription
 from mtl_split_core.errors import InputError
 from mtl_split_ros.fast_dds import environment
 from mtl_split_ros.graph import CHOICES, Options, Process, autoware, bag_play_command, watch
+from mtl_split_ros.process import UNUSABLE
 
 PACKAGE = "mtl_split"
 
@@ -35,13 +40,13 @@ Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart", "bundle", "key_file", "enclave")
 """The arguments of every launch file."""
 
-HALF = ("engine", "threads")
+HALF = ("engine", "threads", "score_threshold", "tracking", "answer_by")
 """The further arguments of launch files with an edge or a server."""
 
 EDGE = (*HALF, "transport", "operating_point", "max_payload_bytes")
 """The further arguments of launch files with an edge."""
 
-SERVER = (*HALF, "score_threshold", "tracking", "further_bundles", "order", "deadline", "least_share")
+SERVER = (*HALF, "further_bundles", "order", "deadline", "least_share")
 """The further arguments of launch files with a server."""
 
 LAUNCHS_OWN = ("launch-prefix", "launch-prefix-filter")
@@ -146,6 +151,11 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         "A frame that takes more goes out at a coarser operating point. Empty: as in the parameter files.",
     ),
     "score_threshold": (float, "Lowest score of a published detection. Empty: as in the parameter files."),
+    "answer_by": (
+        float,
+        "Seconds from an image's stamp by which the edge publishes the one final answer, the server's or its own, see "
+        "docs/topics.md; edge and server have to be given it. 0 or empty: the server publishes the answers.",
+    ),
     "tracking": (
         _one_of("tracking"),
         "How objects are followed from frame to frame, if at all. Empty: as in the parameter files.",
@@ -314,5 +324,15 @@ def _action(process: Process, end_of_a_recording: Callable[..., Action | None]) 
         prefix=_PREFIX,
         respawn=process.respawned,
         respawn_delay=RESPAWN_DELAY,
-        on_exit=end_of_a_recording if process.executable == RECORDER else None,
+        on_exit=end_of_a_recording if process.executable == RECORDER else give_up,
     )
+
+
+def give_up(exited: ProcessExited, _: LaunchContext) -> Sequence[Action]:
+    """Keep a process from being started again that would end the same way again."""
+    if exited.returncode != UNUSABLE:
+        return []
+    return [
+        LogInfo(msg=f"{exited.process_name} is not started again: it cannot use what it was given, as it says"),
+        EmitEvent(event=ShutdownProcess(process_matcher=matches_action(exited.action))),
+    ]

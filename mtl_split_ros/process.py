@@ -8,6 +8,7 @@ where `CameraNode` is a node that is `Runnable`.
 
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,6 +26,12 @@ from mtl_split_core.errors import InputError
 from mtl_split_ros.fast_dds import environment
 from mtl_split_ros.security import check_security, permitted
 from mtl_split_ros.shared_memory import tidy_shared_memory
+
+UNUSABLE = 1
+"""The exit code where what a node was given cannot be used, so that starting it again would not help."""
+
+FAULT = 70
+"""The exit code where a node was at fault, after the traceback; EX_SOFTWARE in sysexits.h."""
 
 LOOK_INTERVAL = 1.0
 """Seconds after which a signal that woke another thread is noticed at the latest."""
@@ -64,8 +71,9 @@ def begin(args: Sequence[str] | None = None) -> Iterator[int]:
 def run(create: Callable[[], Runnable]) -> int:
     """Create a node and spin it; returns the process' exit code.
 
-    0 after SIGINT, SIGTERM or the node's own end, also where a signal comes before the node is made; 1 where creating
-    it, a callback or the node's `ended` raised InputError, which is logged. Raises any other exception of theirs.
+    0 after SIGINT, SIGTERM or the node's own end, also where a signal comes before the node is made; UNUSABLE where
+    creating it, a callback or the node's `ended` raised InputError, which is logged; FAULT for any other exception of
+    theirs.
     """
     # rclpy's own handlers would invalidate the context under the threads that still publish: here everything is
     # stopped in order instead, and a second signal on the way changes nothing: of all ways to wake a thread, only this
@@ -94,7 +102,10 @@ def run(create: Callable[[], Runnable]) -> int:
         return 0
     except InputError as error:
         get_logger("mtl_split").fatal(str(error))
-        return 1
+        return UNUSABLE
+    except Exception:
+        traceback.print_exc()  # as Python would, but for the exit code
+        return FAULT
     return 0
 
 

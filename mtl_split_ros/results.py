@@ -12,9 +12,27 @@ from std_msgs.msg import Header
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Results, Task
+from mtl_split_core.tracks import TRACKING
 from mtl_split_ros.kinds import KINDS
 from mtl_split_ros.messages import result_topic
+from mtl_split_ros.parameters import Parameter
 from mtl_split_ros.qos import RESULT, advertise
+
+
+def result_parameters(remark: str = "") -> tuple[Parameter, ...]:
+    """Return the parameters of a node that publishes results; remark: what ends each description."""
+    live = f"May be changed at any time.{remark}"
+    follow = "How objects are followed from frame to frame: `id` of a detection is the same for the same object."
+    return (
+        Parameter("score_threshold", f"Lowest score of a published detection. {live}", range=(0.0, 1.0), live=True),
+        Parameter(
+            "overlap_threshold",
+            f"Of two detections that overlap more, the better is kept. {live}",
+            range=(0.0, 1.0),
+            live=True,
+        ),
+        Parameter("tracking", f"{follow}{remark}", choices=TRACKING),
+    )
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from mtl_split_core.errors import (
 from mtl_split_core.halves import ServerHalf
 from mtl_split_core.serving import ORDERS, Choice, Schedule, Tally, Waiting, turn
 from mtl_split_core.session import Arrival
-from mtl_split_core.tracks import TRACKING, Tracks, needed_score
+from mtl_split_core.tracks import Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
@@ -39,7 +39,7 @@ from mtl_split_ros.messages import HeaderError, label_info
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LATCHED, MANY, advertise, full_name
-from mtl_split_ros.results import ResultPublishers
+from mtl_split_ros.results import ResultPublishers, result_parameters
 from mtl_split_ros.subscriptions import Subscriptions
 from mtl_split_server.group import Group
 from mtl_split_server.suffixes import Suffixes, load_suffixes
@@ -66,23 +66,7 @@ PARAMETERS = Parameters(
         " this one serves all of its vehicles.",
     ),
     Parameter("workers", "Bottlenecks processed in parallel, at most one per vehicle.", range=(1, 64)),
-    Parameter(
-        "score_threshold",
-        "Lowest score of a published detection. May be changed at any time.",
-        range=(0.0, 1.0),
-        live=True,
-    ),
-    Parameter(
-        "overlap_threshold",
-        "Of two detections that overlap more, the better is kept. May be changed at any time.",
-        range=(0.0, 1.0),
-        live=True,
-    ),
-    Parameter(
-        "tracking",
-        "How objects are followed from frame to frame: `id` of a detection is the same for the same object.",
-        choices=TRACKING,
-    ),
+    *result_parameters(),
     Parameter(
         "results_namespace",
         "Where within each vehicle's namespace the results are published; `remote` where the edges have answer_by and"

@@ -24,7 +24,6 @@ from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay
 from mtl_split_lab.bench.relay import Counts
 from mtl_split_lab.live.processes import ProcessError, Processes
 from mtl_split_ros.graph import COMPRESSED, DISCOVERY_RANGE, Options, Value, camera, edge, image_topic, server
-from mtl_split_ros.messages import REMOTE
 
 SPLIT, OFFLOADING, WHOLE = "split", "JPEG offloading", "whole on the edge"
 """Ways to divide the work: the pair; both halves on the server; both halves in the vehicle."""
@@ -184,7 +183,7 @@ def _running(
     results: Path,
 ) -> Iterator[Processes]:
     """Run the nodes and the listeners, each at its end of the link."""
-    options = Options(bundle=str(bundle.folder))
+    options = Options(bundle=str(bundle.folder), answer_by=DEADLINE if way == BY_DEADLINE else None)
     at_edge = link.within[SERVER if way == OFFLOADING else VEHICLE]
     at_server = link.within[VEHICLE if way == WHOLE else SERVER]
     topic = image_topic(COMPRESSED) if way == OFFLOADING else ""
@@ -200,10 +199,8 @@ def _running(
             drive = [*listener[:-1], "mtl_split_lab.bench.drive_listener", str(sent.with_name(DRIVE))]
             processes.run("listener of the drive", [*link.within[VEHICLE], *drive])
         # However late they are, answers are to be seen; but copies are to be known as such.
-        final = {"results_namespace": REMOTE, "max_age": 60.0} if by_deadline else {"max_age": 0.0}
-        processes.start(server(options, **final), at_server)
-        own = {"answer_by": DEADLINE, "local_suffix": True, **parameters} if by_deadline else {}
-        processes.start(edge(options, topic, **own), at_edge)
+        processes.start(server(options, max_age=60.0 if by_deadline else 0.0), at_server)
+        processes.start(edge(options, topic, **(parameters if by_deadline else {})), at_edge)
         processes.start(camera(options, **eyes), link.within[VEHICLE])
         yield processes
         processes.check()

@@ -23,6 +23,7 @@ from mtl_split_lab.recordings import player as player_node
 from mtl_split_ros.graph import (
     CHOICES,
     MEASURED_SCORE,
+    REMOTE,
     Options,
     Process,
     Value,
@@ -36,6 +37,7 @@ from mtl_split_ros.graph import (
     server,
     watch,
 )
+from mtl_split_ros.process import FAULT, UNUSABLE
 from mtl_split_server import node as server_node
 from mtl_split_watch import node as watch_node
 
@@ -128,6 +130,31 @@ def test_every_node_gets_what_concerns_it() -> None:
     assert server_.parameters == {"vehicles": [""], "further_bundles": ["roads"], **for_server, **both}
     assert edge_.parameters == {**for_edge, **both}
     assert camera_.parameters == {"wait_for_subscribers": 1}
+
+
+def test_with_a_deadline_the_edges_publish_the_results_and_follow_the_objects() -> None:
+    options = Options(answer_by=0.1, score_threshold=0.4, tracking="bytetrack", cameras=("front", "rear"))
+    server_, *edges_ = [process for process in demo(options, vehicles=["car1"]) if process.executable != "camera"]
+    assert server_.parameters["results_namespace"] == REMOTE
+    own = {"answer_by": 0.1, "local_suffix": True, "score_threshold": 0.4, "tracking": "bytetrack"}
+    assert [edge.parameters for edge in edges_] == [own, own]
+    assert edges(options) == tuple(edge(each) for _, each in options.each_camera())
+    for process in (edge(Options(answer_by=0.1)), server(Options(answer_by=0.1))):
+        node = {"edge": edge_node, "server": server_node}[process.executable]
+        assert process.parameters.keys() <= node.PARAMETERS.defaults().keys()
+    edge_, server_ = edge(Options(answer_by=0.0)), server(Options(answer_by=0.0))
+    assert (edge_.parameters, server_.parameters) == ({"answer_by": 0.0}, {})
+
+
+def test_a_measured_edge_with_a_deadline_publishes_unsure_detections_too() -> None:
+    for process in demo(Options(answer_by=0.1), measured=True)[:2]:
+        assert process.parameters["score_threshold"] == MEASURED_SCORE
+
+
+@pytest.mark.parametrize("chosen", [{"score_threshold": 0.0}, {"tracking": "none"}])
+def test_an_edge_without_a_deadline_takes_nothing_that_concerns_results(chosen: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="without answer_by the results are the server's"):
+        edges(Options(**chosen))
 
 
 def test_what_is_not_chosen_is_left_to_the_nodes_own_defaults() -> None:
@@ -320,6 +347,25 @@ def test_a_launch_argument_that_cannot_be_is_refused(
     monkeypatch.setattr(sys, "argv", ["ros2", "launch", "mtl_split", path.name, argument])
     with pytest.raises(InputError, match=words):
         described(path, argument)
+
+
+@WITH_LAUNCH
+@pytest.mark.parametrize(("code", "starts"), [(UNUSABLE, 1), (FAULT, 2)])
+def test_what_cannot_use_what_it_was_given_is_not_started_again(
+    code: int, starts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launch import LaunchDescription, LaunchService
+    from mtl_split_ros import launching
+
+    # A node that notes its start, and ends for good at the second one.
+    note = f"echo >> {tmp_path}/starts; exit $([ $(wc -l < {tmp_path}/starts) = 2 ] && echo {UNUSABLE} || echo {code})"
+    monkeypatch.setattr(launching, "RESPAWN_DELAY", 0.1)
+    monkeypatch.setattr(launching, "_PREFIX", f"sh -c '{note}' ")
+    node = launching._action(server(Options()), lambda: None)
+    service = LaunchService(noninteractive=True)
+    service.include_launch_description(LaunchDescription([node]))
+    service.run()
+    assert (tmp_path / "starts").read_text().count("\n") == starts
 
 
 @WITH_LAUNCH

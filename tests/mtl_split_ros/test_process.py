@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from mtl_split_ros.process import FAULT
+
 from ..processes import PATIENCE
 
 LIKE_JAZZY = """
@@ -93,7 +95,7 @@ def test_a_fault_ends_the_process_with_its_exception(fault: str, words: str, dom
         check=False,
         text=True,
     )
-    assert ended.returncode == 1 and words in ended.stderr
+    assert ended.returncode == FAULT and words in ended.stderr
 
 
 def test_the_nodes_can_be_imported_where_the_classes_of_rclpy_are_not_generic() -> None:
