@@ -181,6 +181,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="what the bundle calls a label of the file, such as person=pedestrian",
     )  # fmt: skip
     command.add_argument(
+        "--masks", action="append", default=[], metavar="TASK=FOLDER[:LABEL,...]", type=_pair,
+        help="masks NAME.png of the pictures, and the labels of their numbers 0, 1, ... (default: the task's own)",
+    )  # fmt: skip
+    command.add_argument(
         "--tracking", choices=TRACKING, default=TRACKING[0], help="as the server node's (default: %(default)s)"
     )
     command.add_argument("--frames", type=_positive, help="evaluate only so many (default: all)")
@@ -390,6 +394,7 @@ def _replay(options: argparse.Namespace) -> None:
         open_input(
             name, bundle.tasks, drawn, options.at_once,
             options.image_topic, dict(options.truth), options.images, dict(options.rename),
+            dict(options.masks),
         )
         for name in options.input
     ]  # fmt: skip

@@ -13,10 +13,11 @@ from mtl_split_core.compressed import read_picture
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Task
 from mtl_split_lab.data.drives import Drive, find_drives
-from mtl_split_lab.data.pictures import IMAGES, LabelledPicture, PictureFile
+from mtl_split_lab.data.pictures import IMAGES, LabelledPicture, MaskFile, PictureFile
 from mtl_split_lab.data.simulated import CAMERA_SIZE
 from mtl_split_lab.data.sources import find_pictures
-from mtl_split_lab.portion import Portion
+from mtl_split_lab.kinds import KINDS
+from mtl_split_lab.portion import MaskFolder, Portion
 from mtl_split_lab.recordings.storage import is_bag, storage_files
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, keep_known
 
@@ -140,35 +141,56 @@ def open_input(
     truth_topics: Mapping[str, str] | None = None,
     images: Path | None = None,
     rename: Mapping[str, str] | None = None,
+    masks: Mapping[str, str] | None = None,
 ) -> Input:
     """Open what a user calls `name`.
 
     That is a rosbag (then `image_topic` and `truth_topics` are as BagFrames takes them), a video, a picture or a folder
     of pictures without labels (`video:PATH` and `images:FOLDER` are taken for nothing else), a folder with `images/`
-    and one JSON file of labels, such a file (then `images` may be the folder of the pictures and `rename` tell the
-    bundle's labels for those in the file), `sim:SEED:FRAMES`, pictures of simulated streets, which `processes` draw
-    into the folder `drawn`, or `sim:SEED:DRIVES:FRAMES`, consecutive ones, see mtl_split_lab.data.drives. Raises
-    InputError for anything else.
+    and one JSON file of labels, such a file (then `images` may be the folder of the pictures, `rename` tell the
+    bundle's labels for those in the file, and `masks` tell, by segmentation task, "FOLDER" or "FOLDER:LABEL,LABEL" of
+    its masks and what their numbers 0, 1, ... mean, if not the task's own labels), `sim:SEED:FRAMES`, pictures of
+    simulated streets, which `processes` draw into the folder `drawn`, or `sim:SEED:DRIVES:FRAMES`, consecutive ones,
+    see mtl_split_lab.data.drives. Raises InputError for anything else.
     """
     path = Path(os.path.expanduser(name))
     if is_bag(path) or (storage_files(path) and not (path / IMAGES).is_dir()):
-        if images or rename:
-            raise InputError(f"{name!r} is a rosbag: it has no folder of images and no labels to rename")
+        if images or rename or masks:
+            raise InputError(f"{name!r} is a rosbag: it has no folders of images and masks, and no labels to rename")
         from mtl_split_lab.recordings.bags import BagFrames  # needs ROS
 
         return BagFrames(path, tasks, image_topic, truth_topics)
     if image_topic or truth_topics:
         raise InputError(f"{name!r} is no rosbag: it has no topics")
     if unlabelled := _open_unlabelled(name, path):
-        if images or rename:
-            raise InputError(f"{name!r} has no labels: it has none to rename, and no folder of their images")
+        if images or rename or masks:
+            raise InputError(f"{name!r} has no labels: it has none to rename, and no folders of their images and masks")
         return unlabelled
     if name.startswith("sim:") and name.count(":") == 3:
         drives = find_drives(name, Path())
         return Frames(name, sum(drive.length for drive in drives), partial(_drive_frames, drives, tasks))
-    portion = Portion(_find_labels(name, path), images=str(images) if images else None, rename=dict(rename or {}))
+    portion = Portion(
+        _find_labels(name, path),
+        images=str(images) if images else None,
+        rename=dict(rename or {}),
+        masks={task: _mask_folder(task, text, tasks) for task, text in (masks or {}).items()},
+    )
     pictures = find_pictures(portion, Path(), drawn, CAMERA_SIZE, processes)
     return Frames(name, len(pictures), partial(_labelled_frames, pictures, tasks))
+
+
+def _mask_folder(name: str, text: str, tasks: Sequence[Task]) -> MaskFolder:
+    """Read what a user says of a task's masks. Raises InputError for a task that has none."""
+    known = {task.name: task for task in tasks if _has_masks(task)}
+    if name not in known:
+        raise InputError(f"masks of {name!r}, expected a segmentation task of the bundle: {', '.join(known) or 'none'}")
+    folder, _, labels = text.partition(":")
+    return MaskFolder(os.path.expanduser(folder), tuple(labels.split(",")) if labels else known[name].labels)
+
+
+def _has_masks(task: Task) -> bool:
+    mask = MaskFile(task.labels, Path())
+    return bool(KINDS[task.kind].labels_in(task, replace(NOTHING_KNOWN, masks={task.name: mask})))
 
 
 def _find_labels(name: str, path: Path) -> str:

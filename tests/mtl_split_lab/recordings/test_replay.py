@@ -184,6 +184,23 @@ def test_every_kind_of_input(tmp_path: Path, bundle: Bundle) -> None:
         open_input(str(folder), bundle.tasks, tmp_path, 1)
 
 
+def test_masks_of_labelled_pictures_are_scored_with_the_labels_of_their_numbers(tmp_path: Path) -> None:
+    street = load_bundle(bundle_folder("street"))
+    drawn = run("sim:7:2", street, tmp_path / "drawn", "--ways", "split")
+    [folder] = (tmp_path / "drawn" / "pictures").iterdir()
+
+    def figures(*arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = run(folder, street, tmp_path / "out", "--ways", "split", *arguments)["ways"]["split"]
+        return found["miou"]
+
+    assert figures("--masks", f"drivable={folder}/masks/drivable") == drawn["ways"]["split"]["miou"]
+    swapped = f"drivable={folder}/masks/drivable:drivable area,background"
+    assert figures("--masks", swapped)["drivable"] < 0.1
+    for masks, words in (("weather=masks", "a segmentation task of the bundle: drivable"), ("drivable=w", "no mask")):
+        with pytest.raises(InputError, match=words):
+            open_input(str(folder), street.tasks, tmp_path, 1, masks=dict([masks.split("=")]))
+
+
 @pytest.fixture(scope="module")
 def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of pictures of simulated streets."""
