@@ -37,5 +37,14 @@ def label_map_file() -> Path:
 
 
 def bundle_folder(bundle: str) -> Path:
-    """The folder that a `bundle` parameter means: a path if it contains a "/", otherwise a shipped bundle."""
-    return Path(os.path.expanduser(bundle)) if "/" in bundle else share_folder() / "models" / bundle
+    """Return the folder that a `bundle` parameter means: a path if it contains a "/", otherwise a shipped bundle.
+
+    Raises InputError where no bundle of that name is shipped.
+    """
+    if "/" in bundle:
+        return Path(os.path.expanduser(bundle))
+    shipped = {path.name: path for path in (share_folder() / "models").iterdir()}
+    if bundle not in shipped:
+        names = ", ".join(sorted(shipped))
+        raise InputError(f'no bundle {bundle!r} is shipped, only {names}; the folder of another one needs a "/" in it')
+    return shipped[bundle]
