@@ -4,6 +4,7 @@ SHELL := bash
 
 SOURCE ?= sim
 WATCH ?=
+ANSWER_BY ?=
 SHUFFLE ?=
 FRAMES ?= $(if $(WATCH),4500,300)
 RATE ?= 0
@@ -53,10 +54,13 @@ BASE_PATHS := .. src $(if $(VISION_MSGS),,stand_in)
 help:
 	@echo 'make setup   create .venv and build the workspace; the other targets do it themselves'
 	@echo 'make demo    camera, edge and server on the simulated street; results in $(OUT)'
-	@echo '             SOURCE=sim | video:PATH | images:FOLDER | bag:PATH | topic:NAME   OUT=out/demo'
+	@echo '             SOURCE=sim | sim:SEED (a simulated street)   video:PATH | images:FOLDER | bag:PATH (files)'
+	@echo '                    v4l2:/dev/video0 | rtsp://HOST/STREAM, http://, udp://, ... (cameras)   topic:NAME (a ROS camera)'
+	@echo '             OUT=out/demo (folder for what comes out)'
 	@echo '             FRAMES=300 (0: all there are)   RATE=0 (frames per second; 0: own rate of a video, else 15)'
 	@echo '             RECORD=BAG (a folder that is not there yet: everything into a rosbag, too)'
 	@echo '             WATCH=1 (or a port): watch it in the browser, for FRAMES=4500   SHUFFLE=1: a folder in any order'
+	@echo '             ANSWER_BY=0.1 (the edge answers where the server has not within so many seconds)'
 	@echo '             BUNDLE=street (a shipped bundle, or the path of a folder with a "/" in it)'
 	@echo 'make train   install what training and export need, for `ros2_ws/run mtl-split train`'
 	@echo 'make test    ruff, mypy and all tests'
@@ -73,7 +77,8 @@ setup: ros2_ws/build/.done
 demo: setup
 	$(RUN) python -m mtl_split_lab.live.demo --source '$(SOURCE)' --frames '$(FRAMES)' --rate '$(RATE)' \
 	    --bundle '$(BUNDLE)' --out '$(OUT)' $(if $(RECORD),--record '$(RECORD)') \
-	    $(if $(WATCH),--watch $(filter-out 1,$(WATCH))) $(if $(SHUFFLE),--shuffle)
+	    $(if $(WATCH),--watch $(filter-out 1,$(WATCH))) $(if $(SHUFFLE),--shuffle) \
+	    $(if $(ANSWER_BY),--answer-by '$(ANSWER_BY)')
 
 train: setup .venv/.train
 

@@ -28,7 +28,7 @@ from mtl_split_core.scene import Floats, Results, Size
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import Tracks, needed_score
 from mtl_split_ros.diagnostics import Stream, nanoseconds
-from mtl_split_ros.messages import check_signature
+from mtl_split_ros.messages import SOURCES, check_signature
 from mtl_split_ros.qos import MANY, RESULT, advertise, subscribe
 from mtl_split_ros.results import ResultPublishers
 
@@ -36,11 +36,9 @@ _ROLES = {Own.EXIT: EXIT, Own.WHOLE: SUFFIX}
 
 _SOURCES = {Own.EXIT: AnswerInfo.EXIT, Own.WHOLE: AnswerInfo.WHOLE}
 
-_NAMES = {AnswerInfo.SERVER: "server", **{source: own.value for own, source in _SOURCES.items()}}
-
 AGAIN = "sent_again"
 
-COUNTS = (*(f"answered/{name}" for name in _NAMES.values()), "late", "given_up", AGAIN)
+COUNTS = (*(f"answered/{name}" for name in SOURCES.values()), "late", "given_up", AGAIN)
 """What is counted of an edge that gives final answers."""
 
 
@@ -203,7 +201,7 @@ class Answering:
                 late=late,
             )
         )
-        self._stream.count(f"answered/{_NAMES[source]}")
+        self._stream.count(f"answered/{SOURCES[source]}")
         self._stream.count("late", late)
 
 

@@ -2,10 +2,12 @@
 
 import math
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from mtl_split.msg import Answer, Bottleneck, LinkReport, ServerState
+from mtl_split.msg import Answer, AnswerInfo, Bottleneck, LinkReport, ServerState
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
@@ -29,8 +31,38 @@ MOST_FRAME_ID_BYTES = 256
 MOST_NAME_BYTES = 256
 """Of a server, and of a vehicle's topic."""
 
-REMOTE = "remote"
-"""Where, within a vehicle's namespace, the server's results arrive at an edge that publishes the final ones."""
+MOST_CHARACTERS = 40
+"""Of the name of an operating point."""
+
+
+_CONSTANTS: Mapping[str, Any] = type(AnswerInfo).__prepare__("", ())
+
+SOURCES: dict[int, str] = {number: name.lower() for name, number in _CONSTANTS.items()}
+"""Where the answers of an edge with a deadline come from, by the constants of AnswerInfo: "server" and so on."""
+
+
+NOT_SENT = "nothing"
+"""What stands for the operating point where no bottleneck was sent."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a final answer comes from, as AnswerInfo says it.
+
+    source: one of SOURCES; operating_point: that the bottleneck was sent at, or NOT_SENT; age: of the image when the
+    answer was published, in seconds; late: whether that was after the deadline.
+    """
+
+    source: str
+    operating_point: str
+    age: float
+    late: bool
+
+
+def to_origin(message: AnswerInfo) -> Origin:
+    """Read where an answer comes from; of a name that no bundle has, only so much as fits on a line."""
+    source = SOURCES.get(message.source, f"source {message.source}")
+    return Origin(source, message.operating_point[:MOST_CHARACTERS] or NOT_SENT, message.age, message.late)
 
 
 class HeaderError(InputError):

@@ -6,13 +6,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 HISTORY = 60.0
 """Seconds that the plots go back."""
 
-MOST_SAMPLES = 6000
+MOST_FRAMES = 6000
 """Frames of one vehicle that the plots have room for."""
 
 
@@ -42,6 +42,19 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """Where an answer of an edge with a deadline comes from.
+
+    time: when it was heard, in seconds since 1970; the rest: see mtl_split_ros.messages.Origin.
+    """
+
+    time: float
+    source: str
+    operating_point: str
+    late: bool
+
+
+@dataclass(frozen=True)
 class Complaint:
     """A status of /diagnostics that is not well, level 1 to 3 as in DiagnosticStatus."""
 
@@ -57,7 +70,7 @@ class _Vehicle:
     words: str = ""
     picture: Picture | None = None
     picture_number: int = 0
-    samples: deque[tuple[int, Sample]] = field(default_factory=lambda: deque(maxlen=MOST_SAMPLES))
+    points: deque[tuple[int, Sample | Answered]] = field(default_factory=lambda: deque(maxlen=2 * MOST_FRAMES))
 
 
 class Board:
@@ -99,14 +112,14 @@ class Board:
                 shown.picture, shown.picture_number = picture, self._number
         self._changed()
 
-    def plot(self, vehicle: str, sample: Sample) -> None:
-        """Add a frame to a vehicle's plots; ignored for one that is not there any more."""
+    def plot(self, vehicle: str, point: Sample | Answered) -> None:
+        """Add to a vehicle's plots; ignored for one that is not there any more."""
         with self._lock:
             if shown := self._vehicles.get(vehicle):
                 self._number += 1
-                shown.samples.append((self._number, sample))
-                while shown.samples[0][1].time < sample.time - HISTORY:
-                    shown.samples.popleft()
+                shown.points.append((self._number, point))
+                while shown.points[0][1].time < point.time - HISTORY:
+                    shown.points.popleft()
 
     def complain(self, complaints: Sequence[Complaint], well: int) -> None:
         """Show these statuses, and the number of those that are well."""
@@ -136,10 +149,10 @@ class Board:
 
 
 def _to_json(name: str, vehicle: _Vehicle, since: int) -> dict[str, Any]:
-    samples = [
-        [sample.time, sample.payload_bytes, sample.latency] for number, sample in vehicle.samples if number > since
-    ]
-    shown: dict[str, Any] = {"name": name, "words": vehicle.words, "samples": samples}
+    new = [point for number, point in vehicle.points if number > since]
+    shown: dict[str, Any] = {"name": name, "words": vehicle.words}
+    shown["samples"] = [astuple(point) for point in new if isinstance(point, Sample)]
+    shown["answered"] = [astuple(point) for point in new if isinstance(point, Answered)]
     if vehicle.picture and vehicle.picture_number > since:
         picture = vehicle.picture
         age = None if picture.start is None else (time.time_ns() - picture.start) / 1e6

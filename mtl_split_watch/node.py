@@ -20,14 +20,14 @@ from rclpy.subscription import Subscription
 from mtl_split_core.drawing import annotate, fit
 from mtl_split_core.errors import InputError
 from mtl_split_core.kinds import KINDS
-from mtl_split_core.scene import Task
 from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_ros.images import to_picture
 from mtl_split_ros.mailbox import Mailbox
+from mtl_split_ros.messages import SOURCES
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import RESULT, subscribe
-from mtl_split_watch.board import Complaint, Picture, Sample
+from mtl_split_watch.board import Answered, Complaint, Picture, Sample
 from mtl_split_watch.discovery import Found, find_vehicles
 from mtl_split_watch.frames import Frame
 from mtl_split_watch.site import Site
@@ -125,6 +125,7 @@ class WatchNode(Node):
         self._hear_statuses(looked_at)
         if looked_at:
             facts = {"domain": self.context.get_domain_id(), "namespace": self.get_namespace()}
+            facts |= {"sources": list(SOURCES.values())}
             self._site.board.set_vehicles({name: self._vehicles[name].words for name in sorted(self._vehicles)}, facts)
             self._complain()
         else:
@@ -171,8 +172,8 @@ class WatchNode(Node):
         complaints.sort(key=lambda one: (-one.level, one.name))
         self._site.board.complain(complaints, len(self._statuses) - len(complaints))
 
-    def _plot(self, vehicle: Vehicle, sample: Sample) -> None:
-        self._site.board.plot(vehicle.name, sample)
+    def _plot(self, vehicle: Vehicle, point: Sample | Answered) -> None:
+        self._site.board.plot(vehicle.name, point)
 
     def _show(self, vehicle: Vehicle, frame: Frame) -> None:
         dropped = self._mailbox.put(vehicle, frame) is not None
@@ -195,7 +196,7 @@ class WatchNode(Node):
             picture = annotate(image, results, tasks, _caption(frame, vehicle.latency(frame)), size)
         with stopwatch.stage("compress"):
             _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self._values["jpeg_quality"]])
-        answers = {task.name: _in_words(task, results[task.name]) for task in tasks if task.name in results}
+        answers = {task.name: KINDS[task.kind].in_words(results[task.name]) for task in tasks if task.name in results}
         self._site.board.show(vehicle.name, Picture(jpeg.tobytes(), vehicle.start(frame), answers))
         vehicle.publish(frame.message.header, jpeg.tobytes())
         if (stream := vehicle.stream) is not None:
@@ -236,12 +237,6 @@ def _complaint(heard: Heard, now: float) -> Complaint | None:
 def _caption(frame: Frame, latency: float | None) -> str:
     size = "no bottleneck" if frame.payload_bytes is None else f"{frame.payload_bytes:,} bytes"
     return f"{size}   {'no result' if latency is None else f'{latency:.0f} ms'}"
-
-
-def _in_words(task: Task, result: object) -> str:
-    kind = KINDS[task.kind]
-    counts = ", ".join(f"{number} {label}" for label, number in kind.count_objects(result).most_common())
-    return kind.caption(result) or counts or "nothing"
 
 
 def _is_loopback(address: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mtl_split.msg import Bottleneck
+from mtl_split.msg import AnswerInfo, Bottleneck
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -24,10 +24,10 @@ from mtl_split_core.scene import Task
 from mtl_split_ros.diagnostics import Stream, nanoseconds
 from mtl_split_ros.images import CameraMessage
 from mtl_split_ros.kinds import KINDS
-from mtl_split_ros.messages import result_topic
+from mtl_split_ros.messages import result_topic, to_origin
 from mtl_split_ros.qos import LATCHED, NEWEST, RESULT, advertise, subscribe
 from mtl_split_ros.subscriptions import Subscriptions
-from mtl_split_watch.board import Sample
+from mtl_split_watch.board import Answered, Sample
 from mtl_split_watch.discovery import LABELS, Found
 from mtl_split_watch.frames import Frame, Frames
 
@@ -47,8 +47,8 @@ MOST_LABELS = 1000
 class Vehicle:
     """A vehicle, by its namespace.
 
-    stream: the account of its images, None while nobody looks; tasks:
-    what its server answers; show: called with each frame to be drawn, plot: with each answered one, in the executor.
+    stream: the account of its images, None while nobody looks; tasks: what its server answers; show: called with each
+    frame to be drawn, plot: with each answered one, and with the origin of each answer, in the executor.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Vehicle:
         name: str,
         rate: float,
         show: Callable[[Vehicle, Frame], None],
-        plot: Callable[[Vehicle, Sample], None],
+        plot: Callable[[Vehicle, Sample | Answered], None],
     ) -> None:
         """Advertise the annotated pictures; rate: of the frames per second that are shown, at most."""
         self.name = name
@@ -119,6 +119,7 @@ class Vehicle:
         self._heard = found
         self.tasks = {task.name: task for task in found.tasks}
         self._hear(Bottleneck, found.bottleneck, self._hear_bottleneck, NEWEST)
+        self._hear(AnswerInfo, self._topic("answer_info"), self._hear_info, RESULT)
         for task in found.tasks:
             self._hear(LabelInfo, self._topic(f"{LABELS}{task.name}"), partial(self._hear_labels, task.name), LATCHED)
             message, hear = KINDS[task.kind].MESSAGE, partial(self._hear_result, task.name)
@@ -186,6 +187,10 @@ class Vehicle:
 
     def _hear_bottleneck(self, message: Bottleneck) -> None:
         self._frames.at(nanoseconds(message.header.stamp)).payload_bytes = len(message.payload)
+
+    def _hear_info(self, message: AnswerInfo) -> None:
+        origin = to_origin(message)
+        self._plot(self, Answered(time.time(), origin.source, origin.operating_point, origin.late))
 
     def _hear_labels(self, task: str, message: LabelInfo) -> None:
         labels = tuple(one.class_name for one in message.class_map[:MOST_LABELS])

@@ -105,6 +105,9 @@ class CoreBrightness:
     def caption(self, result: float) -> str:
         return f"{result:.2f}"
 
+    def in_words(self, result: float) -> str:
+        return self.caption(result)
+
 
 class RosBrightness:
     MESSAGE = Float32

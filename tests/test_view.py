@@ -16,7 +16,14 @@ LAYOUT = json.loads((ROOT / "view" / "foxglove.json").read_text())
 TASKS = load_bundle(ROOT / "models" / "street").tasks
 TOPICS = {
     f"/{topic}"
-    for topic in ("image_raw", "annotated/compressed", "bottleneck", "diagnostics", *map(result_topic, TASKS))
+    for topic in (
+        "image_raw",
+        "annotated/compressed",
+        "bottleneck",
+        "answer_info",
+        "diagnostics",
+        *map(result_topic, TASKS),
+    )
 }
 
 

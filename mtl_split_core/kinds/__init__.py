@@ -88,6 +88,9 @@ class Kind(Protocol):
     def caption(self, result: Any) -> str:
         """Return a result of the whole picture in a word or two; empty for what is drawn into it."""
 
+    def in_words(self, result: Any) -> str:
+        """Return all of a result in a few words."""
+
     def count_objects(self, result: Any) -> Counter[str]:
         """Count the objects that a result shows, by label."""
 

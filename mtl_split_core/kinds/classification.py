@@ -71,6 +71,11 @@ def caption(result: Classification) -> str:
     return f"{result.best} {result.scores.max():.2f}"
 
 
+def in_words(result: Classification) -> str:
+    """The caption."""
+    return caption(result)
+
+
 def count_objects(result: Classification) -> Counter[str]:
     """None: a class is no object."""
     return Counter()

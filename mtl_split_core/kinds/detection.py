@@ -123,6 +123,11 @@ def caption(result: Detections) -> str:
     return ""
 
 
+def in_words(result: Detections) -> str:
+    """How many of each label."""
+    return ", ".join(f"{number} {label}" for label, number in count_objects(result).most_common()) or "nothing"
+
+
 def count_objects(result: Detections) -> Counter[str]:
     """Those that are shown."""
     return Counter(result.labels[i] for i in np.flatnonzero(result.scores >= SHOWN_SCORE))

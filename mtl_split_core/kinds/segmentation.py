@@ -112,6 +112,14 @@ def caption(result: Segmentation) -> str:
     return ""
 
 
+def in_words(result: Segmentation) -> str:
+    """The share of the picture that each label has, but for the background."""
+    numbers = result.indices()
+    shown = [(number, label) for number, label in enumerate(result.labels) if label != BACKGROUND]
+    shares = [(label, np.count_nonzero(numbers == number) / numbers.size) for number, label in shown]
+    return ", ".join(f"{label} {100 * share:.0f} %" for label, share in shares)
+
+
 def count_objects(result: Segmentation) -> Counter[str]:
     """None: an area is no object."""
     return Counter()

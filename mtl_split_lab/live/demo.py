@@ -22,7 +22,7 @@ from mtl_split_core.share import bundle_folder
 from mtl_split_lab.live.processes import ProcessError, Processes, claim_domain
 from mtl_split_lab.live.recorder import Recorder
 from mtl_split_lab.live.recording import UNSTAMPED, PictureStore
-from mtl_split_lab.live.report import figures, limits, summarise, tables, write_frames, write_pictures
+from mtl_split_lab.live.report import figures, limits, summarise, tables, write_answers, write_frames, write_pictures
 from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.bag_recorder import BagRecorder
 from mtl_split_lab.recordings.bags import find_image_topic, namespace_of
@@ -45,6 +45,9 @@ CHECK_INTERVAL = 0.5
 GRACE = 1.0
 """Seconds to wait for the last results of a stream that has ended."""
 
+
+ANSWERS = "answers.png"
+"""The picture of an edge with a deadline."""
 
 WATCH_PORT = 8080
 
@@ -125,7 +128,9 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(["", tables(recording), figures(summary), *limits(summary), ""]))
     write_frames(recording, out / "frames.jsonl")
     write_pictures(recording, out)
-    written = ("summary.json", "frames.jsonl", "annotated.mp4", "contact_sheet.png")
+    written = ["summary.json", "frames.jsonl", "annotated.mp4", "contact_sheet.png"]
+    if write_answers(recording, out / ANSWERS):
+        written.append(ANSWERS)
     print(f"written: {', '.join(str(out / name) for name in written)}")
     return 1 if complaints else 0
 
@@ -153,7 +158,7 @@ def _set_on_signals(stop: threading.Event) -> list[signal.Signals]:
 
 def _wire(arguments: argparse.Namespace) -> tuple[str, Sequence[Process]]:
     """Return the topic of the images, empty for the camera's own, and the processes to start."""
-    source, options = arguments.source, Options(bundle=arguments.bundle)
+    source, options = arguments.source, Options(bundle=arguments.bundle, answer_by=arguments.answer_by)
     listeners = 3 if arguments.record else 2  # the edge and the recorders
     if arguments.attach:
         return topic_of(source), ()
@@ -191,6 +196,12 @@ def _parser() -> argparse.ArgumentParser:
         "--bundle",
         default="street",
         help="name of a shipped bundle, or path of a bundle's folder (default: %(default)s)",
+    )
+    add(
+        "--answer-by",
+        type=float,
+        metavar="SECONDS",
+        help="answer every image within so many seconds of its stamp, on the edge where the server does not",
     )
     add("--out", type=Path, default=Path("out/demo"), help="folder for what comes out (default: %(default)s)")
     add(

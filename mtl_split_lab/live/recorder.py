@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from mtl_split.msg import Bottleneck
+from mtl_split.msg import AnswerInfo, Bottleneck
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage
@@ -27,7 +27,7 @@ from mtl_split_ros.diagnostics import WANTED
 from mtl_split_ros.graph import COMPRESSED, image_topic
 from mtl_split_ros.images import CameraMessage, to_picture
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
-from mtl_split_ros.messages import result_topic
+from mtl_split_ros.messages import result_topic, to_origin
 from mtl_split_ros.qos import LATCHED, RECORDED, RESULT, subscribe
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Recorder(Node):
         kind = CompressedImage if topic.endswith(COMPRESSED) else RawImage
         self._listen(kind, self._image_topic, self._hear_image, RECORDED)
         self._listen(Bottleneck, "bottleneck", self._hear_bottleneck, RECORDED)
+        self._listen(AnswerInfo, "answer_info", self._hear_info, RECORDED)
         for task in bundle.tasks:
             hear = partial(self._hear_result, task)
             self._listen(ROS_KINDS[task.kind].MESSAGE, result_topic(task), hear, RESULT)
@@ -165,6 +166,9 @@ class Recorder(Node):
                 f"{topic} has the contract {message.contract[:64]!r}, and the recorder's bundle {self._bundle.name} "
                 f"has {expected!r}: give the recorder the same bundle"
             )
+
+    def _hear_info(self, message: AnswerInfo) -> None:
+        self.recording.frames[_nanoseconds(message.header)].origin = to_origin(message)
 
     def _hear_result(self, task: Task, message: Any, info: MessageInfo) -> None:
         try:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Image, Results, Task, Truth
+from mtl_split_ros.messages import Origin
 
 JPEG_QUALITY = 90
 
@@ -31,7 +32,8 @@ class Frame:
 
     sent: whether the camera announced it; seen: when the image arrived at the recorder, in nanoseconds; payload_bytes:
     None if no bottleneck was seen; arrivals: milliseconds from the image's stamp to each task's result, or in
-    simulated time, from when the image was seen; truths: what is really there, by the topic that says so.
+    simulated time, from when the image was seen; truths: what is really there, by the topic that says so; origin: None
+    where the edge has no deadline, or was not heard.
     """
 
     sent: bool = False
@@ -40,6 +42,7 @@ class Frame:
     results: Results = field(default_factory=dict)
     arrivals: dict[str, float] = field(default_factory=dict)
     truths: dict[str, Truth] = field(default_factory=dict)
+    origin: Origin | None = None
 
 
 class PictureStore:

@@ -4,7 +4,8 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from fractions import Fraction
 from functools import reduce
 from itertools import chain
@@ -20,7 +21,8 @@ from mtl_split_core.scene import Image, Size
 from mtl_split_lab.data.pictures import write_picture
 from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.kinds.sheet import Sheet
-from mtl_split_lab.live.recording import Recording
+from mtl_split_lab.live.answers_plot import plot_answers
+from mtl_split_lab.live.recording import Frame, Recording
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, join_truths, keep_known, results_to_json
 from mtl_split_lab.scoring.measurement import Measurement
 
@@ -59,6 +61,7 @@ OTHER = "other"
 SPANS = {
     "round_trip": "a bottleneck to the server and its link report back, without the time in the server",
     "server": "a bottleneck's whole time in the server",
+    "local": "an answer of the edge's own, while the server's may be on its way",
 }
 """What the edge measures across the stages, which is in them already."""
 
@@ -87,6 +90,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "complete": sum(recording.is_complete(frame) for frame in frames),
         "results_ratio": min(results.values()) / len(counted) if counted else 0.0,
         "late": sum(latency > LATE for latency in latencies),
+        "answers": _answers(frames),
         "fates": {fate: count for fate, count in sorted(recording.fates.items()) if count},
         "skipped": dict(+recording.skipped),
         "latency_from": "the image's arrival" if recording.simulated_time else "the camera's stamp",
@@ -111,6 +115,10 @@ def figures(summary: Mapping[str, Any]) -> str:
         f"{summary['late']} answers later than {LATE:g} ms"
         + "".join(f", {count} {what}" for what, count in (summary["fates"] | summary["skipped"]).items()),
     ]
+    if answers := summary["answers"]:
+        sources = ", ".join(f"{share:.1%} {source}" for source, share in answers["answered_by"].items())
+        points = ", ".join(f"{share:.1%} {point}" for point, share in answers["sent_at"].items())
+        lines.append(f"final answers: {sources}; {answers['late']:.1%} after the deadline; sent at: {points}")
     if latency:
         lines += [
             f"latency from {summary['latency_from']}: "
@@ -170,7 +178,17 @@ def write_frames(recording: Recording, path: Path) -> None:
     with path.open("w") as lines:
         for stamp, frame in recording.counted().items():
             line = {"frame": str(stamp), "bytes": frame.payload_bytes, "arrivals_ms": frame.arrivals}
+            line |= {"origin": asdict(frame.origin)} if frame.origin else {}
             lines.write(json.dumps(line | {"results": results_to_json(frame.results, recording.tasks)}) + "\n")
+
+
+def write_answers(recording: Recording, path: Path) -> bool:
+    """Plot where the answers of the frames that count come from; returns False where the edge has no deadline."""
+    counted = recording.counted()
+    origins = {(stamp - min(counted)) / 1e9: frame.origin for stamp, frame in counted.items() if frame.origin}
+    if origins:
+        plot_answers(origins).savefig(path, dpi=120)
+    return bool(origins)
 
 
 def write_pictures(recording: Recording, folder: Path) -> None:
@@ -187,6 +205,20 @@ def write_pictures(recording: Recording, folder: Path) -> None:
     write_picture(folder / "contact_sheet.png", sheet)
     video = _annotated(recording, tqdm(stamps, "annotated.mp4", unit=" frames", disable=None), fit(size, LARGE))
     _write_video(folder / "annotated.mp4", video, _rate(stamps) or 1.0)
+
+
+def _answers(frames: Collection[Frame]) -> dict[str, Any] | None:
+    """Return the shares of who answered, of what was sent, and of what was late; None of an edge without a deadline."""
+    origins = [frame.origin for frame in frames if frame.origin]
+    if not origins:
+        return None
+    sources = Counter(origin.source for origin in origins)
+    points = Counter(origin.operating_point for origin in origins)
+    return {
+        "answered_by": {source: round(count / len(origins), 4) for source, count in sources.most_common()},
+        "sent_at": {point: round(count / len(origins), 4) for point, count in points.most_common()},
+        "late": round(sum(origin.late for origin in origins) / len(origins), 4),
+    }
 
 
 def _stages(recording: Recording, latencies: Sequence[float]) -> dict[str, float]:
@@ -243,6 +275,7 @@ def _annotated(recording: Recording, stamps: Iterable[int], size: Size) -> Itera
         frame = recording.frames[stamp]
         caption = f"{frame.payload_bytes:,} bytes" if frame.payload_bytes is not None else "no bottleneck"
         caption += f"   {max(frame.arrivals.values()):.0f} ms" if frame.arrivals else "   no result"
+        caption += f"   {frame.origin.source}" if frame.origin else ""
         yield annotate(recording.pictures.get(stamp), frame.results, recording.tasks, caption, size)
 
 

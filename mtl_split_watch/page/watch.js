@@ -12,6 +12,30 @@ const PLOTS = [
   { name: "answers", unit: "/s", digits: 1 },
 ];
 
+const LATE = "#ff4f5e";
+
+// A colour of its own for each name, in the order in which they come.
+class Colours {
+  constructor(colours, fixed = []) {
+    this.colours = colours;
+    this.taken = new Map(fixed);
+    this.next = 0;
+  }
+
+  of(name) {
+    if (!this.taken.has(name)) this.taken.set(name, this.colours[this.next++ % this.colours.length]);
+    return this.taken.get(name);
+  }
+}
+
+const SOURCES = new Colours(["#4f8fe8", "#f2c14e", "#ef8a3c", "#b48cf2"]);
+const POINTS = new Colours(["#3aa675", "#8fd16a", "#2f7f9e", "#c9d94f", "#7c6fd0", "#d58bb6"], [["nothing", "#5c656e"]]);
+
+const STRIPS = [
+  { name: "answered by", value: (answer) => answer[1], colours: SOURCES, showsLate: true },
+  { name: "sent at operating point", value: (answer) => answer[2], colours: POINTS },
+];
+
 const byId = (id) => document.getElementById(id);
 const cards = new Map(); // by the vehicle's name
 const shown = { pictures: 0, behind: [] }; // for those who measure: how many, and milliseconds from stamp to page
@@ -75,6 +99,52 @@ class Plot {
   }
 }
 
+// Who answered, or what was chosen, over time: a coloured strip with each one's share below it.
+class Strip {
+  constructor(kind) {
+    this.kind = kind;
+    this.element = byId("strip").content.cloneNode(true).firstElementChild;
+    this.element.querySelector("figcaption").textContent = `${kind.name}, the last minute`;
+    this.element.hidden = true;
+    this.canvas = this.element.querySelector("canvas");
+    this.list = this.element.querySelector("ul");
+  }
+
+  // answered: [time, source, operating point, late], the oldest first.
+  draw(answered, now, history) {
+    this.element.hidden = !answered.length;
+    if (!answered.length) return;
+    const { canvas, kind } = this;
+    const scale = window.devicePixelRatio || 1;
+    const width = (canvas.width = Math.round(canvas.clientWidth * scale));
+    const height = (canvas.height = Math.round(canvas.clientHeight * scale));
+    const context = canvas.getContext("2d");
+    const x = (time) => Math.round(width * (1 - (now - time) / history));
+    const counts = new Map();
+    answered.forEach((answer, index) => {
+      const name = kind.value(answer);
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+      // No colour over a pause.
+      const end = Math.min(answered[index + 1]?.[0] ?? now, answer[0] + 1);
+      context.fillStyle = kind.colours.of(name);
+      context.fillRect(x(answer[0]), 0, Math.max(scale, x(end) - x(answer[0])), height);
+    });
+    const late = kind.showsLate ? answered.filter((answer) => answer[3]) : [];
+    context.fillStyle = LATE;
+    for (const answer of late) context.fillRect(x(answer[0]), height / 2, 2 * scale, height / 2);
+    const shares = [...counts].sort().map(([name, count]) => [name, count, kind.colours.of(name)]);
+    if (kind.showsLate) shares.push(["late", late.length, LATE]);
+    this.list.replaceChildren(
+      ...shares.map(([name, count, colour]) => {
+        const item = document.createElement("li");
+        item.style.setProperty("--swatch", colour);
+        item.textContent = `${name} ${((100 * count) / answered.length).toFixed(1)} %`;
+        return item;
+      }),
+    );
+  }
+}
+
 // The next larger 1, 2 or 5 times a power of ten.
 function round(value) {
   const power = 10 ** Math.floor(Math.log10(value));
@@ -92,7 +162,10 @@ class Card {
     this.answers = this.element.querySelector(".answers");
     this.plots = PLOTS.map((kind) => new Plot(kind));
     this.element.querySelector(".plots").append(...this.plots.map((plot) => plot.element));
+    this.strips = STRIPS.map((kind) => new Strip(kind));
+    this.element.querySelector(".strips").append(...this.strips.map((strip) => strip.element));
     this.samples = [];
+    this.answered = []; // by an edge with a deadline
     this.times = []; // when the last pictures were shown
     this.age = null;
     byId("vehicles").append(this.element);
@@ -137,8 +210,15 @@ class Card {
     }
   }
 
-  plot(samples, now, history) {
-    this.samples = [...this.samples, ...samples].filter((sample) => sample[0] > now - history);
+  take(vehicle) {
+    this.samples.push(...vehicle.samples);
+    this.answered.push(...vehicle.answered);
+  }
+
+  plot(now, history) {
+    this.samples = this.samples.filter((sample) => sample[0] > now - history);
+    this.answered = this.answered.filter((answer) => answer[0] > now - history);
+    for (const strip of this.strips) strip.draw(this.answered, now, history);
     for (const plot of this.plots) {
       const { value } = plot.kind;
       const points = value
@@ -187,6 +267,7 @@ let plotted = 0;
 async function showNews(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const news = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  for (const source of news.sources ?? []) SOURCES.of(source);
   const names = new Set(news.vehicles.map((vehicle) => vehicle.name));
   for (const [name, card] of cards) {
     if (!names.has(name)) {
@@ -209,8 +290,8 @@ async function showNews(buffer) {
       at += vehicle.picture.bytes;
       shown.pictures += 1;
     }
-    if (plot) card.plot(vehicle.samples, news.now, news.history);
-    else card.samples.push(...vehicle.samples);
+    card.take(vehicle);
+    if (plot) card.plot(news.now, news.history);
   }
   if (news.complaints) showComplaints(news.complaints, news.well);
   await Promise.all(showing);

@@ -8,7 +8,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
-from mtl_split.msg import Bottleneck
+from mtl_split.msg import AnswerInfo, Bottleneck
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification as ClassificationMessage
@@ -16,12 +16,17 @@ from vision_msgs.msg import Detection2DArray
 
 from mtl_split_core.scene import Task, Truth
 from mtl_split_ros.messages import (
+    MOST_CHARACTERS,
     MOST_FRAME_ID_BYTES,
+    NOT_SENT,
+    SOURCES,
     HeaderError,
+    Origin,
     check_header,
     label_info,
     result_topic,
     stamp_of,
+    to_origin,
     truth_messages,
 )
 
@@ -60,6 +65,15 @@ def test_the_stamp_of_a_machine_that_writes_the_high_byte_first() -> None:
     message = bytes([0, 0, 0, 0]) + (7).to_bytes(4, "big") + (9).to_bytes(4, "big")
     assert stamp_of(message) == 7 * 10**9 + 9
     assert stamp_of(message[:11]) == 0
+
+
+def test_where_an_answer_comes_from_is_called_as_in_the_message() -> None:
+    assert SOURCES == {AnswerInfo.SERVER: "server", AnswerInfo.EXIT: "exit", AnswerInfo.WHOLE: "whole"}
+    known = AnswerInfo(source=AnswerInfo.WHOLE, operating_point="fine", age=0.5, late=True)
+    assert to_origin(known) == Origin("whole", "fine", 0.5, True)
+    strange = to_origin(AnswerInfo(source=200, operating_point="p" * 1000))
+    assert strange == Origin("source 200", "p" * MOST_CHARACTERS, 0.0, False)
+    assert to_origin(AnswerInfo()).operating_point == NOT_SENT
 
 
 @pytest.mark.parametrize("frame_id", ["", "camera", "a" * MOST_FRAME_ID_BYTES, "ä" * (MOST_FRAME_ID_BYTES // 2)])

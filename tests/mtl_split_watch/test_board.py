@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_watch.board import HISTORY, Board, Complaint, Picture, Sample
+from mtl_split_watch.board import HISTORY, Answered, Board, Complaint, Picture, Sample
 
 from .pages import parse
 
@@ -61,6 +61,15 @@ def test_complaints_are_sent_when_they_change(board: Board) -> None:
     assert parse(before).text["well"] == 3
     board.complain(list(complaints), 3)
     assert board.news(number)[1] == number
+
+
+def test_origins_of_answers_are_told_apart_from_frames(board: Board) -> None:
+    board.plot("/car1", Sample(1.0, 900, 30.0))
+    _, number = board.news(0)
+    board.plot("/car1", Answered(2.0, "server", "coarse", late=True))
+    after, all_ = (parse(board.news(since)[0]).vehicle("/car1") for since in (number, 0))
+    assert after["samples"] == [] and after["answered"] == all_["answered"] == [[2.0, "server", "coarse", True]]
+    assert all_["samples"] == [[1.0, 900, 30.0]]
 
 
 def test_old_frames_leave_the_plots_and_vehicles_that_are_gone_the_page(board: Board) -> None:

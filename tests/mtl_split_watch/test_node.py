@@ -55,11 +55,14 @@ def test_what_a_vehicle_sees_is_shown_while_somebody_looks(
 ) -> None:
     assert not find(url, lambda news: "domain" in news.text).text["vehicles"]
     start("camera", *CAR, "-p", "width:=320", "-p", "height:=180")
-    start("edge", *CAR, "-p", f"bundle:={bundle.folder}")
+    start("edge", *CAR, "-p", f"bundle:={bundle.folder}", "-p", "answer_by:=1.0", "-p", "local_suffix:=true")
     bare = find(url, lambda news: news.pictures and news.vehicle("/car1")["words"] == "no server answers")
     assert bare.vehicle("/car1")["picture"]["answers"] == {}
+    answered = find(url, lambda news: news.vehicle("/car1").get("answered")).vehicle("/car1")["answered"]
+    assert answered[0][1] == "whole" and answered[0][2] in {p.name for p in bundle.payload_format.operating_points}
 
-    start("server", "-p", "vehicles:=[car1]", "-p", f"bundle:={bundle.folder}")
+    remote = ("-p", "results_namespace:=remote", "-p", "tracking:=none")
+    start("server", "-p", "vehicles:=[car1]", "-p", f"bundle:={bundle.folder}", *remote)
     tasks = {task.name for task in bundle.tasks}
     news = find(url, lambda news: news.vehicle("/car1").get("picture", {}).get("answers", {}).keys() == tasks)
     picture = cv2.imdecode(np.frombuffer(news.pictures["/car1"], np.uint8), cv2.IMREAD_COLOR)

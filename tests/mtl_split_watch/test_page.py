@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mtl_split_watch.board import Complaint, Picture, Sample
+from mtl_split_watch.board import Answered, Complaint, Picture, Sample
 from mtl_split_watch.site import Site
 
 from .pages import PATIENCE
@@ -72,6 +72,22 @@ def test_pictures_answers_plots_and_complaints_are_seen(page: Any, site: Site, w
     )
     assert len(set(colours)) > 2
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the screen"
+
+
+def test_who_answered_and_what_was_chosen_are_coloured_strips(page: Any, site: Site, wait: Wait) -> None:
+    site.board.set_vehicles({"/car1": "", "/car2": ""}, {"sources": ["server", "exit", "whole"]})
+    site.board.plot("/car2", Sample(time.time(), 900, 42.0))
+    for number in range(40):
+        source, point = ("whole", "nothing") if number < 10 else ("server", "<b>fine</b>")
+        site.board.plot("/car1", Answered(time.time() - 40 + number, source, point, late=number < 2))
+    wait(page, "the strips", "document.querySelectorAll('.strip:not([hidden])').length === 2")
+    items = page.locator(".strip:not([hidden]) li").all_inner_texts()
+    assert items == ["server 75.0 %", "whole 25.0 %", "late 5.0 %", "<b>fine</b> 75.0 %", "nothing 25.0 %"]
+    at = "[...document.querySelector('.strip canvas').getContext('2d').getImageData(X, 2, 1, 1).data]"
+    width = page.evaluate("document.querySelector('.strip canvas').width")
+    whole, server = (page.evaluate(at.replace("X", str(round(width * share)))) for share in (0.4, 0.8))
+    assert whole[3] == server[3] == 255 and whole != server
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_an_empty_page_says_what_to_do_and_a_lost_node_is_told(page: Any, site: Site, wait: Wait) -> None:

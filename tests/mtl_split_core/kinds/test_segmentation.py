@@ -8,7 +8,7 @@ import pytest
 from mtl_split_core.contract import parse_tasks
 from mtl_split_core.geometry import LARGEST_SIDE, Letterbox
 from mtl_split_core.kinds import segmentation
-from mtl_split_core.label_map import MOST_PLACES, Segmentation
+from mtl_split_core.label_map import MOST_PLACES, Segmentation, pack
 from mtl_split_core.scene import Size, Task
 
 TASK = Task("ground", "segmentation", ("background", "road", "grass"))
@@ -38,6 +38,13 @@ def test_the_bars_beside_the_picture_are_left_out() -> None:
 def test_a_picture_of_any_size_gets_a_result_of_bounded_size(size: Size) -> None:
     numbers = answer(np.zeros((3, 2, 4)), size).indices()
     assert 1 <= numbers.size <= min(MOST_PLACES, size[0] * size[1])
+
+
+def test_in_words_it_is_the_share_of_the_picture_that_each_label_has() -> None:
+    numbers = np.array([[0, 1, 1, 2]], np.uint8)
+    assert (
+        segmentation.in_words(Segmentation(("background", "road", "verge"), pack(numbers))) == "road 50 %, verge 25 %"
+    )
 
 
 def test_as_json() -> None:

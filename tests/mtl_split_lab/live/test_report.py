@@ -3,15 +3,28 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import av
 import cv2
 import numpy as np
 import pytest
+from mtl_split.msg import AnswerInfo
 
 from mtl_split_core.scene import Classification, Detections, Floats, Task, Truth
 from mtl_split_lab.live.recording import Frame, PictureStore, Recording
-from mtl_split_lab.live.report import SPANS, STAGES, figures, limits, summarise, tables, write_frames, write_pictures
+from mtl_split_lab.live.report import (
+    SPANS,
+    STAGES,
+    figures,
+    limits,
+    summarise,
+    tables,
+    write_answers,
+    write_frames,
+    write_pictures,
+)
+from mtl_split_ros.messages import NOT_SENT, to_origin
 
 TASKS = (Task("detection", "detection", ("car", "bus")), Task("weather", "classification", ("clear", "rainy")))
 BOX: Floats = np.array([[10, 10, 60, 40]], np.float32)
@@ -86,6 +99,29 @@ def test_stages_come_in_the_order_of_a_frames_way_and_explain_the_latency(record
     stages = summarise(recording)["stages_ms"]
     expected = {"image_transport": 1, "prefix": 4, "novelty": 2, "other": 53, "server": 12}
     assert list(stages.items()) == list(expected.items())
+
+
+def test_where_the_answers_of_an_edge_with_a_deadline_come_from_is_told(recording: Recording, tmp_path: Path) -> None:
+    assert summarise(recording)["answers"] is None and not write_answers(recording, tmp_path / "none.png")
+    for number in range(10):  # of which the first two do not count
+        info = AnswerInfo(source=AnswerInfo.SERVER, operating_point="fine", age=0.03)
+        if number in (2, 3):
+            info = AnswerInfo(source=AnswerInfo.WHOLE, age=0.12, late=number == 2)
+        recording.frames[number * PERIOD].origin = to_origin(info)
+    summary = summarise(recording)
+    assert summary["answers"] == {
+        "answered_by": {"server": 0.75, "whole": 0.25},
+        "sent_at": {"fine": 0.75, NOT_SENT: 0.25},
+        "late": 0.125,
+    }
+    line = "final answers: 75.0% server, 25.0% whole; 12.5% after the deadline; sent at: 75.0% fine, 25.0% nothing"
+    assert line in figures(summary)
+    write_frames(recording, tmp_path / "frames.jsonl")
+    first = json.loads((tmp_path / "frames.jsonl").read_text().splitlines()[0])
+    assert first["origin"] == {"source": "whole", "operating_point": NOT_SENT, "age": ANY, "late": True}
+    assert write_answers(recording, tmp_path / "answers.png")
+    picture = cv2.imread(str(tmp_path / "answers.png"))
+    assert picture is not None and picture.shape[1] > 1000
 
 
 def test_jpeg_bytes_are_those_of_the_same_frames(recording: Recording) -> None:
