@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="to learn from, as many of each, labelled as a recipe names them, or images:FOLDER, video:FILE, bag:PATH "
         "(default: those that the bundle was trained on)",
     )  # fmt: skip
-    command.add_argument("--count", type=_positive, default=12_000, help="pictures in all (default: %(default)s)")
-    command.add_argument("--epochs", type=_positive, default=12, help="how often all are seen (default: %(default)s)")
+    command.add_argument("--count", type=_positive, default=8000, help="pictures in all (default: %(default)s)")
+    command.add_argument("--epochs", type=_positive, default=10, help="how often all are seen (default: %(default)s)")
     command.add_argument(
         "--run", type=Path, default=Path("runs/exit"), help="folder of the training (default: %(default)s)"
     )
