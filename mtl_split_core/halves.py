@@ -145,7 +145,9 @@ class ServerHalf:
 
     def _result(self, task: Task, outputs: dict[str, Array], letterbox: Letterbox) -> Any:
         kind = KINDS[task.kind]
-        overlap_threshold = 1.0 if task.name in self.bundle.unsuppressed else self.overlap_threshold
+        # An exit proposes objects twice, whatever the suffix does.
+        unsuppressed = self._role == SUFFIX and task.name in self.bundle.unsuppressed
+        overlap_threshold = 1.0 if unsuppressed else self.overlap_threshold
         found = kind.result(task, outputs, self.score_threshold, overlap_threshold)
         return kind.to_picture(found, letterbox)
 

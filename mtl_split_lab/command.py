@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from mtl_split_core.bundle import EXIT
 from mtl_split_core.errors import InputError
 from mtl_split_core.tracks import TRACKING
 from mtl_split_lab.quiet import quieten
@@ -50,10 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--processes", type=_positive, default=os.cpu_count(), help="processes that draw and read pictures"
     )
-    command.add_argument("--accelerator", default="auto", help="as Lightning names them (default: %(default)s)")
-    command.add_argument("--devices", type=_positive, default=1, help="accelerators to use (default: %(default)s)")
-    command.add_argument("--nodes", type=_positive, default=1, help="machines to train on (default: %(default)s)")
-    command.add_argument("--precision", default="32-true", help="as Lightning names them (default: %(default)s)")
+    _add_hardware(command)
     command.set_defaults(function=_train, extra="train")
 
     command = commands.add_parser("export", help="write the bundle of a training")
@@ -76,6 +75,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
     command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="as for train")
     command.set_defaults(function=_export, extra="train")
+
+    command = commands.add_parser("exit", help="give a bundle an exit: a small network that answers on the edge itself")
+    command.add_argument("--bundle", type=Path, required=True, help="folder of the bundle, where the exit is added")
+    command.add_argument(
+        "--pictures", nargs="+", default=[], metavar="SOURCE",
+        help="to learn from, as many of each, labelled as a recipe names them, or images:FOLDER, video:FILE, bag:PATH "
+        "(default: those that the bundle was trained on)",
+    )  # fmt: skip
+    command.add_argument("--count", type=_positive, default=8000, help="pictures in all (default: %(default)s)")
+    command.add_argument("--epochs", type=_positive, default=10, help="how often all are seen (default: %(default)s)")
+    command.add_argument(
+        "--run", type=Path, default=Path("runs/exit"), help="folder of the training (default: %(default)s)"
+    )
+    command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
+    command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="processes that draw pictures")
+    _add_hardware(command)
+    command.set_defaults(function=_give_exit, extra="train")
 
     command = commands.add_parser("backbones", help="list where the backbones can be cut, and what each cut costs")
     command.add_argument("backbone", nargs="*", help="only these (default: all)")
@@ -165,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     command.add_argument(
         "--ways", metavar="WAY,...",
-        help="split, split:POINT, whole, jpeg:QUALITY, raw (default: all operating points, and some of each)",
+        help="split, split:POINT, whole, exit, jpeg:QUALITY, raw (default: all operating points, and some of each)",
     )  # fmt: skip
     command.add_argument(
         "--max-payload-bytes", type=_positive, default=1200, help="of the way split; as the edge node's (%(default)s)"
@@ -239,6 +255,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(1, f"mtl-split: {error}{where}\n")
 
 
+def _add_hardware(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--accelerator", default="auto", help="as Lightning names them (default: %(default)s)")
+    command.add_argument("--devices", type=_positive, default=1, help="accelerators to use (default: %(default)s)")
+    command.add_argument("--nodes", type=_positive, default=1, help="machines to train on (default: %(default)s)")
+    command.add_argument("--precision", default="32-true", help="as Lightning names them (default: %(default)s)")
+
+
+def _hardware(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what Lightning's Trainer is told of the hardware."""
+    return {
+        "accelerator": options.accelerator,
+        "devices": options.devices,
+        "num_nodes": options.nodes,
+        "precision": options.precision,
+    }
+
+
 def _say_who_brings(module: str, extra: str) -> str:
     """Say what is to be installed where a module is not; `extra`: of pyproject.toml, with all that is not ROS."""
     if module in ROS or module.endswith("_msgs"):
@@ -281,9 +314,13 @@ def _say_written(*paths: Path) -> None:
 # Each subcommand imports what it needs: torch takes seconds to load, and not every machine has it.
 
 
-def _train(options: argparse.Namespace) -> None:
+def _wait_passively() -> None:
     # Threads that wait by spinning slow each other down many times on a busy processor. torch reads this once.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _train(options: argparse.Namespace) -> None:
+    _wait_passively()
     from mtl_split_lab.learning.curves import CURVES
     from mtl_split_lab.learning.training import BEST, train
 
@@ -295,12 +332,7 @@ def _train(options: argparse.Namespace) -> None:
         options.processes,
         options.pretrained,
         options.start,
-        {
-            "accelerator": options.accelerator,
-            "devices": options.devices,
-            "num_nodes": options.nodes,
-            "precision": options.precision,
-        },
+        _hardware(options),
     )
     print(f"trained: {options.run / BEST}, the losses are drawn in {options.run / CURVES}")
     print(f"next: mtl-split export --run {options.run} --bundle FOLDER, with the same --data")
@@ -314,6 +346,21 @@ def _export(options: argparse.Namespace) -> None:
     bundle = export(options.run, options.bundle, options.data, options.processes, options.int8, deployed)
     print(json.dumps({key: bundle.manifest[key] for key in ("measured", "int8") if key in bundle.manifest}, indent=2))
     print(f"wrote bundle {bundle.name}, contract {bundle.contract.fingerprint}, to {options.bundle}")
+
+
+def _give_exit(options: argparse.Namespace) -> None:
+    _wait_passively()
+    from mtl_split_lab.learning.curves import CURVES
+    from mtl_split_lab.learning.exits import give_exit
+    from mtl_split_lab.learning.values import format_values
+
+    quieten()  # Lightning is imported
+    bundle = give_exit(
+        options.bundle, options.pictures, options.run, options.data, options.processes, options.count, options.epochs,
+        _hardware(options),
+    )  # fmt: skip
+    print(format_values(bundle))
+    _say_written(bundle.path(EXIT), options.run / CURVES)
 
 
 def _list_backbones(options: argparse.Namespace) -> None:

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from annotated_types import Len
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     NonNegativeFloat,
     PlainSerializer,
@@ -23,6 +24,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from mtl_split_core.bundle import MANIFEST, Bundle
 from mtl_split_core.contract import text
 from mtl_split_core.errors import InputError, brief, in_one_line
 from mtl_split_core.payload import MOST_PER_AXIS
@@ -33,6 +35,8 @@ from mtl_split_lab.untrusted import name_faults
 from mtl_split_net.detectors import COCO_LABELS
 from mtl_split_net.network import Pixels
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
+
+T = TypeVar("T")
 
 CROP_UNIT = 32
 """Windows fit whole cells of the detection head's coarsest map."""
@@ -283,8 +287,35 @@ def load_recipe(path: Path) -> Recipe:
         content = yaml.load(written, _Loader)
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # a date or a number that is none
         raise InputError(f"{path} is no YAML: {in_one_line(error)}") from error
+    return _validated(Recipe, content, path)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class _Distilled:
+    pictures: tuple[Portion, ...] = ()
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class KnownPictures:
+    """The pictures in a recipe of whatever version, as a bundle's manifest repeats it: all other keys are left out."""
+
+    training: tuple[Portion, ...] = ()
+    testing: tuple[Portion, ...] = ()
+    distil: _Distilled | None = None
+
+    @property
+    def seen(self) -> tuple[Portion, ...]:
+        """Those that were trained on, or distilled on where no others were."""
+        return self.training or (self.distil.pictures if self.distil else ())
+
+
+def find_recipe_pictures(bundle: Bundle) -> KnownPictures:
+    """Return the pictures in the recipe of a bundle's manifest, none where it has no recipe. Raises InputError."""
+    return _validated(KnownPictures, bundle.manifest.get("recipe", {}), bundle.folder / MANIFEST)
+
+
+def _validated(kind: type[T], content: Any, path: Path) -> T:
     try:
-        recipe: Recipe = TypeAdapter(Recipe).validate_python(content)
+        return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         raise InputError(f"{path}: {name_faults(error, _MOST_NAMED)}") from error
-    return recipe

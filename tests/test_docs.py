@@ -27,9 +27,9 @@ def code(language: str, page: Path = PAGE) -> list[str]:
 
 
 def follow(page: Path) -> None:
-    """Run the page's own commands, but for the demonstration and one more task, which are tested elsewhere."""
+    """Run the page's own commands, but for the demonstration, one more task and an exit, which are tested elsewhere."""
     for line in "".join(code("", page)).splitlines():
-        if line.startswith("ros2_ws/run mtl-split") and "/more" not in line:
+        if line.startswith("ros2_ws/run mtl-split") and not re.search("/more|mtl-split exit", line):
             processes = [] if line.split()[2] == "cuts" else ["--processes", "1"]
             main([*line.split()[2:], *processes])
 

@@ -27,6 +27,8 @@ from mtl_split_lab.kinds.sheet import Sheet
 from mtl_split_lab.scoring.frames import as_truth, results_to_json
 from mtl_split_lab.scoring.measurement import Measurement
 from mtl_split_net.backbones import Backbone
+from mtl_split_net.exit_maps import ExitMaps
+from mtl_split_net.exits import Exit
 from mtl_split_net.kinds import all_answers
 from mtl_split_net.network import MultiTaskNetwork, cut_backbone
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
@@ -134,12 +136,34 @@ class RosBrightness:
         return Truth(classes={task.name: str(message.data)}, labelled=frozenset())
 
 
+class Brightest(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        logits: Tensor = self.project(maps[0].mean((2, 3)))
+        return logits
+
+
 class NetBrightness:
     USES_NECK = False
     HEADS = {"mean": lambda labels, features, width: nn.Sequential(nn.Flatten(), nn.LazyLinear(1))}  # noqa: RUF012
 
     def target(self, task: Task, truths: Sequence[Truth]) -> Tensor:
         return torch.tensor([float(truth.classes[task.name]) for truth in truths])
+
+    def exit_head(self, task: Task, shapes: Mapping[str, Sequence[int]], maps: ExitMaps) -> nn.Module:
+        return Brightest(maps.width)
+
+    def lesson(self, task: Task, answers: Mapping[str, npt.NDArray[Any]], maps: ExitMaps) -> float:
+        return float(answers[task.name].item())
+
+    def imitated(self, task: Task, lessons: Sequence[float]) -> Tensor:
+        return torch.tensor(lessons)
+
+    def imitation(self, output: Tensor, target: Tensor) -> Tensor:
+        return self.loss(output, target)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return (output[:, 0].sigmoid() - target).square().mean()
@@ -209,6 +233,15 @@ def test_a_new_kind_is_learned(brightness: Task) -> None:
     kind = mtl_split_net.kinds.KINDS["brightness"]
     kind.loss(output, kind.target(task, [Truth(classes={"light": "0.5"})] * 2)).backward()
     assert all_answers([task], {"light": output})["light"].shape == (2, 1)
+
+
+def test_an_exit_learns_a_new_kind(brightness: Task) -> None:
+    network = Exit([brightness], (32, 32), (6, 4, 4), {"light": (1, 1)})
+    kind = mtl_split_net.kinds.KINDS["brightness"]
+    kept = [kind.lesson(brightness, {"light": np.array([[light]])}, network.maps) for light in (0.2, 0.9)]
+    output = network(torch.zeros(2, 6, 4, 4))["light"]
+    kind.imitation(output, kind.imitated(brightness, kept)).backward()
+    assert all(weight.grad is not None for weight in network.heads.parameters())
 
 
 def test_a_new_kind_answers_travels_and_is_scored(brightness: Task, tmp_path: Path) -> None:

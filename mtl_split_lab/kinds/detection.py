@@ -62,6 +62,8 @@ def score(pairs: Sequence[tuple[Truth, Detections]]) -> DetectionScore:
 
 def accuracy(score: DetectionScore, task: str) -> float:
     """The mAP50 of all detection tasks."""
+    if not score.ap50:
+        raise KeyError(task)
     return score.map50
 
 

@@ -26,18 +26,11 @@ from mtl_split_lab.learning.charging import ANY_DENSITY, draw_points, share_of_b
 from mtl_split_lab.recipe import Recipe
 from mtl_split_net.detectors import ImportedDetection, RawOutputs
 from mtl_split_net.imported import last_of_scales, outputs_of, returning
-from mtl_split_net.kinds.detection import Candidates
+from mtl_split_net.kinds.detection import Candidates, imitation_parts
 from mtl_split_net.network import ImportedBody, MultiTaskNetwork
-from mtl_split_net.vision import ops
 
-SCORE_WEIGHT, BOX_WEIGHT = 4.0, 2.0
-"""Weights of the answers' losses beside that of the features."""
 TRAINED_SHARE = 0.1
 """Learning rate of the weights that others trained, as a part of that of the new ones."""
-FOCUS = 1.0
-"""Exponent of the difference between two scores that weights their loss (generalised focal loss, Li et al. 2020)."""
-LEAST_SCORE = 0.05
-"""Boxes of points that the network itself gives a lower score teach nothing."""
 
 
 class Distillation(lightning.LightningModule):
@@ -103,7 +96,7 @@ class Distillation(lightning.LightningModule):
         pairs = zip(ends, true_ends, strict=True)
         losses = {
             "features": torch.stack([functional.mse_loss(ours, true) / true.var() for ours, true in pairs]).sum(),
-            **imitation_loss(answer, right),
+            **imitation_parts(answer, right),
             "rate": network.rate.charge(bits, points, share_of_bits(self.recipe, images, ANY_DENSITY)),
         }
         self.log_dict(
@@ -132,24 +125,3 @@ class Distillation(lightning.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, steps, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def imitation_loss(answer: Candidates, right: Candidates) -> dict[str, Tensor]:
-    """How far candidates are from another network's with the same points: `score` and `box`.
-
-    Scores by cross-entropy, weighted by how far they are off; boxes by complete IoU loss (Zheng et al. 2020), weighted
-    by the scores that the other network gave them.
-    """
-    scores = right.logits.sigmoid()
-    focus = (answer.logits.sigmoid() - scores).detach().abs() ** FOCUS
-    best = scores.amax(-1)
-    total = best.sum().clamp(min=1.0)
-    score = functional.binary_cross_entropy_with_logits(answer.logits, scores, reduction="none")
-    # Even of a perfect copy the cross-entropy is not 0.
-    score = score - functional.binary_cross_entropy_with_logits(right.logits, scores, reduction="none")
-    taught = best > LEAST_SCORE
-    box = ops.complete_box_iou_loss(answer.boxes[taught], right.boxes[taught])
-    return {
-        "score": SCORE_WEIGHT * (focus * score).sum() / total,
-        "box": BOX_WEIGHT * (best[taught] * box).sum() / total,
-    }

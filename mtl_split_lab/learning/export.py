@@ -36,11 +36,14 @@ from mtl_split_lab.learning.operating_points import DEFAULT, calibrate, median_b
 from mtl_split_lab.learning.quantisation import quantise
 from mtl_split_lab.learning.training import BEST, RECIPE
 from mtl_split_lab.learning.unlabelled import find_unlabelled
+from mtl_split_lab.learning.values import measure_values
 from mtl_split_lab.learning.weights import FILES, WEIGHTS, write_weights
+from mtl_split_lab.portion import Portion
 from mtl_split_lab.recipe import Recipe, load_recipe, name_portions
 from mtl_split_lab.scoring.frames import Frame, keep_known
 from mtl_split_lab.scoring.measurement import answer, measure
 from mtl_split_net import detectors
+from mtl_split_net.exits import Exit
 from mtl_split_net.kinds import KINDS as NET_KINDS
 from mtl_split_net.kinds import all_answers
 from mtl_split_net.network import MultiTaskNetwork, Prefix, Suffix, to_planes
@@ -75,7 +78,7 @@ class _Folded(nn.Module):
 class _Answers(nn.Module):
     """The suffix with outputs ready for the server: boxes, scores and probabilities instead of logits."""
 
-    def __init__(self, suffix: Suffix, calibrations: Mapping[str, Calibration]) -> None:
+    def __init__(self, suffix: Suffix | Exit, calibrations: Mapping[str, Calibration]) -> None:
         super().__init__()
         self.suffix = suffix
         self._calibrations = {
@@ -118,10 +121,7 @@ def export(
     if not recipe.operating_points:
         raise InputError(f"{run / RECIPE} has no operating_points, which a bundle needs")
     check_there([*recipe.training, *recipe.testing, *recipe.calibration], data)
-    sources = {
-        name: find_pictures(portion, data, run, CAMERA_SIZE, processes)
-        for name, portion in name_portions(recipe.testing).items()
-    }
+    sources = find_tests(recipe.testing, data, run, processes)
     known = find_all_pictures(recipe.calibration, data, run, CAMERA_SIZE, processes)
     seen = _seen_pictures(recipe, run, data, processes)
     with TemporaryDirectory() as unfinished:
@@ -138,11 +138,20 @@ def export(
                 "measured": _measure(bundle, sources),
                 "int8": {"calibration_pictures": len(seen[::4]), "measured_before": added["measured"]},
             }
+        added |= measure_values(bundle, find_frames(bundle, sources))
         write_manifest(bundle.folder, {**bundle.manifest, **added}, FILES)
         folder.mkdir(parents=True, exist_ok=True)
         for file in bundle.folder.iterdir():
             shutil.copyfile(file, folder / file.name)
     return load_bundle(folder)
+
+
+def find_tests(testing: Sequence[Portion], data: Path, drawn: Path, processes: int) -> dict[str, list[LabelledPicture]]:
+    """Find a recipe's pictures for testing, by the name of their source; see find_pictures."""
+    return {
+        name: find_pictures(portion, data, drawn, CAMERA_SIZE, processes)
+        for name, portion in name_portions(testing).items()
+    }
 
 
 def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> list[Image]:
@@ -160,13 +169,18 @@ def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> lis
     return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]
 
 
+def find_frames(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Iterator[Frame]]:
+    """Return the pictures of some sources as frames, with what of their truth a bundle was taught."""
+    return {source: _frames(bundle, source, pictures) for source, pictures in sources.items()}
+
+
 def _frames(bundle: Bundle, source: str, pictures: Sequence[LabelledPicture]) -> Iterator[Frame]:
     for picture in tqdm(pictures, source):
         yield Frame(source, keep_known(picture.truth, bundle.tasks, Counter()), picture.read)
 
 
 def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Any]:
-    return {source: measure(bundle, _frames(bundle, source, pictures)) for source, pictures in sources.items()}
+    return {source: measure(bundle, frames) for source, frames in find_frames(bundle, sources).items()}
 
 
 def _calibrate_scores(bundle: Bundle, pictures: Sequence[LabelledPicture]) -> dict[str, Calibration]:
@@ -202,7 +216,7 @@ def write_bundle(
         _export_half(half.eval(), images[:1], prefix, "images", ["latents"])
     differences = {
         PREFIX: _difference(prefix, images[:1], {"latents": latents[:1]}),
-        SUFFIX: _write_suffix(network.suffix, latents, folder / FILES[SUFFIX]),
+        SUFFIX: write_suffix(network.suffix, latents, folder / FILES[SUFFIX]),
     }
     graph = run / GRAPH if run is not None and recipe.network is not None else None
     write_weights(network, graph, folder / FILES[WEIGHTS])
@@ -214,7 +228,7 @@ def write_bundle(
             "default_operating_point": DEFAULT,
             "cut": recipe.network.cut if recipe.network else recipe.cut,
             "median_bytes": kept_medians or median_bytes(form, all_latents),
-            "parameters": {"prefix": _count(network.prefix), "suffix": _count(network.suffix)},
+            "parameters": {"prefix": count_weights(network.prefix), "suffix": count_weights(network.suffix)},
             "difference_from_torch": differences,
             "recipe": TypeAdapter(Recipe).dump_python(recipe, mode="json"),
             **_unsuppressed(recipe),
@@ -256,10 +270,13 @@ def _example(network: MultiTaskNetwork, size: Size) -> tuple[Tensor, Tensor]:
         return images, network.prefix(images).contiguous()
 
 
-def _write_suffix(
-    suffix: Suffix, latents: Tensor, path: Path, calibrations: Mapping[str, Calibration] = MappingProxyType({})
+def write_suffix(
+    suffix: Suffix | Exit, latents: Tensor, path: Path, calibrations: Mapping[str, Calibration] = MappingProxyType({})
 ) -> float:
-    """Export a suffix, with the scores of tasks corrected by name; returns its difference from torch."""
+    """Export a suffix or an exit, with the scores of tasks corrected by name; returns its difference from torch.
+
+    `latents` of two pictures are an example. Raises InputError where that difference is more than LARGEST_DIFFERENCE.
+    """
     answers = _Answers(suffix, calibrations).eval()
     with torch.no_grad():
         expected = answers(latents)
@@ -270,7 +287,7 @@ def _write_suffix(
 def correct_scores(bundle: Bundle, network: MultiTaskNetwork, calibrations: Mapping[str, Calibration]) -> Bundle:
     """Write a bundle's suffix once more, with the scores of tasks corrected by name."""
     _, latents = _example(network, bundle.input_size)
-    difference = _write_suffix(network.suffix, latents, bundle.path(SUFFIX), calibrations)
+    difference = write_suffix(network.suffix, latents, bundle.path(SUFFIX), calibrations)
     differences = {**bundle.manifest["difference_from_torch"], SUFFIX: difference}
     return write_manifest(bundle.folder, {**bundle.manifest, "difference_from_torch": differences}, FILES)
 
@@ -316,5 +333,6 @@ def _largest_difference(found: Mapping[str, np.ndarray], expected: Mapping[str, 
     )
 
 
-def _count(module: nn.Module) -> int:
+def count_weights(module: nn.Module) -> int:
+    """Return how many weights a module has."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -30,13 +30,14 @@ from mtl_split_lab.learning.beginning import GRAPH, build_network, load_weights,
 from mtl_split_lab.learning.charging import WINDOW_DENSITY, draw_points, share_of_bits
 from mtl_split_lab.learning.curves import LOSSES, LossCurves
 from mtl_split_lab.learning.damage import DamageReport
-from mtl_split_lab.learning.distillation import Distillation, imitation_loss
+from mtl_split_lab.learning.distillation import Distillation
 from mtl_split_lab.learning.teacher import Teacher, TeacherNetwork, check_points, teach
 from mtl_split_lab.learning.unlabelled import find_unlabelled, is_unlabelled
 from mtl_split_lab.recipe import Recipe, load_recipe
 from mtl_split_net.checkpoints import read_checkpoint
 from mtl_split_net.detectors import KIND
 from mtl_split_net.kinds import KINDS as NET_KINDS
+from mtl_split_net.kinds.detection import imitation_parts
 from mtl_split_net.losses import LossSum
 from mtl_split_net.network import MultiTaskNetwork, Outputs
 
@@ -165,7 +166,7 @@ class Training(lightning.LightningModule):
         chosen, known = batch.imitated, teacher.known
         ours, right = outputs[task.name], teacher(batch.images[chosen])
         ours = replace(ours, boxes=ours.boxes[chosen], logits=ours.logits[chosen][..., known])
-        losses = imitation_loss(ours, replace(right, logits=right.logits[..., known]))
+        losses = imitation_parts(ours, replace(right, logits=right.logits[..., known]))
         return torch.stack(list(losses.values())).sum() * chosen.float().mean()
 
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.bundle import EXIT, WHOLE, Bundle, load_bundle
 from mtl_split_core.errors import BundleError, InputError
 from mtl_split_core.halves import SCORE_THRESHOLD, EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Results, Task
@@ -29,11 +29,11 @@ from mtl_split_lab.recordings.gallery import Gallery
 from mtl_split_lab.recordings.inputs import Input
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, as_truth, results_to_json
 from mtl_split_lab.scoring.measurement import Measurement
-from mtl_split_lab.scoring.ways import WHOLE, Way, find_way
+from mtl_split_lab.scoring.ways import Way, find_way
 
 REPORT = "report.json"
 FRAMES = "frames.jsonl"
-PARTS = ("prepare", "compress", "prefix", "encode", "decode", "decompress", "suffix", "post", "track")
+PARTS = ("prepare", "compress", "prefix", "encode", "decode", "decompress", "suffix", EXIT, "post", "track")
 """A frame's way, on the edge and then on the server."""
 NAMED = 5
 """Refused frames that are named."""
@@ -126,9 +126,9 @@ class Replay:
 
 
 def default_ways(bundle: Bundle) -> list[str]:
-    """Every operating point, the whole network on the edge, and the pictures themselves at several qualities."""
+    """Every operating point, the edge's own answers, and the pictures themselves at several qualities."""
     points = [f"split:{point.name}" for point in bundle.payload_format.operating_points]
-    return ["split", *points, WHOLE, "jpeg:10", "jpeg:30", "jpeg:90", "raw"]
+    return ["split", *points, WHOLE, *([EXIT] if EXIT in bundle.files else []), "jpeg:10", "jpeg:30", "jpeg:90", "raw"]
 
 
 def replay(
@@ -203,8 +203,11 @@ class _Job:
     ways: tuple[str, ...]
     max_payload_bytes: int
 
-    def load(self) -> tuple[EdgeHalf, ServerHalf, dict[str, Way]]:
-        """Raises ClusterError for a folder that is not the same on this machine."""
+    def load(self) -> tuple[EdgeHalf, dict[str, ServerHalf], dict[str, Way]]:
+        """Return the edge's half, what answers by its role, and the ways by name.
+
+        Raises ClusterError for a folder that is not the same on this machine.
+        """
         cv2.setNumThreads(1)
         try:
             bundle = load_bundle(self.folder)
@@ -213,7 +216,8 @@ class _Job:
         if bundle.fingerprint != self.fingerprint:
             raise ClusterError(f"on {platform.node()}, {self.folder} is another bundle: copy it to all machines")
         ways = {name: find_way(name, bundle, self.max_payload_bytes) for name in self.ways}
-        return EdgeHalf(bundle), ServerHalf(bundle), ways
+        answering = {role: ServerHalf(bundle, role=role) for role in {way.role for way in ways.values()}}
+        return EdgeHalf(bundle), answering, ways
 
 
 _loaded = threading.local()
@@ -223,9 +227,9 @@ def _answer(job: _Job, read: Callable[[], Image]) -> dict[str, Answer | InputErr
     """Answer a picture every way. Halves are not shared between threads, and are kept for the next picture."""
     if getattr(_loaded, "job", None) != job:
         _loaded.halves, _loaded.job = job.load(), job
-    edge, server, ways = _loaded.halves
+    edge, answering, ways = _loaded.halves
     image = read()
-    return {name: _answer_way(edge, server, way, image) for name, way in ways.items()}
+    return {name: _answer_way(edge, answering[way.role], way, image) for name, way in ways.items()}
 
 
 def _answer_way(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answer | InputError:

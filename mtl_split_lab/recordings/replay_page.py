@@ -4,14 +4,14 @@ import base64
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from mtl_split_core.bundle import Bundle
+from mtl_split_core.bundle import WHOLE, Bundle
 from mtl_split_lab.kinds import KINDS, Kind
 from mtl_split_lab.kinds.detection import SHOWN_SCORE
 from mtl_split_lab.machine import machine_in_words
@@ -19,7 +19,6 @@ from mtl_split_lab.markdown import table
 from mtl_split_lab.recordings.gallery import Gallery
 from mtl_split_lab.recordings.replay import PARTS, Replay
 from mtl_split_lab.recordings.report_comparison import AGREEMENT
-from mtl_split_lab.scoring.ways import WHOLE
 
 PAGE = "report.html"
 LEAST_SPAN = 10.0
@@ -40,7 +39,7 @@ def write_page(report: dict[str, Any], done: Replay, bundle: Bundle, out: Path) 
         _section("Agreement with the whole network, which is not accuracy", _table(*_ways(agreed)) if agreed else "",
                  _picture(_plot_map50(agreed, AGREEMENT), "agreement against bytes")),
         _section("Time, median milliseconds", _table(*_times(ways)), _picture(_plot_times(ways), "time by stage")),
-        *(_section(sheet.title, _table(sheet.head, [[_cell(cell) for cell in row] for row in sheet.rows]))
+        *(_section(sheet.title, _table(sheet.head, [[format_share(cell) for cell in row] for row in sheet.rows]))
           for kind in KINDS.values() for sheet in kind.sheets(ways)),
         _section(f"Frames, as {first} answers them" if known else f"Frames, and the departures of {first} from {WHOLE}",
                  _frames(done.gallery)),
@@ -95,19 +94,19 @@ def _by_agreement(ways: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _ways(ways: dict[str, dict[str, Any]], prefix: str = "") -> tuple[list[str], _Rows]:
-    columns = [(kind, name) for kind in KINDS.values() for name in _columns(kind, ways)]
+    columns = [(kind, name) for kind in KINDS.values() for name in known_columns(kind, ways)]
     names = [f"{prefix}{name}" for _, name in columns]
     head = ["way", "bytes, median", "p99", "max", *names, "ms, median", "p99"]
     rows = []
     for name, way in ways.items():
         row = [name, *(f"{way['bytes'][key]:,.0f}" for key in ("median", "p99", "max"))]
-        row += [_cell(kind.columns(way).get(column)) for kind, column in columns]
+        row += [format_share(kind.columns(way).get(column)) for kind, column in columns]
         rows.append([*row, *(f"{way['total_ms'][key]:.1f}" for key in ("p50", "p99"))])
     return head, rows
 
 
-def _columns(kind: Kind, ways: dict[str, dict[str, Any]]) -> list[str]:
-    """The names of the figures that are known of any way."""
+def known_columns(kind: Kind, ways: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the names of those of the figures of some ways that are known of any."""
     columns = [column for way in ways.values() for column in kind.columns(way).items()]
     return list(dict.fromkeys(name for name, value in columns if value is not None))
 
@@ -121,7 +120,8 @@ def _times(ways: dict[str, dict[str, Any]]) -> tuple[list[str], _Rows]:
     return ["way", *stages], rows
 
 
-def _cell(value: str | float | None) -> str:
+def format_share(value: str | float | None) -> str:
+    """Say a figure of 0 to 1 in per cent, `-` where it is not known; words stay as they are."""
     if isinstance(value, str):
         return value
     return "-" if value is None else f"{100 * value:.1f} %"

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.kinds import by_kind, results_of
-from mtl_split_core.scene import Results, Task, Truth
+from mtl_split_core.scene import Image, Results, Task, Truth
 from mtl_split_lab.kinds import KINDS
 from mtl_split_lab.scoring.frames import Frame
 
@@ -48,6 +49,15 @@ class Measurement:
     def scores(self) -> dict[str, Any]:
         """Return every kind's score, see its module in mtl_split_lab.kinds."""
         return {kind: KINDS[kind].score(pairs) for kind, pairs in self._pairs.items()}
+
+    def accuracies(self) -> dict[str, float]:
+        """Return the one figure of every task of which anything is known, 0 to 1, by its name."""
+        found = {}
+        for kind, score in self.scores().items():
+            for task in self._tasks[kind]:
+                with suppress(KeyError):
+                    found[task.name] = KINDS[kind].accuracy(score, task.name)
+        return found
 
     def summary(self) -> dict[str, Any]:
         """Return how many frames, bytes per frame, and `figures`, ready for JSON."""
@@ -88,11 +98,15 @@ def measure(bundle: Bundle, frames: Iterable[Frame]) -> dict[str, Any]:
 def answer(bundle: Bundle, frames: Iterable[Frame]) -> Iterator[tuple[Truth, int, Results]]:
     """Yield the truth of sound frames, the bytes of their payloads, and the results; see `measure`."""
     edge, server = EdgeHalf(bundle), ServerHalf(bundle)
-    for frame in frames:
-        try:
-            image = frame.read()
-        except InputError as error:
-            logging.warning("left out: %s", error)
-            continue
+    for frame, image in read_sound(frames):
         payload = edge.encode(image, most_bytes=MOST_BYTES).payload
         yield frame.truth, len(payload), server.decode(payload, (image.shape[1], image.shape[0]))
+
+
+def read_sound(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Image]]:
+    """Yield frames with their pictures; those that are damaged are named and left out."""
+    for frame in frames:
+        try:
+            yield frame, frame.read()
+        except InputError as error:
+            logging.warning("left out: %s", error)

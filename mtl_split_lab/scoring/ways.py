@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from backports import zstd
 
-from mtl_split_core.bundle import Bundle
+from mtl_split_core.bundle import EXIT, SUFFIX, WHOLE, Bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf
@@ -25,11 +25,13 @@ Codec = Callable[[Image, Stopwatch], tuple[int, Image]]
 class Way:
     """Something that carries pictures: so many bytes go over the link, and such latents come out of it.
 
-    family: what the points of one curve have in common; setting: what tells them apart.
+    family: what the points of one curve have in common; setting: what tells them apart; role: of the bundle's file that
+    answers from the latents.
     """
 
     family: str
     setting: str
+    role: str = SUFFIX
 
     @abstractmethod
     def carry(self, edge: EdgeHalf, image: Image) -> tuple[int, Floats]:
@@ -60,9 +62,10 @@ class Split(Way):
 class Uncompressed(Way):
     """Nothing is compressed: the whole network runs on the edge, or the picture's pixels are sent."""
 
-    def __init__(self, family: str, bytes_per_pixel: int) -> None:
-        """Send so many bytes for each of the picture's pixels."""
+    def __init__(self, family: str, bytes_per_pixel: int, role: str = SUFFIX) -> None:
+        """Send so many bytes for each of the picture's pixels; the bundle's file of this role answers."""
         self.family = self.setting = family
+        self.role = role
         self._bytes_per_pixel = bytes_per_pixel
 
     def carry(self, edge: EdgeHalf, image: Image) -> tuple[int, Floats]:
@@ -104,10 +107,7 @@ class Offloading(Way):
         return size, edge.latents(received)
 
 
-WHOLE = "whole"
-"""The whole network on the edge, with nothing rounded: what the other ways are compared with."""
-
-EXPECTED = "split, split:POINT, whole, jpeg:QUALITY or raw"
+EXPECTED = "split, split:POINT, whole, exit, jpeg:QUALITY or raw"
 
 
 def find_way(name: str, bundle: Bundle, max_payload_bytes: int) -> Way:
@@ -115,7 +115,8 @@ def find_way(name: str, bundle: Bundle, max_payload_bytes: int) -> Way:
 
     `split` (what an edge node sends: the default operating point, or a coarser one where that takes more than
     `max_payload_bytes`), `split:POINT` (whatever it takes), `whole` (the whole network on the edge: no picture is
-    sent), `jpeg:QUALITY` (0 to 100) or `raw`; the last two have the whole network on the server. Raises InputError for
+    sent), `exit` (the same with the bundle's exit), `jpeg:QUALITY` (0 to 100) or `raw`; the last two have the whole
+    network on the server. Raises InputError for
     anything else.
     """
     points = {point.name: index for index, point in enumerate(bundle.payload_format.operating_points)}
@@ -128,6 +129,10 @@ def find_way(name: str, bundle: Bundle, max_payload_bytes: int) -> Way:
             raise InputError(f"the operating point of way {name!r} is {point!r}, expected one of {', '.join(points)}")
         case ["whole"]:
             return Uncompressed(WHOLE, bytes_per_pixel=0)
+        case ["exit"] if EXIT in bundle.files:
+            return Uncompressed(EXIT, bytes_per_pixel=0, role=EXIT)
+        case ["exit"]:
+            raise InputError(f"the bundle {bundle.name} has no exit: `mtl-split exit` gives it one")
         case ["raw"]:
             return Uncompressed("raw", bytes_per_pixel=3)
         case ["jpeg", quality] if quality.isdecimal() and int(quality) <= 100:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from mtl_split_core.payload import Shape
 from mtl_split_core.scene import Task, Truth
+from mtl_split_net.exit_maps import ExitMaps
 from mtl_split_net.kinds import classification, detection, segmentation
 
 
@@ -34,6 +36,21 @@ class Kind(Protocol):
         Their boxes are in input pixels, and their masks have a place for each of these. Raises InputError for a mask
         that cannot be read.
         """
+
+    def exit_head(self, task: Task, shapes: Mapping[str, Sequence[int]], maps: ExitMaps) -> nn.Module:
+        """Return a task's head in an exit, for a suffix whose outputs have these `shapes`, by name.
+
+        It takes the exit's maps, a list of tensors, and returns what the other heads do.
+        """
+
+    def lesson(self, task: Task, answers: Mapping[str, npt.NDArray[Any]], maps: ExitMaps) -> Any:
+        """Return what an exit learns from a suffix's outputs for one picture, a batch of 1, small enough to keep."""
+
+    def imitated(self, task: Task, lessons: Sequence[Any]) -> Any:
+        """Return the target of N pictures that `lesson` returned these of."""
+
+    def imitation(self, output: Any, target: Any) -> Tensor:
+        """Return the loss of N pictures against what `imitated` returned: a tensor without dimensions."""
 
     def loss(self, output: Any, target: Any) -> Tensor:
         """Return the loss of N pictures: a tensor without dimensions."""

@@ -1,17 +1,19 @@
 """Detection in torch: the head, the true objects as a target, the loss, and what is exported."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtl_split_core.scene import Task, Truth
+from mtl_split_core.scene import Floats, Task, Truth
 from mtl_split_net.bottleneck import separable
+from mtl_split_net.exit_maps import OWN_LEVELS, ExitMaps
 from mtl_split_net.neck import STRIDES
 from mtl_split_net.vision import ops
 
@@ -21,6 +23,19 @@ TINY_OFFSET = 6.0
 """Input pixels that a box may be off by before its likeness falls to 1 / e, unless it still overlaps more than that."""
 BOX_WEIGHT = 10.0
 """Weight of the box loss beside the score loss."""
+IMITATED_SCORE_WEIGHT, IMITATED_BOX_WEIGHT = 4.0, 2.0
+"""Weights of the losses of imitating another network."""
+FOCUS = 1.0
+"""Exponent of the difference between two scores that weights their loss (generalised focal loss, Li et al. 2020)."""
+LEAST_SCORE = 0.05
+"""Boxes of points that the imitated network gives a lower score teach nothing."""
+LEAST_TAUGHT = 0.01
+"""Nor do lower scores than that."""
+LEAST_PROBABILITY = 1e-6
+CELLS_PER_BOX = 2
+"""From so many of its cells on, in width and height, a box of no grid belongs to a level."""
+BACKGROUND = -math.log(99)
+"""Where scores' logits begin, for nearly all cells are background (focal loss, Lin et al. 2017)."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +69,61 @@ class DetectionHead(nn.Module):
         self.boxes = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in STRIDES)
         for name, parameter in self.scores.named_parameters():
             if name.endswith("bias"):
-                # Nearly all cells are background: begin there (focal loss, Lin et al. 2017).
-                nn.init.constant_(parameter, -math.log(99))
+                nn.init.constant_(parameter, BACKGROUND)
 
     def forward(self, maps: list[Tensor]) -> Candidates:
         """Maps (N, width, H/s, W/s) for s in STRIDES in, candidates for all their cells out."""
-        boxes, logits, centres, strides = [], [], [], []
-        for level, (features, stride) in enumerate(zip(maps, STRIDES, strict=True)):
-            height, width = features.shape[2:]
-            y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-            centre = ((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride).to(features)
-            logits.append(self.scores[level](self.score_tower[level](features)).flatten(2).transpose(1, 2))
-            offset, size = (
-                self.boxes[level](self.box_tower[level](features)).flatten(2).transpose(1, 2).split(2, dim=-1)
-            )
-            middle = centre + offset * stride
-            half = size.clamp(max=math.log(64)).exp() * (stride / 2)
-            boxes.append(torch.cat([middle - half, middle + half], dim=-1))
-            centres.append(centre)
-            strides.append(centre.new_full((height * width,), stride))
-        return Candidates(torch.cat(boxes, 1), torch.cat(logits, 1), torch.cat(centres), torch.cat(strides))
+        scores = [
+            head(tower(features)) for head, tower, features in zip(self.scores, self.score_tower, maps, strict=True)
+        ]
+        boxes = [head(tower(features)) for head, tower, features in zip(self.boxes, self.box_tower, maps, strict=True)]
+        return propose(scores, boxes, STRIDES)
+
+
+class ExitHead(nn.Module):
+    """The same from one convolution for each level of cells, from whichever of an exit's maps is nearer."""
+
+    def __init__(self, labels: int, maps: ExitMaps, levels: Sequence[int]) -> None:
+        """Detect `labels` kinds of objects in the cells of these levels."""
+        super().__init__()
+        self._parts = labels, 4
+        self._strides = [maps.stride(level) for level in levels]
+        self._coarse = [level > 0 for level in levels]
+        self.levels = nn.ModuleList(self._level(maps.width, level) for level in levels)
+
+    def _level(self, width: int, level: int) -> nn.Module:
+        finer, coarser = 2 ** max(0, -level), 2 ** max(0, level - 1)
+        project = nn.Conv2d(width, finer**2 * sum(self._parts), 1)
+        with torch.no_grad():
+            project.bias.unflatten(0, (-1, finer**2))[: self._parts[0]] = BACKGROUND  # type: ignore[union-attr]
+        before = nn.AvgPool2d(coarser, ceil_mode=True) if coarser > 1 else nn.Identity()
+        return nn.Sequential(before, project, nn.PixelShuffle(finer) if finer > 1 else nn.Identity())
+
+    def forward(self, maps: list[Tensor]) -> Candidates:
+        """The fine map (N, width, R, S) and the coarse one in, candidates for the cells of all levels out."""
+        found = [level(maps[coarse]) for level, coarse in zip(self.levels, self._coarse, strict=True)]
+        scores, boxes = zip(*(each.split(self._parts, 1) for each in found), strict=True)
+        return propose(scores, boxes, self._strides)
+
+
+def propose(scores: Sequence[Tensor], boxes: Sequence[Tensor], strides: Sequence[float]) -> Candidates:
+    """Return the candidates of several maps: scores (N, labels, R, S), boxes (N, 4, R, S), and pixels per cell.
+
+    A box is the offset of its middle from the cell's, and the logarithm of its size, both in cells.
+    """
+    corners, logits, centres, all_strides = [], [], [], []
+    for score, box, stride in zip(scores, boxes, strides, strict=True):
+        height, width = score.shape[2:]
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        centre = ((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride).to(score)
+        logits.append(score.flatten(2).transpose(1, 2))
+        offset, size = box.flatten(2).transpose(1, 2).split(2, dim=-1)
+        middle = centre + offset * stride
+        half = size.clamp(max=math.log(64)).exp() * (stride / 2)
+        corners.append(torch.cat([middle - half, middle + half], dim=-1))
+        centres.append(centre)
+        all_strides.append(centre.new_full((height * width,), stride))
+    return Candidates(torch.cat(corners, 1), torch.cat(logits, 1), torch.cat(centres), torch.cat(all_strides))
 
 
 USES_NECK = True
@@ -118,6 +168,76 @@ def target(task: Task, truths: Sequence[Truth]) -> Objects:
     return Objects(**{name: torch.from_numpy(values) for name, values in padded.items()})
 
 
+def exit_head(task: Task, shapes: Mapping[str, Sequence[int]], maps: ExitMaps) -> nn.Module:
+    """A box and scores for every point of the suffix, or for cells of its own where these are no grid."""
+    points = shapes[f"{task.name}.boxes"][1]
+    return ExitHead(len(task.labels), maps, maps.find_levels(points) or OWN_LEVELS)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the suffix answers in one picture, but for points that it gives no score worth learning.
+
+    points: int32 (K,), indices among `count`; boxes: float32 (K, 4); scores: float16 (K, labels).
+    """
+
+    count: int
+    points: npt.NDArray[np.int32]
+    boxes: Floats
+    scores: npt.NDArray[np.float16]
+
+
+def lesson(task: Task, answers: Mapping[str, npt.NDArray[Any]], maps: ExitMaps) -> Lesson:
+    """Keep the candidates with a score; those on no grid go to the cells that their boxes' middles are in."""
+    boxes, scores = (answers[f"{task.name}.{part}"][0] for part in ("boxes", "scores"))
+    kept = np.flatnonzero(scores.max(-1) >= LEAST_TAUGHT)
+    if maps.find_levels(len(boxes)):
+        return Lesson(len(boxes), kept.astype(np.int32), boxes[kept], scores[kept].astype(np.float16))
+    kept = kept[np.argsort(-scores[kept].max(-1), kind="stable")]
+    cells, count = _cells(boxes[kept], maps)
+    points, first = np.unique(cells, return_index=True)  # the best of each cell
+    return Lesson(count, points.astype(np.int32), boxes[kept[first]], scores[kept[first]].astype(np.float16))
+
+
+def _cells(boxes: Floats, maps: ExitMaps) -> tuple[npt.NDArray[np.int64], int]:
+    """Which cell of OWN_LEVELS each box belongs to: of the level next to its size, the one around its middle.
+
+    Returns their indices, and how many cells there are.
+    """
+    strides = np.array([maps.stride(level) for level in OWN_LEVELS])
+    grids = np.array([maps.grids[level] for level in OWN_LEVELS])
+    starts = np.cumsum([0, *grids.prod(1)])
+    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(1))
+    own = np.searchsorted(CELLS_PER_BOX * strides[1:], sides)
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    columns, rows = np.clip(middles // strides[own, None], 0, grids[own, ::-1] - 1).astype(int).T
+    return starts[own] + rows * grids[own, 1] + columns, int(starts[-1])
+
+
+@dataclass
+class Answered:
+    """The suffix's candidates for N pictures: boxes (N, P, 4), scores (N, P, labels), 0 without a lesson."""
+
+    boxes: Tensor
+    scores: Tensor
+
+
+def imitated(task: Task, lessons: Sequence[Lesson]) -> Answered:
+    """The candidates that N lessons are of."""
+    shape = len(lessons), lessons[0].count
+    boxes, scores = torch.zeros(*shape, 4), torch.zeros(*shape, len(task.labels))
+    for row, each in enumerate(lessons):
+        boxes[row, each.points] = torch.from_numpy(each.boxes)
+        scores[row, each.points] = torch.from_numpy(each.scores).float()
+    return Answered(boxes, scores)
+
+
+def imitation(candidates: Candidates, right: Answered) -> Tensor:
+    """The score loss and the box loss, see imitation_parts, added up."""
+    certain = replace(candidates, boxes=right.boxes, logits=right.scores.logit(LEAST_PROBABILITY))
+    return torch.stack(list(imitation_parts(candidates, certain).values())).sum()
+
+
 def loss(candidates: Candidates, objects: Objects) -> Tensor:
     """The score loss and the weighted box loss, see loss_parts, added up."""
     parts = loss_parts(candidates, objects)
@@ -136,9 +256,13 @@ def answers(name: str, candidates: Candidates) -> dict[str, Tensor]:
 
 def pairwise_overlap(one: Tensor, other: Tensor) -> Tensor:
     """Intersection over union of boxes (..., A, 4) and (..., B, 4): (..., A, B)."""
-    top_left = torch.maximum(one[..., :, None, :2], other[..., None, :, :2])
-    bottom_right = torch.minimum(one[..., :, None, 2:], other[..., None, :, 2:])
-    intersection = (bottom_right - top_left).clamp(min=0).prod(-1)
+    # One axis after the other: a last dimension of 2 makes every step several times slower.
+    sides = [
+        torch.minimum(one[..., :, None, axis + 2], other[..., None, :, axis + 2])
+        - torch.maximum(one[..., :, None, axis], other[..., None, :, axis])
+        for axis in (0, 1)
+    ]
+    intersection = sides[0].clamp(min=0) * sides[1].clamp(min=0)
     areas = [(boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1) for boxes in (one, other)]
     return intersection / (areas[0][..., :, None] + areas[1][..., None, :] - intersection).clamp(min=1e-6)
 
@@ -168,13 +292,15 @@ def assign(candidates: Candidates, objects: Objects) -> tuple[Tensor, Tensor, Te
     """
     boxes = objects.boxes
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
-    points = candidates.points[:, None]
-    inside = ((points > boxes[:, :, None, :2]) & (points < boxes[:, :, None, 2:])).all(-1)
-    near = ((points - middle[:, :, None]).abs() <= candidates.strides[:, None]).all(-1)
+    inside = near = torch.ones((), dtype=torch.bool, device=boxes.device)
+    for axis in (0, 1):
+        along = candidates.points[:, None, :, axis]
+        inside = inside & (along > boxes[:, :, None, axis]) & (along < boxes[:, :, None, axis + 2])
+        near = near & ((along - middle[:, :, None, axis]).abs() <= candidates.strides)
     eligible = (inside | near) & (objects.present & ~objects.ignore)[..., None]
     scores = candidates.logits.sigmoid().transpose(1, 2)
-    scores = scores.gather(1, objects.labels[..., None].expand(-1, -1, points.shape[2]))
     likeness = pairwise_likeness(boxes, candidates.boxes)
+    scores = scores.gather(1, objects.labels[..., None].expand_as(likeness))
     alignment = (scores.sqrt() * likeness.pow(6) + 1e-9) * eligible
     best_points = alignment.topk(BEST_POINTS, dim=-1).indices
     chosen = eligible & torch.zeros_like(eligible).scatter(-1, best_points, True)
@@ -207,8 +333,32 @@ def loss_parts(candidates: Candidates, objects: Objects) -> dict[str, Tensor]:
 
 
 def _inside_ignored(candidates: Candidates, objects: Objects) -> Tensor:
+    ignored = objects.present & objects.ignore
+    if not ignored.any():
+        return torch.zeros_like(candidates.boxes[..., 0], dtype=torch.bool)
     points = candidates.points[:, None]
     reach = candidates.strides[:, None] / 2
     boxes = objects.boxes[:, :, None]
     inside = ((points > boxes[..., :2] - reach) & (points < boxes[..., 2:] + reach)).all(-1)
-    return (inside & (objects.present & objects.ignore)[..., None]).any(1)
+    return (inside & ignored[..., None]).any(1)
+
+
+def imitation_parts(answer: Candidates, right: Candidates) -> dict[str, Tensor]:
+    """How far candidates are from another network's with the same points: `score` and `box`.
+
+    Scores by cross-entropy, weighted by how far they are off; boxes by complete IoU loss (Zheng et al. 2020), weighted
+    by the scores that the other network gave them.
+    """
+    scores = right.logits.sigmoid()
+    focus = (answer.logits.sigmoid() - scores).detach().abs() ** FOCUS
+    best = scores.amax(-1)
+    total = best.sum().clamp(min=1.0)
+    score = functional.binary_cross_entropy_with_logits(answer.logits, scores, reduction="none")
+    # Even of a perfect copy the cross-entropy is not 0.
+    score = score - functional.binary_cross_entropy_with_logits(right.logits, scores, reduction="none")
+    taught = best > LEAST_SCORE
+    box = ops.complete_box_iou_loss(answer.boxes[taught], right.boxes[taught])
+    return {
+        "score": IMITATED_SCORE_WEIGHT * (focus * score).sum() / total,
+        "box": IMITATED_BOX_WEIGHT * (best[taught] * box).sum() / total,
+    }

@@ -1,14 +1,18 @@
 """Semantic segmentation in torch: the head, the true labels as a target, the loss, and what is exported."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mtl_split_core.label_map import UNKNOWN, renumber
-from mtl_split_core.scene import Task, Truth
+from mtl_split_core.scene import Indices, Task, Truth
 from mtl_split_net.bottleneck import convolution, separable
+from mtl_split_net.exit_maps import ExitMaps
 from mtl_split_net.neck import STRIDES
 
 DETAIL = 2
@@ -37,6 +41,20 @@ class SegmentationHead(nn.Module):
         return logits
 
 
+class ExitHead(nn.Module):
+    """A label for every place from one convolution on an exit's fine map."""
+
+    def __init__(self, width: int, labels: int, detail: int) -> None:
+        """Tell `labels` apart on a map of `width` channels, at places `detail` times finer."""
+        super().__init__()
+        self.classify = nn.Sequential(nn.Conv2d(width, detail**2 * labels, 1), nn.PixelShuffle(detail))
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """The fine map (N, width, R, S), and a coarse one, in; logits (N, labels, detail R, detail S) out."""
+        logits: Tensor = self.classify(maps[0])
+        return logits
+
+
 USES_NECK = True
 HEADS = {"pyramid": lambda labels, features, width: SegmentationHead(width, labels)}
 
@@ -50,6 +68,26 @@ def target(task: Task, truths: Sequence[Truth]) -> Tensor:
         if found is not None:
             picture.copy_(torch.from_numpy(found))
     return places
+
+
+def exit_head(task: Task, shapes: Mapping[str, Sequence[int]], maps: ExitMaps) -> nn.Module:
+    """A label for every place of the fine map, or as many times finer as the suffix's answer is."""
+    return ExitHead(maps.width, len(task.labels), max(1, round(shapes[task.name][3] / maps.columns)))
+
+
+def lesson(task: Task, answers: Mapping[str, npt.NDArray[Any]], maps: ExitMaps) -> Indices:
+    """Return the most likely label of every place: (R, S)."""
+    return answers[task.name][0].argmax(0).astype(np.uint8)
+
+
+def imitated(task: Task, lessons: Sequence[Indices]) -> Tensor:
+    """The suffix's labels for the places of N pictures: uint8 (N, R, S)."""
+    return torch.from_numpy(np.stack(lessons))
+
+
+def imitation(logits: Tensor, places: Tensor) -> Tensor:
+    """The loss of true labels: the suffix's are taken for true."""
+    return loss(logits, places)
 
 
 def loss(logits: Tensor, places: Tensor) -> Tensor:

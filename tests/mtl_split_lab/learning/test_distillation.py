@@ -23,7 +23,6 @@ from mtl_split_lab.command import main
 from mtl_split_lab.data.pictures import IMAGES, LABELS, read_pictures, write_labels
 from mtl_split_lab.learning.beginning import build_network
 from mtl_split_lab.learning.curves import read_losses
-from mtl_split_lab.learning.distillation import imitation_loss
 from mtl_split_lab.learning.teacher import (
     DOUBTFUL,
     FOUND,
@@ -38,7 +37,7 @@ from mtl_split_lab.learning.training import DISTILLED
 from mtl_split_lab.learning.weights import WEIGHTS, read_weights
 from mtl_split_lab.recipe import ImportedDetector, PixelStatistics, load_recipe
 from mtl_split_net.detectors import decode_boxes
-from mtl_split_net.kinds.detection import Candidates
+from mtl_split_net.kinds.detection import Candidates, imitation_parts
 
 from ...tiny_detector import CUT, HEIGHT, WIDTH, write_tiny_detector
 from ...tiny_detector import LABELS as THEIRS
@@ -194,10 +193,10 @@ def test_a_bundle_without_weights_is_no_start(run: Path, tmp_path: Path) -> None
 def test_a_perfect_copy_has_nothing_to_learn() -> None:
     boxes = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [5.0, 5.0, 9.0, 25.0]]])
     right = Candidates(boxes, torch.tensor([[[2.0, -3.0], [-1.0, 0.5]]]), torch.zeros(2, 2), torch.ones(2))
-    losses = imitation_loss(right, right)
+    losses = imitation_parts(right, right)
     assert losses["score"] == 0 and float(losses["box"]) == pytest.approx(0, abs=1e-5)
     worse = Candidates(boxes + 2, right.logits - 1, right.centres, right.strides)
-    assert all(value > 0 for value in imitation_loss(worse, right).values())
+    assert all(value > 0 for value in imitation_parts(worse, right).values())
 
 
 def test_a_teacher_adds_what_the_source_does_not_label(data: Path, tmp_path: Path) -> None:
