@@ -10,5 +10,5 @@ def generate_launch_description() -> LaunchDescription:
     return describe(
         lambda options, given: graph.demo(options, **given),
         *dict.fromkeys((*EDGE, *SERVER)),
-        *("source", "vehicles", "cameras", "rate", "frames", "out", "autoware", "watch"),
+        *("source", "vehicles", "cameras", "rate", "frames", "out", "autoware", "middle", "watch"),
     )

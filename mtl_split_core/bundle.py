@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mtl_split_core.contract import Contract, parse_contract, pattern, read_entry, refuse, text
+from mtl_split_core.division import ROLE, Division, parse_divisions
 from mtl_split_core.errors import BundleError
 from mtl_split_core.payload import PayloadFormat
 from mtl_split_core.plain_json import parse_json
@@ -19,6 +20,7 @@ MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 1 << 23
 
 UNSUPPRESSED = "unsuppressed"
+DIVISIONS = "divisions"
 MEDIAN_BYTES = "median_bytes"
 VALUES = "values"
 SERVER = "server"
@@ -61,8 +63,8 @@ class Bundle:
     what halves are compared by. default_point: index of the operating point that is used where none is asked for; cut:
     where the network is cut; unsuppressed: names of the tasks whose detections need no non-maximum suppression, because
     the network proposes no object twice; median_bytes: of the payloads, by the operating point's name, where that is
-    known; values: None where they were not measured; files: by role; manifest: everything in `manifest.json`, as it was
-    written.
+    known; values: None where they were not measured; divisions: of the suffix; files: by role; manifest: everything in
+    `manifest.json`, as it was written.
     """
 
     folder: Path
@@ -74,6 +76,7 @@ class Bundle:
     unsuppressed: frozenset[str]
     median_bytes: Mapping[str, float]
     values: Values | None
+    divisions: tuple[Division, ...]
     files: Mapping[str, File]
     manifest: Mapping[str, Any]
 
@@ -91,6 +94,19 @@ class Bundle:
     def payload_format(self) -> PayloadFormat:
         """The contract's payload format."""
         return self.contract.payload_format
+
+    def division(self, cut: str) -> Division:
+        """Return the division at a cut, by its name; empty: the first one. Raises BundleError where there is none."""
+        found = [division for division in self.divisions if cut in ("", division.cut)]
+        if not self.divisions:
+            raise BundleError(
+                f"the suffix of the bundle at {self.folder} is not divided:"
+                f" `mtl-split cut --bundle {self.folder} --at TENSOR` does it"
+            )
+        if not found:
+            cuts = ", ".join(division.cut for division in self.divisions)
+            raise BundleError(f"the bundle at {self.folder} has no division at {cut!r}, only at {cuts}")
+        return found[0]
 
     def path(self, role: str) -> Path:
         """Return where the file of a role is. Raises BundleError where the bundle has none."""
@@ -182,6 +198,9 @@ def _parse(folder: Path, written: bytes) -> Bundle:
         else frozenset(),
         median_bytes=read_entry(manifest, MEDIAN_BYTES, _parse_median_bytes) if MEDIAN_BYTES in manifest else {},
         values=read_entry(manifest, VALUES, lambda value: _parse_values(value, points)) if VALUES in manifest else None,
+        divisions=read_entry(manifest, DIVISIONS, lambda value: parse_divisions(value, contract.fingerprint))
+        if DIVISIONS in manifest
+        else (),
         files=read_entry(manifest, "files", lambda value: _parse_files(folder, value)),
         manifest=manifest,
     )
@@ -214,13 +233,12 @@ def _is_size(value: Any) -> bool:
 def _parse_files(folder: Path, value: Any) -> dict[str, File]:
     if not isinstance(value, dict):
         refuse(value, "an object with a file by role")
-    return {_ROLE(role): read_entry(value, role, lambda entry: _parse_file(folder, entry)) for role in value}
+    return {ROLE(role): read_entry(value, role, lambda entry: _parse_file(folder, entry)) for role in value}
 
 
 def _parse_file(folder: Path, value: Any) -> File:
     return File(folder / read_entry(value, "file", _FILE_NAME), read_entry(value, "sha256", _SHA256))
 
 
-_ROLE = pattern("[a-z][a-z0-9_-]{0,39}", "a role of lower-case letters, digits, '_' and '-'")
 _FILE_NAME = pattern("[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", "the name of a file in the bundle's folder")
 _SHA256 = pattern("[0-9a-f]{64}", "64 hexadecimal digits")

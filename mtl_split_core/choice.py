@@ -1,7 +1,7 @@
 """The choice of an engine: the one that is asked for, or the fastest on this machine."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -45,16 +45,16 @@ class Choice:
 
 
 def choose_engine(
-    kind: str, file: OnnxFile, threads: int, example: Array, interface: Interface, at_once: int = 1
+    kind: str, file: OnnxFile, threads: int, example: Sequence[Array], interface: Interface, at_once: int = 1
 ) -> Choice:
-    """Load a half into the engine `kind`, or where that is AUTO, into the fastest that agrees with ONNX Runtime.
+    """Load a part into the engine `kind`, or where that is AUTO, into the fastest that agrees with ONNX Runtime.
 
     The example must be such that different networks would give different outputs. Otherwise as load_engine.
     """
     if kind != AUTO:
         return Choice(load_engine(kind, file, threads, example, interface, at_once))
     reference = load_engine(REFERENCE, file, threads, example, interface, at_once)
-    right = reference(example)
+    right = reference(*example)
     engines = {REFERENCE: reference}
     remarks: dict[str, str] = {}
     for other in ENGINES:
@@ -65,11 +65,11 @@ def choose_engine(
         except (NotInstalledError, BundleError) as error:
             remarks[other] = str(error)
         else:
-            if agree(engine(example), right):
+            if agree(engine(*example), right):
                 engines[other] = engine
             else:
                 remarks[other] = f"differs from {REFERENCE}"
-    calls = {kind: partial(engine, example) for kind, engine in engines.items()}
+    calls = {kind: partial(engine, *example) for kind, engine in engines.items()}
     times = {
         kind: statistics.median(values) for kind, values in measure_in_turn(calls, MOST_CALLS, MOST_SECONDS).items()
     }

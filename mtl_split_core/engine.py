@@ -1,7 +1,7 @@
-"""Inference engines: each runs one exported half of the network, an ONNX file, one picture at a time."""
+"""Inference engines: each runs one exported part of the network, an ONNX file, one picture at a time."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -31,14 +31,14 @@ Sizes = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Interface:
-    """What a half is to have: the name of its only input, and all of its outputs, float32, by name."""
+    """What a part is to have: the names of its inputs, in order, and all of its outputs, float32, by name."""
 
-    input: str
+    inputs: tuple[str, ...]
     outputs: Mapping[str, Sizes]
 
 
 class Engine(Protocol):
-    """One half of the network, loaded; several threads may call it at once.
+    """One part of the network, loaded; several threads may call it at once.
 
     name: the engine and what it runs on; inputs: by name, NumPy's name of their type, and their sizes; errors: what
     loading or calling it raises where the file is no network that it can run, or the input does not fit.
@@ -51,8 +51,8 @@ class Engine(Protocol):
     def __init__(self, data: bytes, threads: int, at_once: int) -> None:
         """Load an ONNX file's bytes; a call may use `threads` threads; `at_once` calls come at once at most."""
 
-    def __call__(self, batch: Array) -> dict[str, Array]:
-        """Run the network on its one input, of batch size 1; returns its outputs by name."""
+    def __call__(self, *inputs: Array) -> dict[str, Array]:
+        """Run the network on its inputs, in the order of `inputs`, of batch size 1; returns its outputs by name."""
 
 
 class OnnxRuntime:
@@ -87,8 +87,9 @@ class OnnxRuntime:
         }
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def __call__(self, batch: Array) -> dict[str, Array]:
-        return dict(zip(self._outputs, self._session.run(None, dict.fromkeys(self.inputs, batch)), strict=True))
+    def __call__(self, *inputs: Array) -> dict[str, Array]:
+        outputs = self._session.run(None, dict(zip(self.inputs, inputs, strict=True)))
+        return dict(zip(self._outputs, outputs, strict=True))
 
 
 class OpenVino:
@@ -109,7 +110,11 @@ class OpenVino:
             )
             for each in model.inputs
         }
-        model.reshape({each: [1, *list(each.partial_shape)[1:]] for each in model.inputs})
+        model.reshape({
+            each: [1 if first.is_dynamic else first, *rest]
+            for each in model.inputs
+            for first, *rest in [list(each.partial_shape)]
+        })  # fmt: skip
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": at_once,
@@ -123,10 +128,10 @@ class OpenVino:
         self._outputs = [output.any_name for output in model.outputs]
         self._own = threading.local()
 
-    def __call__(self, batch: Array) -> dict[str, Array]:
+    def __call__(self, *inputs: Array) -> dict[str, Array]:
         if not hasattr(self._own, "request"):
             self._own.request = self._model.create_infer_request()
-        results = self._own.request.infer({0: batch}, share_inputs=True)
+        results = self._own.request.infer(dict(enumerate(inputs)), share_inputs=True)
         return dict(zip(self._outputs, results.values(), strict=True))
 
 
@@ -142,12 +147,12 @@ class NotInstalledError(InputError):
 
 
 def load_engine(
-    kind: str, file: OnnxFile, threads: int, example: Array, interface: Interface, at_once: int = 1
+    kind: str, file: OnnxFile, threads: int, example: Sequence[Array], interface: Interface, at_once: int = 1
 ) -> Engine:
-    """Load a half into the engine `kind`, one of ENGINES, and run an example, which warms it up.
+    """Load a part into the engine `kind`, one of ENGINES, and run an example, which warms it up.
 
-    example: an input of batch size 1. Raises BundleError where the file is no ONNX file, is not complete in itself, or
-    does not have the interface; NotInstalledError; and InputError for an unknown engine.
+    example: the inputs, of batch size 1. Raises BundleError where the file is no ONNX file, is not complete in itself,
+    or does not have the interface; NotInstalledError; and InputError for an unknown engine.
     """
     if kind not in ENGINES:
         raise InputError(f"engine is {kind!r}, expected one of {', '.join(ENGINES)}")
@@ -162,26 +167,27 @@ def load_engine(
         raise NotInstalledError(f"the engine {kind} is installed but cannot be used: {in_one_line(error)}") from error
     except ENGINES[kind].errors as error:
         raise BundleError(f"{kind} cannot load {file.path}: {in_one_line(error)}") from error
-    _check_input(engine, file, example, interface)
+    _check_inputs(engine, file, example, interface)
     try:
-        outputs = engine(example)
+        outputs = engine(*example)
     except engine.errors as error:
-        raise BundleError(
-            f"{file.path} cannot be run on an input of shape {example.shape}: {in_one_line(error)}"
-        ) from error
+        shapes = " and ".join(str(each.shape) for each in example)
+        raise BundleError(f"{file.path} cannot be run on inputs of shape {shapes}: {in_one_line(error)}") from error
     _check_outputs(outputs, file, interface)
     return engine
 
 
-def _check_input(engine: Engine, file: OnnxFile, example: Array, interface: Interface) -> None:
-    if list(engine.inputs) != [interface.input]:
-        raise BundleError(f"{file.path} has the inputs {', '.join(engine.inputs)}, expected {interface.input}")
-    [(kind, sizes)] = engine.inputs.values()
-    if kind != example.dtype.name or not _fit(example.shape, sizes):
+def _check_inputs(engine: Engine, file: OnnxFile, example: Sequence[Array], interface: Interface) -> None:
+    if tuple(engine.inputs) != interface.inputs:
         raise BundleError(
-            f"{file.path} has an input {interface.input} of {kind} {sizes}, "
-            f"the contract expects {example.dtype.name} {example.shape}"
+            f"{file.path} has the inputs {', '.join(engine.inputs)}, expected {', '.join(interface.inputs)}"
         )
+    for (name, (kind, sizes)), each in zip(engine.inputs.items(), example, strict=True):
+        if kind != each.dtype.name or not _fit(each.shape, sizes):
+            raise BundleError(
+                f"{file.path} has an input {name} of {kind} {sizes}, "
+                f"the contract expects {each.dtype.name} {each.shape}"
+            )
 
 
 def _check_outputs(outputs: Mapping[str, Array], file: OnnxFile, interface: Interface) -> None:

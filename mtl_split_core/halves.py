@@ -1,15 +1,21 @@
-"""All of the perception in two halves: picture to payload on the edge, payload to results on the server."""
+"""All of the perception in two halves: picture to payload on the edge, payload to results on the server.
 
+Where the suffix is divided, a third part is between them: payload to features, from which the server goes on.
+"""
+
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle
-from mtl_split_core.choice import REFERENCE, choose_engine
+from mtl_split_core.choice import REFERENCE, Choice, choose_engine
+from mtl_split_core.division import Division
 from mtl_split_core.engine import Array, Engine, Interface, Sizes
 from mtl_split_core.errors import InferenceError, PayloadError, TooLargeError, in_one_line
+from mtl_split_core.features import FeatureFormat
 from mtl_split_core.geometry import LARGEST_SIDE, Letterbox, check_image
 from mtl_split_core.kinds import KINDS
 from mtl_split_core.onnx_file import OnnxFile
@@ -42,8 +48,8 @@ class EdgeHalf:
         self.stopwatch = Stopwatch()
         width, height = bundle.input_size
         noise = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
-        interface = Interface("images", {"latents": (1, *bundle.payload_format.shape)})
-        self.choice = choose_engine(engine, _onnx_file(bundle, PREFIX), threads, noise, interface)
+        interface = Interface(("images",), {"latents": (1, *bundle.payload_format.shape)})
+        self.choice = choose_engine(engine, _onnx_file(bundle, PREFIX), threads, [noise], interface)
         self._prefix = self.choice.engine
 
     def encode(self, image: Image, operating_point: int | None = None, most_bytes: int | None = None) -> Encoded:
@@ -78,6 +84,49 @@ class EdgeHalf:
         )
 
 
+class MiddleHalf:
+    """Payload to features, on a roadside unit: decode, middle, pack."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1, engine: str = REFERENCE, at_once: int = 1) -> None:
+        """Load and warm up the middle of every division of a bundle; the arguments are those of ServerHalf.
+
+        Raises BundleError if the bundle has no division, or a middle cannot be loaded or does not have the interface in
+        docs/bundle-format.md, and InputError for an engine that there is not.
+        """
+        self.bundle = bundle
+        self.stopwatch = Stopwatch()
+        self._forms = {division.cut: FeatureFormat(division) for division in bundle.divisions}
+        self._choices = {
+            division.cut: choose_engine(
+                engine,
+                _onnx_file(bundle, division.middle),
+                threads,
+                [_noise(1, *bundle.payload_format.shape)],
+                Interface(("latents",), {tensor.name: tensor.shape for tensor in division.tensors}),
+                at_once,
+            )
+            for division in bundle.divisions
+        }
+        self.choice = self._choices[bundle.division("").cut]
+
+    def twin(self) -> "MiddleHalf":
+        """Return another one for another thread: the middles are in memory once, the stopwatch is its own."""
+        return _twin(self)
+
+    def forward(self, payload: bytes, cut: str) -> bytes:
+        """Turn a payload into the features of the division at a cut, by its name.
+
+        Raises PayloadError for a payload that no edge with this contract could have sent, and InferenceError. The
+        stages' times are in `stopwatch` afterwards.
+        """
+        with self.stopwatch.stage("decode"):
+            latents = self.bundle.payload_format.unpack(payload)
+        with self.stopwatch.stage("middle"):
+            tensors = _run(self._choices[cut].engine, latents[None])
+        with self.stopwatch.stage("pack"):
+            return self._forms[cut].pack(tensors)
+
+
 class ServerHalf:
     """Payload to results: decode, suffix, post.
 
@@ -93,13 +142,15 @@ class ServerHalf:
         engine: str = REFERENCE,
         at_once: int = 1,
         role: str = SUFFIX,
+        divisions: Sequence[Division] = (),
     ) -> None:
         """Load and warm up a bundle's suffix; one call may use `threads` threads, and it has `at_once` twins at most.
 
         `score_threshold` and `overlap_threshold`: see mtl_split_core.kinds; they may be set anew between two calls.
-        engine: one of mtl_split_core.choice.KINDS. role: which file answers, SUFFIX or EXIT. Raises BundleError if the
-        bundle has no such file, it cannot be loaded or does not have the interface in docs/bundle-format.md, and
-        InputError for an engine that there is not.
+        engine: one of mtl_split_core.choice.KINDS; role: which file answers, SUFFIX or EXIT; divisions: those of the
+        bundle whose rest is loaded, too, so that `decode` takes their features. Raises BundleError if a file is not
+        there, cannot be loaded or does not have the interface in docs/bundle-format.md, and InputError for an engine
+        that there is not.
         """
         self.bundle = bundle
         self.stopwatch = Stopwatch()
@@ -108,37 +159,56 @@ class ServerHalf:
         expected: dict[str, Sizes] = {}
         for task in bundle.tasks:
             expected |= KINDS[task.kind].outputs(task)
-        noise = np.random.default_rng(0).standard_normal((1, *bundle.payload_format.shape), np.float32)
-        interface = Interface("latents", expected)
-        self.choice = choose_engine(engine, _onnx_file(bundle, role), threads, noise, interface, at_once)
+        noise = _noise(1, *bundle.payload_format.shape)
+
+        def load(role: str, inputs: Sequence[str], example: Sequence[Array]) -> Choice:
+            file, interface = _onnx_file(bundle, role), Interface(tuple(inputs), expected)
+            return choose_engine(engine, file, threads, example, interface, at_once)
+
+        self.choice = load(role, ["latents"], [noise])
         self._role = role
         self._network = self.choice.engine
+        self.forms = {division.fingerprint: FeatureFormat(division) for division in divisions}
+        self._rests = {
+            division.fingerprint: load(
+                division.rest,
+                [tensor.name for tensor in division.tensors],
+                [_noise(*tensor.shape) for tensor in division.tensors],
+            ).engine
+            for division in divisions
+        }
         self.twin().answer(noise[0], bundle.input_size)
 
     def twin(self) -> "ServerHalf":
         """Return another one for another thread: the suffix is in memory once, the stopwatch is its own."""
-        other = copy(self)
-        other.stopwatch = Stopwatch()
-        return other
+        return _twin(self)
 
-    def decode(self, payload: bytes, size: Size) -> Results:
+    def decode(self, payload: bytes, size: Size, division: str = "") -> Results:
         """Turn a payload into every task's result for the original picture of `size` (width, height).
 
-        Raises PayloadError for a payload that no edge with this contract could have sent, and InferenceError. The
-        stages' times are in `stopwatch` afterwards.
+        division: the fingerprint of a division that was loaded; then the payload is that of its features. Raises
+        PayloadError for a payload that no edge with this contract, or no middle of this division, could have sent, and
+        InferenceError. The stages' times are in `stopwatch` afterwards.
         """
         check_size(size)
+        if not division:
+            with self.stopwatch.stage("decode"):
+                latents = self.bundle.payload_format.unpack(payload)
+            return self.answer(latents, size)
         with self.stopwatch.stage("decode"):
-            latents = self.bundle.payload_format.unpack(payload)
-        return self.answer(latents, size)
+            tensors = self.forms[division].unpack(payload)
+        return self._finish(self._rests[division], tensors, size)
 
     def answer(self, latents: Floats, size: Size) -> Results:
         """Turn latents into every task's result: all of `decode` but the decoding.
 
         The network's stage in `stopwatch` is named by its role.
         """
+        return self._finish(self._network, [latents[None]], size)
+
+    def _finish(self, engine: Engine, inputs: Sequence[Array], size: Size) -> Results:
         with self.stopwatch.stage(self._role):
-            outputs = _run(self._network, latents[None])
+            outputs = _run(engine, *inputs)
         with self.stopwatch.stage("post"):
             letterbox = Letterbox(size, self.bundle.input_size)
             return {task.name: self._result(task, outputs, letterbox) for task in self.bundle.tasks}
@@ -158,10 +228,10 @@ def check_size(size: Size) -> None:
         raise PayloadError(f"the picture's size is {size}, expected sides of 1 to {LARGEST_SIDE} pixels")
 
 
-def _run(engine: Engine, batch: Array) -> dict[str, Array]:
-    """Run a half on one frame. Raises InferenceError where it fails, or its outputs are not all finite."""
+def _run(engine: Engine, *inputs: Array) -> dict[str, Array]:
+    """Run a part on one frame. Raises InferenceError where it fails, or its outputs are not all finite."""
     try:
-        outputs = engine(batch)
+        outputs = engine(*inputs)
     except engine.errors as error:
         raise InferenceError(f"{engine.name} cannot run the network on this frame: {in_one_line(error)}") from error
     for name, output in outputs.items():
@@ -172,3 +242,16 @@ def _run(engine: Engine, batch: Array) -> dict[str, Array]:
 
 def _onnx_file(bundle: Bundle, role: str) -> OnnxFile:
     return OnnxFile(bundle.path(role), bundle.read(role))
+
+
+def _noise(*shape: int) -> Floats:
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+_Half = TypeVar("_Half", MiddleHalf, ServerHalf)
+
+
+def _twin(half: _Half) -> _Half:
+    other = copy(half)
+    other.stopwatch = Stopwatch()
+    return other

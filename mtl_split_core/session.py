@@ -21,13 +21,24 @@ class Arrival:
     """Where a bottleneck came from, and its place among the others.
 
     publisher: who published it, by any name that no other publisher has; stamp: of the camera image, in nanoseconds;
-    session, sequence: as in Bottleneck.msg.
+    session, sequence: as in Bottleneck.msg; relayed: whether a roadside unit sent it, which speaks for the vehicle
+    whose session it repeats; copies: how many of the bottleneck had arrived there, 1 or more.
     """
 
     publisher: str
     session: int
     sequence: int
     stamp: int
+    relayed: bool = False
+    copies: int = 1
+
+    def is_of(self, newest: "Arrival") -> bool:
+        """Whether it is of the same vehicle's same session as the newest, by what is known without a signature.
+
+        A vehicle may change from frame to frame between sending its frames itself and through a roadside unit.
+        """
+        same = self.publisher == newest.publisher or self.relayed or newest.relayed
+        return same and self.session == newest.session
 
 
 class Publishers(Protocol):
@@ -100,7 +111,8 @@ class Session:
                 f" {newest.session}: it was sent again, another edge of this vehicle was activated later, or the"
                 " vehicle's clock went back before its edge was activated"
             )
-        same = arrival.publisher == newest.publisher or (self._signed and arrival.session == newest.session)
+        signed = self._signed and arrival.session == newest.session
+        same = signed or arrival.publisher == newest.publisher or arrival.is_of(newest)
         if not same and not self._publishers.may_follow(newest.publisher, arrival.publisher):
             second, first = (self._publishers.name(one.publisher) for one in (arrival, newest))
             raise SecondPublisherError(
@@ -130,10 +142,11 @@ class Session:
         newest.
         """
         newest, stamp = self._newest, self._newest_stamp
-        restart = newest is None or (arrival.publisher, arrival.session) != (newest.publisher, newest.session)
+        restart = newest is None or not arrival.is_of(newest)
         if not (restart or self._any_stamp or stamp is None or arrival.stamp > stamp):
             return None
-        self._newest, self._newest_stamp, self._copies = arrival, arrival.stamp, 1
+        self._newest, self._newest_stamp = arrival, arrival.stamp
+        self._copies = min(max(arrival.copies, 1), MOST_COPIES)
         if newest is not None and restart:
             # A worker may still be at the last bottleneck, with the tracks that it had.
             self.tracks = self.tracks.anew()

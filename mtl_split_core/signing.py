@@ -27,6 +27,7 @@ MOST_KEYS = 2
 MOST_FILE_BYTES = 4096
 
 _NUMBERS = struct.Struct("<IiIQQII4I")
+_COPIES = struct.Struct("<BI")
 _REPORT_NUMBERS = struct.Struct("<QQQffBBI")
 _ANSWER_NUMBERS = struct.Struct("<QQII")
 _STATE_NUMBERS = struct.Struct("<QQBIII")
@@ -77,6 +78,22 @@ class BottleneckStatement:
         rest = [text.encode() for text in (self.vehicle, self.frame_id, self.contract)] + [self.payload]
         numbers = (VERSION, *self.stamp, self.session, self.sequence, *self.size, *map(len, rest))
         return _NUMBERS.pack(*numbers) + b"".join(rest)
+
+
+@dataclass(frozen=True)
+class FeaturesStatement(BottleneckStatement):
+    """What features say: the same as a bottleneck, and the fields of Features.msg beside those of Bottleneck.msg."""
+
+    NAME: ClassVar[str] = "message with features"
+    PERSON: ClassVar[bytes] = b"mtl_split middle"
+
+    copies: int
+    division: str
+
+    def to_bytes(self) -> bytes:
+        """See Statement."""
+        division = self.division.encode()
+        return super().to_bytes() + _COPIES.pack(self.copies, len(division)) + division
 
 
 @dataclass(frozen=True)
@@ -158,7 +175,7 @@ class Keys:
             statement.PERSON: [
                 hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES, person=statement.PERSON) for key in keys
             ]
-            for statement in (BottleneckStatement, ReportStatement, AnswerStatement, StateStatement)
+            for statement in (BottleneckStatement, FeaturesStatement, ReportStatement, AnswerStatement, StateStatement)
         }
 
     def sign(self, statement: Statement) -> bytes:

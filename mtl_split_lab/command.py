@@ -103,6 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = commands.add_parser("cuts", help="list where an ONNX network can be cut, and what each cut costs")
     command.add_argument("network", type=Path, help="ONNX file")
     command.add_argument("--cut", metavar="NAME", help="only the cut at this tensor (default: all)")
+    command.add_argument(
+        "--tensors", type=_positive, default=1, metavar="N",
+        help="also where up to N tensors cross, for `mtl-split cut` (default: %(default)s)",
+    )  # fmt: skip
     command.add_argument("--plot", type=Path, metavar="FILE.png", help="draw bytes and milliseconds over the cuts")
     command.set_defaults(function=_list_cuts, extra="train")
 
@@ -123,6 +127,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="file to write (default: %(default)s)",
     )  # fmt: skip
     command.set_defaults(function=_profile, extra="plan")
+
+    command = commands.add_parser(
+        "cut", help="divide a bundle's suffix once more, for a roadside unit; see docs/middle.md"
+    )
+    command.add_argument("--bundle", required=True, help="as for replay")
+    command.add_argument(
+        "--at", required=True, metavar="TENSOR", help="as `mtl-split cuts SUFFIX.onnx --tensors N` lists them"
+    )
+    command.add_argument("--out", type=Path, help="folder to write (default: into the bundle's own)")
+    command.set_defaults(function=_cut, extra="train")
 
     command = commands.add_parser("compare-mtl", help="compare networks for one task each with one for all tasks")
     command.add_argument(
@@ -376,7 +390,8 @@ def _list_cuts(options: argparse.Namespace) -> None:
     from mtl_split_net.onnx_graph import OnnxGraph
 
     graph = OnnxGraph(options.network)
-    cuts = measure_cuts(graph, [options.cut] if options.cut else graph.cuts)
+    names = graph.cuts if options.tensors == 1 else graph.places(options.tensors)
+    cuts = measure_cuts(graph, [options.cut] if options.cut else names)
     if not cuts:
         raise InputError(f"{options.network} has no cut: no tensor lies on all paths from {graph.inputs}")
     print(format_cuts(graph, cuts))
@@ -400,6 +415,23 @@ def _profile(options: argparse.Namespace) -> None:
     print(format_profile(profile))
     write_profile(profile, options.out)
     _say_written(options.out)
+
+
+def _cut(options: argparse.Namespace) -> None:
+    from mtl_split_core.bundle import load_bundle
+    from mtl_split_core.division import FEATURE_BYTES
+    from mtl_split_core.share import bundle_folder
+    from mtl_split_lab.learning.division import divide
+
+    if options.out is None and "/" not in options.bundle:
+        raise InputError(f"the shipped bundle {options.bundle} stays as it is: add --out FOLDER")
+    bundle, division, difference = divide(load_bundle(bundle_folder(options.bundle)), options.at, options.out)
+    kilobytes = FEATURE_BYTES * division.numbers / 1e3
+    print(
+        f"divided {bundle.name} at {division.cut}: {len(division.tensors)} tensors, {kilobytes:,.0f} kB before they are"
+        f" compressed; in series the parts differ from the suffix by {difference:.0e}"
+    )
+    _say_written(*(bundle.path(role) for role in (division.middle, division.rest)))
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -97,13 +97,36 @@ class OnnxGraph:
         needed = {*self.outputs, *(name for i in behind for name in nodes[i].input)}
         return [name for name in made if name in needed and name not in (tensor, "")]
 
-    def costs(self, cut: str) -> tuple[Cost, Cost]:
-        """Return the costs before a cut and behind it; what both sides need is counted on both.
+    def frontier(self, tensor: str) -> list[str]:
+        """Return a tensor and those that cross beside it: every path passes one of them, so they part the graph.
 
-        Raises InputError where it is no cut, or ONNX cannot tell a shape that the multiply-adds depend on.
+        Raises InputError where one of them is an input or an output, or as `crossing` does.
         """
-        self.check_cut(cut)
-        before, behind = self._sides(cut)
+        found = [tensor, *self.crossing(tensor)]
+        if ends := [name for name in found if name in self.inputs or name in self.outputs]:
+            raise InputError(
+                f"{self.path} cannot be divided at {tensor!r}: {ends[0]!r} would cross, which is an input or an output;"
+                " choose a tensor further inside"
+            )
+        return found
+
+    def places(self, most: int) -> list[str]:
+        """Return the tensors on the paths at which the graph can be parted with `most` tensors crossing at most."""
+        names = [name for index in self._on_path for name in self.model.graph.node[index].output if name]
+        found = []
+        for name in names:
+            crossing = [name, *self.crossing(name)]
+            if len(crossing) <= most and not any(each in self.inputs or each in self.outputs for each in crossing):
+                found.append(name)
+        return found
+
+    def costs(self, tensor: str) -> tuple[Cost, Cost]:
+        """Return the costs before a cut, or a frontier, and behind it; what both sides need is counted on both.
+
+        Raises InputError as `frontier` does, and where ONNX cannot tell a shape that the multiply-adds depend on.
+        """
+        self.frontier(tensor)
+        before, behind = self._sides(tensor)
         return self._cost(before), self._cost(behind)
 
     @property
@@ -114,14 +137,22 @@ class OnnxGraph:
     def split(self, cut: str) -> tuple[ModelProto, ModelProto]:
         """Return the two parts as models: inputs to cut, and cut to outputs. Raises InputError where it is no cut."""
         self.check_cut(cut)
+        return self.divide(cut)
+
+    def divide(self, tensor: str) -> tuple[ModelProto, ModelProto]:
+        """Return the two parts as models: inputs to a tensor's frontier, and that to the outputs.
+
+        Raises InputError as `frontier` does.
+        """
+        frontier = self.frontier(tensor)
         # Its boundaries need a type; the file's own batch size, open or not, is kept.
         extractor = Extractor(onnx.shape_inference.infer_shapes(self.model, data_prop=True))
         try:
-            parts = extractor.extract_model(self.inputs, [cut]), extractor.extract_model([cut], self.outputs)
+            parts = extractor.extract_model(self.inputs, frontier), extractor.extract_model(frontier, self.outputs)
             for part in parts:
                 onnx.checker.check_model(part)
         except (ValueError, onnx.checker.ValidationError) as error:
-            raise InputError(f"{self.path} cannot be cut at {cut!r}: {in_one_line(error)}") from error
+            raise InputError(f"{self.path} cannot be cut at {tensor!r}: {in_one_line(error)}") from error
         return parts
 
     def check_cut(self, tensor: str) -> None:

@@ -47,7 +47,7 @@ CHOICES = {
 }
 """The parameters that have one of a few values; here too, because launch files load neither networks nor engines."""
 
-RESPAWNED = ("edge", "server", "autoware")
+RESPAWNED = ("edge", "middle", "server", "autoware")
 """The executables that a launch file starts again when they end through a fault."""
 
 _MANAGED = ("use_sim_time", "autostart")
@@ -118,7 +118,8 @@ class Options:
 
     answer_by: seconds from an image's stamp to its answer, which is then the edge's to publish; 0 or absent: the
     server's. cameras: names of several cameras of each vehicle; each has its own edge, in a namespace inside the
-    vehicle's, and is a vehicle of its own for the server. In `enclave`, `CAMERA` stands for the name.
+    vehicle's, and is a vehicle of its own for the server. In `enclave`, `CAMERA` stands for the name. middle: whether a
+    roadside unit is between vehicles and server.
     """
 
     namespace: str = ""
@@ -141,6 +142,7 @@ class Options:
     order: str = ""
     deadline: float | None = None
     least_share: float | None = None
+    middle: bool = False
     cameras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -216,10 +218,10 @@ def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value |
 
     Of several cameras each is a vehicle.
     """
-    names = [_join(vehicle, camera) for vehicle in vehicles or ("",) for camera in options.cameras or ("",)]
     given: dict[str, Value | None] = {
         **_parameters_of_a_half(options),
-        "vehicles": names if vehicles or options.cameras else None,
+        "vehicles": _names(options, vehicles),
+        "from_middle": options.middle or None,
         **options.results,
         "results_namespace": REMOTE if options.answer_by else None,
         "further_bundles": list(options.further_bundles) or None,
@@ -229,6 +231,19 @@ def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value |
         **parameters,
     }
     return _process("server", options, given)
+
+
+def middle(options: Options, vehicles: Sequence[str] = (), **parameters: Value | None) -> Process:
+    """The roadside unit of some vehicles; vehicles: as for `server`; parameters: its own, where they are given."""
+    given = {**_parameters_of_a_half(options), "vehicles": _names(options, vehicles), **parameters}
+    return _process("middle", options, given)
+
+
+def _names(options: Options, vehicles: Sequence[str]) -> list[str] | None:
+    """The namespaces of vehicles for whom takes their frames; None: as in its parameters."""
+    if not vehicles and not options.cameras:
+        return None
+    return [_join(vehicle, camera) for vehicle in vehicles or ("",) for camera in options.cameras or ("",)]
 
 
 def watch(options: Options, watched: Iterable[Process] = (), **parameters: Value | None) -> Process:
@@ -250,6 +265,8 @@ def demo(
 ) -> tuple[Process, ...]:
     """Everything on one machine: a server and, for every camera of every vehicle, a camera and an edge.
 
+    With the option `middle` also a roadside unit.
+
     source: as the camera's parameter, or "topic:NAME", which starts no camera, with `CAMERA` in it for the camera's
     name; out: a folder for every camera's recording (empty: none is made); measured: whether the caller makes one, see
     MEASURED_SCORE; parameters: the camera's. Without vehicles there is one, in the namespace itself. Raises InputError
@@ -262,6 +279,7 @@ def demo(
     max_age = 0.0 if topic_of(source) else None
     options = _measured(options, measured or bool(out))
     processes = [server(options, vehicles, max_age=max_age)]
+    processes += [middle(options, vehicles, max_age=max_age)] if options.middle else []
     for vehicle in vehicles:
         for name, own in options.within(vehicle).each_camera():
             seen = _of_camera("source", source, name) if topic_of(source) else source.replace(CAMERA, name)

@@ -179,6 +179,15 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         "The part of its bottlenecks, 0 to 1, that each vehicle gets answers to in time, wherever that is possible. "
         "Empty: as in the parameter files.",
     ),
+    "middle": (
+        _truth,
+        "true: a roadside unit is between vehicles and server, see docs/middle.md. Empty: none.",
+    ),
+    "cut": (
+        str,
+        "Where the roadside unit divides the suffix: a cut of the bundle's divisions, or whole: nowhere. Empty: as in "
+        "the parameter files.",
+    ),
     "watch": (_truth, "true: serve a page with what the vehicles see at http://127.0.0.1:8080/, see docs/watch.md."),
     "vehicles": (
         _names,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from mtl_split.msg import Answer, AnswerInfo, Bottleneck, LinkReport, ServerState
+from mtl_split.msg import Answer, AnswerInfo, Bottleneck, Features, LinkReport, ServerState
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
@@ -19,6 +19,7 @@ from mtl_split_core.scene import Task, Truth
 from mtl_split_core.signing import (
     AnswerStatement,
     BottleneckStatement,
+    FeaturesStatement,
     Keys,
     ReportStatement,
     Statement,
@@ -65,6 +66,13 @@ def to_origin(message: AnswerInfo) -> Origin:
     return Origin(source, message.operating_point[:MOST_CHARACTERS] or NOT_SENT, message.age, message.late)
 
 
+FEATURES = "features"
+"""Within a vehicle's namespace, the topic of what a roadside unit sends to the server."""
+
+Sent: TypeAlias = Bottleneck | Features
+"""What brings a frame to the server."""
+
+
 class HeaderError(InputError):
     """A header that no camera sends."""
 
@@ -96,19 +104,22 @@ def truth_messages(truth: Truth, header: Header) -> dict[str, Any]:
     return {topic: message for kind in KINDS.values() for topic, message in kind.truth_messages(truth, header).items()}
 
 
-def statement(message: Bottleneck, vehicle: str) -> BottleneckStatement:
-    """Return what the signature of a vehicle's bottleneck covers; the vehicle is the resolved name of the topic."""
+def statement(message: Sent, vehicle: str) -> BottleneckStatement:
+    """Return what the signature of a vehicle's frame covers; the vehicle is the resolved name of the topic."""
     stamp = message.header.stamp
-    return BottleneckStatement(
-        vehicle=vehicle,
-        stamp=(stamp.sec, stamp.nanosec),
-        frame_id=message.header.frame_id,
-        session=message.session,
-        sequence=message.sequence,
-        contract=message.contract,
-        size=(message.image_width, message.image_height),
-        payload=message.payload.tobytes(),
-    )
+    said = {
+        "vehicle": vehicle,
+        "stamp": (stamp.sec, stamp.nanosec),
+        "frame_id": message.header.frame_id,
+        "session": message.session,
+        "sequence": message.sequence,
+        "contract": message.contract,
+        "size": (message.image_width, message.image_height),
+        "payload": message.payload.tobytes(),
+    }
+    if isinstance(message, Features):
+        return FeaturesStatement(**said, copies=message.copies, division=message.division)
+    return BottleneckStatement(**said)
 
 
 class ReportError(InputError):
@@ -174,7 +185,7 @@ def to_state(message: ServerState) -> State:
     return State(Server(said.server, said.session), said.number, said.ready, vehicles)
 
 
-Signed: TypeAlias = Bottleneck | LinkReport | Answer | ServerState
+Signed: TypeAlias = Sent | LinkReport | Answer | ServerState
 
 
 def sign(message: Signed, keys: Keys, topic: str) -> None:
@@ -189,7 +200,7 @@ def check_signature(message: Signed, keys: Keys, topic: str) -> None:
 
 def _statement_of(message: Signed, topic: str) -> Statement:
     match message:
-        case Bottleneck():
+        case Bottleneck() | Features():
             return statement(message, topic)
         case LinkReport():
             return report_statement(message, topic)

@@ -38,6 +38,9 @@ NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 MANY = QoSProfile(depth=64, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Bottlenecks at the server, which looks at each of them: a flood of junk must not push the good ones out before."""
 
+LARGE = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE)
+"""Features: of hundreds of packets each, one would be lost too often, so that lost ones are sent again."""
+
 RECORDED = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Images and bottlenecks where, unlike in the nodes, each of them is wanted and not only the newest."""
 

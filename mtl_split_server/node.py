@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
-from mtl_split.msg import Answer, Bottleneck, LinkReport
+from mtl_split.msg import Answer, Bottleneck, Features, LinkReport
 from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter as RosParameter
@@ -19,15 +19,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from mtl_split_core.control.link import Fate
-from mtl_split_core.errors import (
-    InferenceError,
-    InputError,
-    PayloadError,
-    ReplayError,
-    SecondPublisherError,
-    SignatureError,
-    UnsignedError,
-)
+from mtl_split_core.errors import InputError
 from mtl_split_core.halves import ServerHalf
 from mtl_split_core.serving import ORDERS, Choice, Schedule, Tally, Waiting, turn
 from mtl_split_core.session import Arrival
@@ -35,15 +27,27 @@ from mtl_split_core.tracks import Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
 from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
 from mtl_split_ros.mailbox import Mailbox
-from mtl_split_ros.messages import HeaderError, label_info
+from mtl_split_ros.messages import FEATURES, Sent, label_info
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
-from mtl_split_ros.qos import LATCHED, MANY, advertise, full_name
+from mtl_split_ros.qos import LARGE, LATCHED, MANY, advertise
 from mtl_split_ros.results import ResultPublishers, result_parameters
 from mtl_split_ros.subscriptions import Subscriptions
+from mtl_split_ros.vehicle import (
+    COUNTS,
+    ELSEWHERE,
+    REFUSALS,
+    SIGNED_REFUSALS,
+    OtherDivisionError,
+    Receipt,
+    TopicPublishers,
+    Vehicle,
+    check_vehicles,
+    key_of,
+    topic_within,
+)
 from mtl_split_server.group import Group
 from mtl_split_server.suffixes import Suffixes, load_suffixes
-from mtl_split_server.vehicle import ELSEWHERE, OtherContractError, Receipt, TopicPublishers, Vehicle
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
@@ -67,6 +71,10 @@ PARAMETERS = Parameters(
     ),
     Parameter("workers", "Bottlenecks processed in parallel, at most one per vehicle.", range=(1, 64)),
     *result_parameters(),
+    Parameter(
+        "from_middle",
+        "Take frames only from roadside units (`features`), which take the vehicles' bottlenecks; false: take both.",
+    ),
     Parameter(
         "results_namespace",
         "Where within each vehicle's namespace the results are published; `remote` where the edges have answer_by and"
@@ -104,11 +112,11 @@ PARAMETERS = Parameters(
 
 @dataclass(frozen=True)
 class Received:
-    """A bottleneck, its receipt, how it waits, its milliseconds on the way, and what its objects are followed with."""
+    """A frame, its receipt, how it waits, its milliseconds on the way, and what its objects are followed with."""
 
-    message: Bottleneck
+    message: Sent
     receipt: Receipt
-    waiting: Waiting[Vehicle]
+    waiting: Waiting[Vehicle[ResultPublishers]]
     link: float
     tracks: Tracks
 
@@ -123,10 +131,10 @@ class ServerNode(ManagedNode):
     _reports: dict[str, Publisher[LinkReport]]
     _answers: dict[str, Publisher[Answer]]
     _tracks: dict[str, Tracks]
-    _mailbox: Mailbox[Vehicle, Received]
-    _schedule: Schedule[Vehicle]
+    _mailbox: Mailbox[Vehicle[ResultPublishers], Received]
+    _schedule: Schedule[Vehicle[ResultPublishers]]
     _inputs: Subscriptions
-    _vehicles: list[Vehicle]
+    _vehicles: list[Vehicle[ResultPublishers]]
     _jumps: JumpHandle
 
     def __init__(self) -> None:
@@ -140,9 +148,10 @@ class ServerNode(ManagedNode):
 
     def configure(self, values: dict[str, Any]) -> None:
         """Load and warm up the bundles' suffixes, and publish every task's labels for every vehicle."""
-        self._check_vehicles(values["vehicles"])
+        check_vehicles(self, values["vehicles"])
         self._deadlines = read_deadlines(values)
         self._max_age: float = values["max_age"]
+        self._from_middle: bool = values["from_middle"]
         self._order, self._least_share, self._workers = values["order"], values["least_share"], values["workers"]
         self._group_name: str = values["group"]
         self._keys = self.read_keys(values["key_file"])
@@ -164,23 +173,17 @@ class ServerNode(ManagedNode):
             raise
         self._tell_labels(values["vehicles"])
 
-    def _check_vehicles(self, vehicles: list[str]) -> None:
-        try:
-            topics = {full_name(self, _topic(vehicle, "bottleneck")) for vehicle in vehicles}
-        except InputError as error:
-            raise InputError(f"vehicles expects names of namespaces: {error}") from error
-        if not vehicles or len(topics) < len(vehicles):
-            raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
-
     def _advertise(self, vehicle: str, within: str) -> None:
         tasks = self._suffixes.tasks
-        self._results[vehicle] = ResultPublishers(self, tasks, _topic(vehicle, within))
+        self._results[vehicle] = ResultPublishers(self, tasks, topic_within(vehicle, within))
         self._labels[vehicle] = {
-            task.name: advertise(self, LabelInfo, _topic(vehicle, f"label_info/{task.name}"), LATCHED, watch=False)
+            task.name: advertise(
+                self, LabelInfo, topic_within(vehicle, f"label_info/{task.name}"), LATCHED, watch=False
+            )
             for task in tasks
         }
-        self._reports[vehicle] = advertise(self, LinkReport, _topic(vehicle, "link_report"), MANY, watch=False)
-        self._answers[vehicle] = advertise(self, Answer, _topic(vehicle, "answer"), MANY, watch=False)
+        self._reports[vehicle] = advertise(self, LinkReport, topic_within(vehicle, "link_report"), MANY, watch=False)
+        self._answers[vehicle] = advertise(self, Answer, topic_within(vehicle, "answer"), MANY, watch=False)
 
     def _tell_labels(self, vehicles: Iterable[str]) -> None:
         header, threshold = Header(stamp=self.get_clock().now().to_msg()), self.get_parameter("score_threshold").value
@@ -193,9 +196,9 @@ class ServerNode(ManagedNode):
             self._tell_labels(self._labels)
 
     def activate(self) -> None:
-        """Subscribe to the bottlenecks of all vehicles and start the workers."""
+        """Subscribe to the bottlenecks and features of all vehicles and start the workers."""
         self._inputs, self._vehicles = Subscriptions(self), []
-        schedule: Schedule[Vehicle] = Schedule(ORDERS[self._order], self._least_share)
+        schedule: Schedule[Vehicle[ResultPublishers]] = Schedule(ORDERS[self._order], self._least_share)
         self._schedule = schedule
         try:
             for namespace, results in self._results.items():
@@ -209,7 +212,7 @@ class ServerNode(ManagedNode):
             raise
         works = [partial(self._process, self._suffixes.twins()) for _ in range(self._workers)]
 
-        def choose(waiting: Mapping[Vehicle, Received]) -> Choice[Vehicle]:
+        def choose(waiting: Mapping[Vehicle[ResultPublishers], Received]) -> Choice[Vehicle[ResultPublishers]]:
             return schedule.choose([received.waiting for received in waiting.values()], time.monotonic())
 
         self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error), choose, self._give_up)
@@ -241,15 +244,16 @@ class ServerNode(ManagedNode):
         return self._schedule.facts()
 
     def _serve(self, namespace: str, results: ResultPublishers) -> None:
-        topic = _topic(namespace, "bottleneck")
+        topic, features = topic_within(namespace, "bottleneck"), topic_within(namespace, FEATURES)
         resolved = self.resolve_topic_name(topic)
-        signatures = (UnsignedError, SignatureError, ReplayError) if self._keys else ()
+        signatures = SIGNED_REFUSALS if self._keys else ()
+        divisions = [OtherDivisionError] if self._suffixes.divided else []
         facts = {**self._suffixes.facts, **Tally().facts()}
         stream = Stream(
-            resolved,
+            self.resolve_topic_name(features) if self._from_middle else resolved,
             stages=("link", "decode", "suffix", "post", "answer", "track", "publish"),
-            errors=(PayloadError, OtherContractError, HeaderError, SecondPublisherError, InferenceError, *signatures),
-            counts=("dropped", "hopeless", "lost", "repeated", "too_old", "in_future", "out_of_order", ELSEWHERE),
+            errors=(*REFUSALS, *divisions, *signatures),
+            counts=(*COUNTS, "hopeless", ELSEWHERE),
             clock=self.get_clock(),
             logger=self.get_logger(),
             facts=facts,
@@ -269,9 +273,14 @@ class ServerNode(ManagedNode):
             self._deadlines[namespace],
             self._keys,
             self._tracks[namespace].anew(),
+            features_topic=self.resolve_topic_name(features),
             serves=partial(self._serves, resolved),
         )
-        self._inputs.subscribe(Bottleneck, topic, partial(self._receive, vehicle), MANY, stream)
+        receive = partial(self._receive, vehicle)
+        if not self._from_middle:
+            self._inputs.subscribe(Bottleneck, topic, receive, MANY, stream)
+        if self._from_middle or self._suffixes.divided:
+            self._inputs.subscribe(Features, features, receive, LARGE, stream)
         self.streams.append(stream)
         self._vehicles.append(vehicle)
 
@@ -286,7 +295,7 @@ class ServerNode(ManagedNode):
         for vehicle in self._vehicles:
             vehicle.session.forget_stamps()
 
-    def _receive(self, vehicle: Vehicle, message: Bottleneck, info: MessageInfo) -> None:
+    def _receive(self, vehicle: Vehicle[ResultPublishers], message: Sent, info: MessageInfo) -> None:
         receipt = vehicle.take(message, info)
         if receipt is None:
             return
@@ -301,18 +310,20 @@ class ServerNode(ManagedNode):
             vehicle.stream.count("dropped")
             self._settle(vehicle, replaced, Fate.REPLACED, time.monotonic())
 
-    def _give_up(self, vehicle: Vehicle, received: Received) -> None:
+    def _give_up(self, vehicle: Vehicle[ResultPublishers], received: Received) -> None:
         vehicle.stream.count("hopeless")
         self._settle(vehicle, received, Fate.HOPELESS, time.monotonic())
 
-    def _process(self, halves: Mapping[str, ServerHalf], vehicle: Vehicle, received: Received) -> None:
+    def _process(
+        self, halves: Mapping[str, ServerHalf], vehicle: Vehicle[ResultPublishers], received: Received
+    ) -> None:
         begun, fate = time.monotonic(), Fate.FAILED
         try:
             fate = self._answer(halves[received.message.contract], vehicle, received)
         finally:
             self._settle(vehicle, received, fate, begun)
 
-    def _settle(self, vehicle: Vehicle, received: Received, fate: Fate, begun: float) -> None:
+    def _settle(self, vehicle: Vehicle[ResultPublishers], received: Received, fate: Fate, begun: float) -> None:
         """Report what became of a bottleneck, and note it; `begun`: when the work on it began."""
         vehicle.report(received.receipt, fate, begun)
         if fate == Fate.ANSWERED:
@@ -321,7 +332,7 @@ class ServerNode(ManagedNode):
             self._schedule.missed(vehicle)
         vehicle.facts.update(self._schedule.facts(vehicle))
 
-    def _answer(self, half: ServerHalf, vehicle: Vehicle, received: Received) -> Fate:
+    def _answer(self, half: ServerHalf, vehicle: Vehicle[ResultPublishers], received: Received) -> Fate:
         message, payload = received.message, received.message.payload.tobytes()
         # Again: it may have waited for its turn.
         if not vehicle.is_timely(message):
@@ -329,8 +340,9 @@ class ServerNode(ManagedNode):
         threshold = self.get_parameter("score_threshold").value
         half.score_threshold = needed_score(self._tracking, threshold)
         half.overlap_threshold = self.get_parameter("overlap_threshold").value
+        _, division = key_of(message)
         size = message.image_width, message.image_height
-        results = half.decode(payload, size)
+        results = half.decode(payload, size, division)
         # And again: on a busy machine it may have taken long.
         if not vehicle.is_timely(message):
             return Fate.UNTIMELY
@@ -341,7 +353,7 @@ class ServerNode(ManagedNode):
             received.tracks.score_threshold = threshold
             results = received.tracks.follow(results, nanoseconds(message.header.stamp))
         with stopwatch.stage("publish"):
-            vehicle.results.publish(results, message.header)
+            vehicle.out.publish(results, message.header)
         vehicle.stream.published({"link": received.link, **stopwatch.milliseconds}, len(payload))
         return Fate.ANSWERED
 
@@ -362,10 +374,6 @@ def read_deadlines(values: Mapping[str, Any]) -> dict[str, float]:
             )
         deadlines[vehicle] = seconds
     return deadlines
-
-
-def _topic(namespace: str, name: str) -> str:
-    return f"{namespace.rstrip('/')}/{name}" if namespace else name
 
 
 def main() -> int:

@@ -7,9 +7,9 @@ from typing import Any
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import ServerHalf
-from mtl_split_core.payload import PayloadFormat
 from mtl_split_core.scene import Task
 from mtl_split_core.share import bundle_folder
+from mtl_split_ros.vehicle import Form, Key
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,18 @@ class Suffixes:
     halves: Mapping[str, ServerHalf]
 
     @property
-    def formats(self) -> dict[str, PayloadFormat]:
-        """The payloads' formats by contract."""
-        return {contract: half.bundle.payload_format for contract, half in self.halves.items()}
+    def formats(self) -> dict[Key, Form]:
+        """The formats of bottlenecks' payloads, and of the features of each division."""
+        formats: dict[Key, Form] = {}
+        for contract, half in self.halves.items():
+            formats[contract, ""] = half.bundle.payload_format
+            formats |= {(contract, division): form for division, form in half.forms.items()}
+        return formats
+
+    @property
+    def divided(self) -> bool:
+        """Whether there are any divisions."""
+        return any(half.forms for half in self.halves.values())
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -74,7 +83,13 @@ def load_suffixes(values: Mapping[str, Any]) -> Suffixes:
                 )
     return Suffixes(
         {
-            contract: ServerHalf(bundle, values["threads"], engine=values["engine"], at_once=values["workers"])
+            contract: ServerHalf(
+                bundle,
+                values["threads"],
+                engine=values["engine"],
+                at_once=values["workers"],
+                divisions=bundle.divisions,
+            )
             for contract, bundle in bundles.items()
         }
     )

@@ -1,15 +1,19 @@
 """The coder as docs/wire-format.md describes it, and the fingerprint as docs/bundle-format.md does.
 
-Written from those two pages alone, in plain Python and for no speed at all: nothing of the package is imported here.
+Written from those two pages alone, in plain Python but for the arrays of features, and for no speed at all: nothing of
+the package is imported here.
 """
 
 import hashlib
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgpack
+import numpy as np
+from backports import zstd
 
 Contract = dict[str, Any]
 """The object `contract` of a manifest."""
@@ -184,14 +188,28 @@ def signature(
     payload: bytes,
 ) -> bytes:
     """The signature of a bottleneck."""
+    signed = signed_bytes(vehicle, stamp, frame_id, session, sequence, contract, size, payload)
+    return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split").digest()
+
+
+def signed_bytes(
+    vehicle: str,
+    stamp: tuple[int, int],
+    frame_id: str,
+    session: int,
+    sequence: int,
+    contract: str,
+    size: tuple[int, int],
+    payload: bytes,
+) -> bytes:
+    """What the signature of a bottleneck covers."""
     texts = [text.encode("utf-8") for text in (vehicle, frame_id, contract)]
     signed = (3).to_bytes(4, "little")
     signed += stamp[0].to_bytes(4, "little", signed=True) + stamp[1].to_bytes(4, "little")
     signed += session.to_bytes(8, "little") + sequence.to_bytes(8, "little")
     signed += b"".join(side.to_bytes(4, "little") for side in size)
     signed += b"".join(len(part).to_bytes(4, "little") for part in [*texts, payload])
-    signed += b"".join([*texts, payload])
-    return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split").digest()
+    return signed + b"".join([*texts, payload])
 
 
 def report_signature(
@@ -243,3 +261,30 @@ def state_signature(
         signed += bytes([serves[index]]) + sessions[index].to_bytes(8, "little")
         signed += sequences[index].to_bytes(8, "little") + len(text).to_bytes(4, "little") + text
     return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split state").digest()
+
+
+def features_signature(key: bytes, copies: int, division: str, **said: Any) -> bytes:
+    """The signature of features: over what a bottleneck's covers, and the rest."""
+    name = division.encode("utf-8")
+    signed = signed_bytes(**said) + bytes([copies]) + len(name).to_bytes(4, "little") + name
+    return hashlib.blake2b(signed, digest_size=16, key=key, person=b"mtl_split middle").digest()
+
+
+def division_fingerprint(contract: str, division: dict[str, Any]) -> str:
+    """The fingerprint of an entry of a manifest's `divisions`; contract: the fingerprint of the bundle's."""
+    tensors = [[tensor["name"], tensor["shape"]] for tensor in division["tensors"]]
+    parts = [1, contract, division["feature_space"], tensors]
+    return hashlib.sha256(msgpack.packb(parts)).hexdigest()[:16]
+
+
+def unpack_features(payload: bytes, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """The tensors, in their order, that features carry."""
+    planes = zstd.decompress(payload)
+    numbers = len(planes) // 4
+    assert numbers == sum(map(math.prod, shapes))
+    flat = [bytes(planes[plane * numbers + index] for plane in range(4)) for index in range(numbers)]
+    values, tensors = np.frombuffer(b"".join(flat), "<f4"), []
+    for shape in shapes:
+        tensors.append(values[: math.prod(shape)].reshape(shape))
+        values = values[math.prod(shape) :]
+    return tensors

@@ -24,10 +24,12 @@ LONGEST_LABEL = 40
 class MeasuredCut:
     """One cut, for one picture.
 
-    bytes: of the tensor as it is; prefix, suffix: what lies before the cut and behind it; milliseconds: the prefix's.
+    tensors: how many cross; shape: of the one that it is named by; bytes: of all of them as they are; prefix, suffix:
+    what lies before the cut and behind it; milliseconds: the prefix's.
     """
 
     name: str
+    tensors: int
     shape: tuple[int, ...]
     bytes: int
     prefix: Cost
@@ -36,9 +38,10 @@ class MeasuredCut:
 
 
 def measure_cuts(graph: OnnxGraph, cuts: Sequence[str]) -> list[MeasuredCut]:
-    """Measure some of a network's cuts, the prefix in ONNX Runtime on one thread: the median of several runs.
+    """Measure some of a network's cuts, or of its places where several tensors cross.
 
-    Raises InputError where one is no cut, or ONNX Runtime cannot run its prefix.
+    The prefix runs in ONNX Runtime on one thread: the median of several runs. Raises InputError where one is no cut, or
+    ONNX Runtime cannot run its prefix.
     """
     rng = np.random.default_rng(0)
     inputs = {name: rng.uniform(0, 255, graph.shape(name)).astype(graph.dtype(name)) for name in graph.inputs}
@@ -46,9 +49,10 @@ def measure_cuts(graph: OnnxGraph, cuts: Sequence[str]) -> list[MeasuredCut]:
     for cut in cuts:
         before, behind = graph.costs(cut)
         shape = graph.shape(cut)
-        milliseconds = _time(graph.split(cut)[0], inputs, f"the part of {graph.path} before {cut!r}")
-        size = math.prod(shape) * graph.dtype(cut).itemsize
-        found.append(MeasuredCut(cut, shape, size, before, behind, milliseconds))
+        milliseconds = _time(graph.divide(cut)[0], inputs, f"the part of {graph.path} before {cut!r}")
+        frontier = graph.frontier(cut)
+        size = sum(math.prod(graph.shape(each)) * graph.dtype(each).itemsize for each in frontier)
+        found.append(MeasuredCut(cut, len(frontier), shape, size, before, behind, milliseconds))
     return found
 
 
@@ -71,8 +75,9 @@ def format_cuts(graph: OnnxGraph, cuts: Sequence[MeasuredCut]) -> str:
     lines = [f"{graph.path}, {', '.join(f'{name} {_shape(graph.shape(name))}' for name in graph.inputs)}:", head]
     lines.append(f"  {'':<{width}}{'':>30}{'before':>11}{'behind':>11}{'before':>13}{'behind':>13}")
     for cut in cuts:
+        shape = _shape(cut.shape) + (f" + {cut.tensors - 1}" if cut.tensors > 1 else "")
         lines.append(
-            f"  {cut.name:<{width}}{_shape(cut.shape):>18}{cut.bytes:>12,}"
+            f"  {cut.name:<{width}}{shape:>18}{cut.bytes:>12,}"
             f"{cut.prefix.multiply_adds / 1e6:>11,.1f}{cut.suffix.multiply_adds / 1e6:>11,.1f}"
             f"{cut.prefix.parameters:>13,}{cut.suffix.parameters:>13,}{cut.milliseconds:>12.2f}"
         )

@@ -156,14 +156,14 @@ def decode_in_threads(kind: str) -> None:
 @pytest.mark.parametrize("data", [b"no network", b"", b"\x08\x0a"])
 def test_a_file_that_is_no_network_is_named(kind: str, data: bytes) -> None:
     with pytest.raises(BundleError, match=r"(cannot load prefix\.onnx|prefix\.onnx is no ONNX file): [^\n]*$"):
-        load_engine(kind, OnnxFile(Path("prefix.onnx"), data), 1, np.zeros(1), Interface("images", {}))
+        load_engine(kind, OnnxFile(Path("prefix.onnx"), data), 1, [np.zeros(1)], Interface(("images",), {}))
 
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_an_input_that_does_not_fit_is_told_in_one_line(kind: str, street: Bundle) -> None:
     file, noise = OnnxFile(Path("prefix.onnx"), street.read(PREFIX)), np.zeros((1, 12, 18, 32), np.float32)
     with pytest.raises(BundleError, match=r"^prefix.onnx has an input images of uint8 [^\n]* \(1, 12, 18, 32\)$"):
-        load_engine(kind, file, 1, noise, Interface("images", {}))
+        load_engine(kind, file, 1, [noise], Interface(("images",), {}))
 
 
 def test_onnx_runtime_uses_the_threads_that_it_may_and_does_not_spin(street: Bundle) -> None:
@@ -203,7 +203,7 @@ def imitation(clock: Clock, seconds: float, answer: float) -> type[Engine]:
         def __init__(self, data: bytes, threads: int, at_once: int) -> None:
             self.inputs: Mapping[str, tuple[str, Sizes]] = {"images": ("float64", (None,))}
 
-        def __call__(self, batch: Array) -> dict[str, Array]:
+        def __call__(self, *inputs: Array) -> dict[str, Array]:
             clock.now += seconds
             return {"latents": np.full(3, answer, np.float32)}
 
@@ -232,7 +232,7 @@ def test_auto_takes_the_fastest_that_agrees(slow: float, monkeypatch: pytest.Mon
     for module in (choice, engine):
         monkeypatch.setattr(module, "ENGINES", engines)
     monkeypatch.setattr(engine, "PIP_PACKAGES", {"missing": "steam"})
-    chosen = choose_engine(AUTO, OnnxFile(Path(), b""), 1, np.zeros(1), Interface("images", {"latents": (3,)}))
+    chosen = choose_engine(AUTO, OnnxFile(Path(), b""), 1, [np.zeros(1)], Interface(("images",), {"latents": (3,)}))
     assert chosen.engine.name == "takes 0.001 s"
     assert chosen.remarks == {
         REFERENCE: f"{slow * 1e3:.2f} ms",

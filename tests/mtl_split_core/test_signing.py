@@ -16,6 +16,7 @@ from mtl_split_core.signing import (
     UNSIGNED,
     AnswerStatement,
     BottleneckStatement,
+    FeaturesStatement,
     Keys,
     ReportStatement,
     StateStatement,
@@ -82,6 +83,25 @@ def test_a_signature_is_as_documented_and_accepted_by_either_key(statement: Bott
     assert signature == documented.signature(key, **values(statement))
     Keys([KEY, OTHER]).check(statement, signature)
     Keys([OTHER, KEY]).check(statement, signature)
+
+
+@given(statements, st.integers(0, 255), texts, st.sampled_from([KEY, OTHER]))
+def test_features_are_signed_as_documented_and_pass_for_no_bottleneck(
+    statement: BottleneckStatement, copies: int, division: str, key: bytes
+) -> None:
+    features = FeaturesStatement(**values(statement), copies=copies, division=division)
+    keys = Keys([key])
+    signature = keys.sign(features)
+    assert signature == documented.features_signature(key, copies, division, **values(statement))
+    keys.check(features, signature)
+    for other in (
+        statement,
+        replace(features, division=f"{division}2"),
+        replace(features, copies=copies ^ 1),
+        replace(features, payload=b"other"),
+    ):
+        with pytest.raises(SignatureError):
+            keys.check(other, signature)
 
 
 def test_the_signature_of_the_page_is_made() -> None:

@@ -140,11 +140,35 @@ def test_both_parts_in_series_are_the_whole(path: Path, nodes: list[NodeProto]) 
 
 def test_tensors_that_are_no_cuts_are_refused_by_name(path: Path) -> None:
     graph = load(path, CHAIN, "out")
-    for name, reason in (("image", "is no cut: it is an input or an output"), ("nowhere", "has no tensor 'nowhere'")):
-        with pytest.raises(InputError, match=reason):
-            graph.split(name)
-        with pytest.raises(InputError, match=reason):
-            graph.costs(name)
+    for name, reason in (("image", "is an input or an output"), ("nowhere", "has no tensor 'nowhere'")):
+        for refuse in (graph.split, graph.costs, graph.frontier, graph.divide):
+            with pytest.raises(InputError, match=reason):
+                refuse(name)
+
+
+def test_several_tensors_part_the_graph_where_one_alone_does_not(path: Path) -> None:
+    """Of a chain and a side branch, whatever crosses beside a tensor is cut with it."""
+    heads = [
+        *SKIP[:3],
+        node("Add", "c a", "d"),
+        node("Tanh", "a", "e"),
+        node("Relu", "d", "one_"),
+        node("Mul", "d e", "two"),
+    ]
+    graph = load(path, heads, "one_ two")
+    assert graph.cuts == ["a"] and graph.frontier("c") == ["c", "a"] and graph.frontier("d") == ["d", "a"]
+    assert graph.places(1) == ["a"] and set(graph.places(2)) == {"a", "b", "c", "d", "e"}
+    image = np.random.default_rng(1).standard_normal((3, 4, 6, 8)).astype(np.float32)
+    whole = run(path, image)
+    for place in graph.places(2):
+        first, second = graph.divide(place)
+        for found, right in zip(run(second, *run(first, image)), whole, strict=True):
+            np.testing.assert_allclose(found, right, atol=1e-4)
+    before, behind = graph.costs("d")
+    assert before.multiply_adds + behind.multiply_adds == graph.whole.multiply_adds
+    graph = load(path, [convolution("image", "a"), node("Add", "a image", "out")], "out")
+    with pytest.raises(InputError, match=r"cannot be divided at 'a': 'image' would cross"):
+        graph.divide("a")
 
 
 def test_files_that_cannot_be_used_are_refused(path: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def other(tmp_path: Path) -> Bundle:
 def test_each_contract_has_its_suffix_and_every_task_is_there_once(bundle: Bundle, other: Bundle) -> None:
     found = suffixes(bundle, other)
     assert [half.bundle.folder for half in found.halves.values()] == [bundle.folder, other.folder]
-    assert found.formats.keys() == {bundle.contract.fingerprint, other.contract.fingerprint}
+    assert found.formats.keys() == {(bundle.contract.fingerprint, ""), (other.contract.fingerprint, "")}
     assert [task.name for task in found.tasks] == ["detection", "colour", "areas"]
     assert found.facts.keys() == {"engine", "tiny: engine"}
     [twins, others] = found.twins(), found.twins()

@@ -1,4 +1,7 @@
-"""One vehicle being served: which of the bottlenecks on its topic are taken, which refused, and by whom they are."""
+"""One vehicle being served: which of the frames on its topics are taken, which refused, and by whom they are.
+
+A server and a roadside unit take them alike.
+"""
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
@@ -7,27 +10,34 @@ import time
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from mtl_split.msg import Answer, Bottleneck, LinkReport
+from mtl_split.msg import Answer, Features, LinkReport
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
 from mtl_split_core.answer import pack_results
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.link import Fate
-from mtl_split_core.errors import InputError, SecondPublisherError
+from mtl_split_core.errors import (
+    InferenceError,
+    InputError,
+    PayloadError,
+    ReplayError,
+    SecondPublisherError,
+    SignatureError,
+    UnsignedError,
+)
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import check_size
-from mtl_split_core.payload import PayloadFormat
 from mtl_split_core.scene import Results, Size
 from mtl_split_core.serving import Waiting
 from mtl_split_core.session import Arrival, Session
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import Tracks
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds, plausible_age
-from mtl_split_ros.messages import check_header, check_signature, sign
-from mtl_split_ros.results import ResultPublishers
+from mtl_split_ros.messages import HeaderError, Sent, check_header, check_signature, sign
+from mtl_split_ros.qos import full_name
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
@@ -49,6 +59,52 @@ _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 
 class OtherContractError(InputError):
     """A bottleneck that was encoded under another contract."""
+
+
+class OtherDivisionError(InputError):
+    """Features of a division that this node has not loaded."""
+
+
+REFUSALS = (PayloadError, OtherContractError, HeaderError, SecondPublisherError, InferenceError)
+"""What a node that takes a vehicle's frames refuses."""
+
+SIGNED_REFUSALS = (UnsignedError, SignatureError, ReplayError)
+"""And with keys."""
+
+COUNTS = ("dropped", "lost", "repeated", "too_old", "in_future", "out_of_order")
+"""What it counts beside."""
+
+
+def topic_within(vehicle: str, name: str) -> str:
+    """Return the name of a vehicle's topic, relative to the node's namespace, as the vehicle's is."""
+    return f"{vehicle.rstrip('/')}/{name}" if vehicle else name
+
+
+def check_vehicles(node: Node, vehicles: list[str]) -> None:
+    """Raise InputError where vehicles are not names of namespaces, each of them once, at least one."""
+    try:
+        topics = {full_name(node, topic_within(vehicle, "bottleneck")) for vehicle in vehicles}
+    except InputError as error:
+        raise InputError(f"vehicles expects names of namespaces: {error}") from error
+    if not vehicles or len(topics) < len(vehicles):
+        raise InputError(f"vehicles is {vehicles}, expected at least one, and each of them once")
+
+
+class Form(Protocol):
+    """What payloads have to look like: PayloadFormat for bottlenecks, FeatureFormat for a division's features."""
+
+    @property
+    def largest(self) -> int:
+        """The most bytes that it can have."""
+        ...
+
+    def check_length(self, length: int) -> None:
+        """Raise PayloadError for more bytes than it can have."""
+        ...
+
+    def parse(self, payload: bytes) -> object:
+        """Check what can be known without decoding it. Raises PayloadError."""
+        ...
 
 
 class TopicPublishers:
@@ -106,31 +162,39 @@ class Receipt:
     arrived: float
 
 
-@dataclass(eq=False)
-class Vehicle:
-    """What the server knows and wants of one vehicle.
+Key = tuple[str, str]
+"""The fingerprints of a contract and of one of its divisions; the latter is empty for what a bottleneck brings."""
 
-    namespace: as in the server's parameters; topic: resolved name of its bottlenecks' topic; formats: of the payloads
-    that it may send, by contract; stream: the account of them; facts: what else it tells; results: the publishers of
-    its results; reports, answers: the publishers of what becomes of each of them, and of all results at once; max_age:
-    in seconds, 0 disables the limit; deadline: of an answer, in seconds from the stamp, 0: none; keys: None: signatures
-    do not count; tracks: without an object; serves: whether a good bottleneck is this server's to answer, which it is
-    asked once. What another server answers is only remembered, so that this one can go on with it.
+Out = TypeVar("Out")
+
+
+@dataclass(eq=False)
+class Vehicle(Generic[Out]):
+    """What a node knows and wants of one vehicle whose frames it takes.
+
+    namespace: as in the node's parameters; topic: resolved name of its bottlenecks' topic; formats: of the payloads
+    that it may send, see `key_of`; stream: the account of them; facts: what else it tells; out: the publishers of what
+    is made of them; reports, answers: the publishers of what becomes of each of them, and of all results at once (None:
+    of none); max_age: in seconds, 0 disables the limit; deadline: of an answer, in seconds from the stamp, 0: none;
+    keys: None: signatures do not count; tracks: without an object; features_topic: resolved name of the topic of what
+    roadside units send; serves: whether a good bottleneck is this server's to answer, which it is asked once. What
+    another server answers is only remembered, so that this one can go on with it.
     """
 
     namespace: str
     topic: str
-    formats: Mapping[str, PayloadFormat]
+    formats: Mapping[Key, Form]
     stream: Stream
     facts: dict[str, str]
-    results: ResultPublishers
+    out: Out
     reports: Publisher[LinkReport]
-    answers: Publisher[Answer]
+    answers: Publisher[Answer] | None
     publishers: TopicPublishers
     max_age: float
     deadline: float
     keys: Keys | None
     tracks: InitVar[Tracks]
+    features_topic: str = ""
     serves: Callable[[Arrival], bool] = lambda _: True
     session: Session = field(init=False)
     _told: LinkReport | None = field(init=False, default=None)
@@ -141,12 +205,12 @@ class Vehicle:
         # Without a limit of age, any recording may be played, and in a loop.
         self.session = Session(self.publishers, self.keys is not None, any_stamp=not self.max_age, tracks=tracks)
 
-    def take(self, message: Bottleneck, info: MessageInfo) -> Receipt | None:
+    def take(self, message: Sent, info: MessageInfo) -> Receipt | None:
         """Count a bottleneck that arrived, and refuse it (None) or not, by all that is known before it is decoded."""
         self.stream.count("received")
-        arrival = Arrival(
-            _publisher(message, info), message.session, message.sequence, nanoseconds(message.header.stamp)
-        )
+        stamp, relayed = nanoseconds(message.header.stamp), isinstance(message, Features)
+        copies = message.copies if relayed else 1
+        arrival = Arrival(_publisher(message, info), message.session, message.sequence, stamp, relayed, copies)
         try:
             self._authenticate(message)
             if self.session.repeats(arrival):
@@ -178,10 +242,10 @@ class Vehicle:
             return None
         return receipt
 
-    def wait(self, message: Bottleneck, receipt: Receipt) -> Waiting[Vehicle]:
+    def wait(self, message: Sent, receipt: Receipt) -> Waiting[Vehicle[Out]]:
         """Return what the order of serving needs to know of a bottleneck that was taken."""
         left = self.deadline - plausible_age(self.stream.age(message.header.stamp)) if self.deadline else math.inf
-        return Waiting(self, message.contract, receipt.arrived, time.monotonic() + left)
+        return Waiting(self, "".join(key_of(message)), receipt.arrived, time.monotonic() + left)
 
     def report(self, receipt: Receipt, fate: Fate, begun: float) -> None:
         """Tell the edge what has become of a bottleneck; `begun`: when the work on it began, by the monotonic clock."""
@@ -200,7 +264,7 @@ class Vehicle:
 
         They go out as often as the bottleneck has come. One that comes again after that is answered again.
         """
-        if not self.answers.get_subscription_count():
+        if self.answers is None or not self.answers.get_subscription_count():
             return
         packed = pack_results(bundle.tasks, results, Letterbox(size, bundle.input_size))
         answer = Answer(session=receipt.session, sequence=receipt.sequence, results=array("B", packed))
@@ -210,13 +274,13 @@ class Vehicle:
         for _ in range(self.session.copies(receipt.session, receipt.sequence)):
             self.answers.publish(answer)
 
-    def _repeat(self, message: Bottleneck) -> None:
+    def _repeat(self, message: Sent) -> None:
         """Answer and report again where both are done already: what was sent before may have got lost."""
         told, answer = self._told, self._answer
         again = self.session.count_copy()
         if told is None or (told.session, told.sequence) != (message.session, message.sequence) or not again:
             return
-        if answer is not None and (answer.session, answer.sequence) == (message.session, message.sequence):
+        if self.answers and answer and (answer.session, answer.sequence) == (message.session, message.sequence):
             self.answers.publish(answer)
         self._publish_report(told)
 
@@ -226,7 +290,7 @@ class Vehicle:
             sign(report, self.keys, self.reports.topic_name)
         self.reports.publish(report)
 
-    def is_timely(self, message: Bottleneck) -> bool:
+    def is_timely(self, message: Sent) -> bool:
         """Whether a bottleneck's stamp is neither too old nor in the future; counts those that are."""
         age = self.stream.age(message.header.stamp)
         if not self.max_age or -MOST_AHEAD <= age <= self.max_age:
@@ -241,29 +305,44 @@ class Vehicle:
             self.session.tracks = self.session.tracks.anew()
         return self._served
 
-    def _authenticate(self, message: Bottleneck) -> None:
+    def _authenticate(self, message: Sent) -> None:
         """Raise InputError for a bottleneck that no vehicle of ours has sent, or that is not even worth looking at."""
         check_header(message.header)
         max(self.formats.values(), key=lambda form: form.largest).check_length(len(message.payload))
         if self.keys is not None:
-            check_signature(message, self.keys, self.topic)
+            check_signature(message, self.keys, self.features_topic if isinstance(message, Features) else self.topic)
 
-    def _check(self, message: Bottleneck, arrival: Arrival) -> None:
+    def _check(self, message: Sent, arrival: Arrival) -> None:
         """Raise InputError for a bottleneck that cannot be used; what is hardest to forge comes first."""
         self.session.admit(arrival)
-        if message.contract not in self.formats:
+        contracts = [contract for contract, division in self.formats if not division]
+        if message.contract not in contracts:
             raise OtherContractError(
                 f"the bottleneck has the contract {message.contract[:64]!r}, expected"
-                f" {' or '.join(map(repr, self.formats))}: give edge and server bundles of the same training"
+                f" {' or '.join(map(repr, contracts))}: give edge and server bundles of the same training"
+            )
+        if key_of(message) not in self.formats:
+            divisions = [division for contract, division in self.formats if division and contract == message.contract]
+            raise OtherDivisionError(
+                f"the features have the division {message.division[:64]!r}, expected"
+                f" {' or '.join(map(repr, divisions)) or 'none'}: give roadside unit and server the same bundle"
             )
         check_size((message.image_width, message.image_height))
-        self.formats[message.contract].parse(message.payload.tobytes())
+        self.formats[key_of(message)].parse(message.payload.tobytes())
+
+
+def key_of(message: Sent) -> Key:
+    """Return what tells which part of which network goes on with a frame: its contract and division."""
+    return message.contract, message.division if isinstance(message, Features) else ""
 
 
 _SESSION = "session "
 
 
-def _publisher(message: Bottleneck, info: MessageInfo) -> str:
-    """Identify a publisher; where rclpy does not tell (up to Kilted), by its session, which it may choose itself."""
-    gid = info.get("publisher_gid")
+def _publisher(message: Sent, info: MessageInfo) -> str:
+    """Identify a publisher; where rclpy does not tell (up to Kilted), by its session, which it may choose itself.
+
+    So it is for features, too: any roadside unit may speak for a vehicle whose session it repeats.
+    """
+    gid = None if isinstance(message, Features) else info.get("publisher_gid")
     return bytes(gid["data"]).hex() if gid else f"{_SESSION}{message.session}"

@@ -13,7 +13,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mtl_split.msg import Answer, Bottleneck, LinkReport
+from mtl_split.msg import Answer, Bottleneck, Features, LinkReport
 from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from mtl_split_core.answer import unpack_results
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.link import Fate, Link
+from mtl_split_core.division import Division
 from mtl_split_core.errors import (
     InputError,
     PayloadError,
@@ -30,21 +31,25 @@ from mtl_split_core.errors import (
     SignatureError,
     UnsignedError,
 )
+from mtl_split_core.features import FeatureFormat
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.halves import EdgeHalf, MiddleHalf, ServerHalf
 from mtl_split_core.session import MOST_COPIES
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import BYTETRACK, Tracks
+from mtl_split_lab.learning.division import divide
+from mtl_split_ros import vehicle as module
 from mtl_split_ros.diagnostics import MOST_NAMED, Stream
-from mtl_split_ros.messages import answer_statement, report_statement, statement, to_report
-from mtl_split_server import vehicle as module
-from mtl_split_server.vehicle import OtherContractError, Receipt, TopicPublishers, Vehicle
+from mtl_split_ros.messages import Sent, answer_statement, report_statement, statement, to_report
+from mtl_split_ros.vehicle import OtherContractError, OtherDivisionError, Receipt, TopicPublishers, Vehicle
 
 from ..fuzz_signatures import TOPIC, fate
 from ..processes import plain
+from ..tiny_bundle import write_tiny_bundle
 
 KEYS = Keys([bytes(range(32))])
 SIZE = (128, 64)
+FEATURES_TOPIC = "/car1/features"
 EDGE, RIVAL = bytes([1] * 16), bytes([2] * 16)
 
 
@@ -114,7 +119,7 @@ class Served:
     reports: Reports
     answers: Answers
 
-    def take(self, message: Bottleneck, publisher: bytes | None = EDGE) -> Receipt | None:
+    def take(self, message: Sent, publisher: bytes | None = EDGE) -> Receipt | None:
         """Let a message of a publisher arrive; None: rclpy does not tell."""
         gid = {} if publisher is None else {"publisher_gid": {"implementation_identifier": "rmw", "data": publisher}}
         return self.vehicle.take(message, cast(Any, gid))
@@ -141,7 +146,7 @@ def serve(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Serve:
         stream = Stream(TOPIC, (), (), (), Clock(), log, {})
         publishers = TopicPublishers(cast(Node, graph), TOPIC, keys is not None)
         tracks = Tracks(bundle.tasks, BYTETRACK, 0.3)
-        formats = {bundle.contract.fingerprint: bundle.payload_format}
+        formats = {(bundle.contract.fingerprint, ""): bundle.payload_format}
         out = cast(Any, None), cast(Any, reports), cast(Any, answers)
         vehicle = Vehicle(
             *("car1", TOPIC, formats, stream, {}, *out, publishers, max_age, deadline, keys),
@@ -179,7 +184,7 @@ def send(bundle: Bundle, payload: bytes) -> Send:
     return send
 
 
-def sign(message: Bottleneck, keys: Keys, topic: str = TOPIC) -> Bottleneck:
+def sign(message: Sent, keys: Keys, topic: str = TOPIC) -> Sent:
     message.signature = np.frombuffer(keys.sign(statement(message, topic)), np.uint8)
     return message
 
@@ -413,3 +418,106 @@ def test_nothing_is_packed_where_no_edge_wants_it(serve: Serve, send: Send, bund
     assert receipt
     served.vehicle.answer(receipt, bundle, ServerHalf(bundle).decode(send(0).payload.tobytes(), SIZE), SIZE)
     assert served.answers.published == []
+
+
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Division]:
+    bundle, division, _ = divide(write_tiny_bundle(tmp_path_factory.mktemp("divided") / "tiny"), "means")
+    return bundle, division
+
+
+@pytest.fixture
+def relay(divided: tuple[Bundle, Division], payload: bytes) -> Send:
+    features = MiddleHalf(divided[0]).forward(payload, "means")
+
+    def relay(message: Bottleneck, keys: Keys | None = None, **fields: Any) -> Features:
+        said = {name: getattr(message, name) for name in message.get_fields_and_field_types() if name != "signature"}
+        relayed = Features(**{**said, "division": divided[1].fingerprint, "payload": array("B", features), **fields})
+        return sign(relayed, keys, FEATURES_TOPIC) if keys else relayed
+
+    return relay
+
+
+@pytest.fixture
+def serve_both(serve: Serve, divided: tuple[Bundle, Division]) -> Serve:
+    """Serves a vehicle that may send its frames itself, or through a roadside unit."""
+
+    def serve_both(keys: Keys | None = None, max_age: float = 0.0) -> Served:
+        served = serve(keys, max_age)
+        served.vehicle.features_topic = FEATURES_TOPIC
+        key = divided[0].contract.fingerprint, divided[1].fingerprint
+        served.vehicle.formats = {**served.vehicle.formats, key: FeatureFormat(divided[1])}
+        return served
+
+    return serve_both
+
+
+@pytest.mark.parametrize("keys", [None, KEYS])
+def test_a_vehicle_changes_from_frame_to_frame_between_sending_itself_and_through_a_roadside_unit(
+    keys: Keys | None, serve_both: Serve, send: Send, relay: Send
+) -> None:
+    served = serve_both(keys, max_age=60.0)
+    tracks = served.vehicle.session.tracks
+    for sequence in range(6):
+        message = send(sequence, header=now(), keys=keys)
+        taken = relay(message, keys) if sequence % 2 else message
+        assert served.take(taken, RIVAL if sequence % 2 else EDGE)
+        assert not served.take(message if sequence % 2 else relay(message, keys))  # the other way arrives later
+    assert served.counted() == ({"repeated": 6} if keys else {"out_of_order": 6})
+    assert served.vehicle.session.tracks is tracks
+    passed_on = relay(send(6, header=now()), keys, division="", payload=send(6).payload)
+    assert served.take(passed_on) and served.take(send(7, header=now(), keys=keys))
+
+
+def test_a_roadside_unit_speaks_only_for_the_session_that_the_vehicle_has(
+    serve_both: Serve, send: Send, relay: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve_both()
+    assert served.take(send(0)) and not served.take(relay(send(1, session=8)))
+    assert served.counted() == {"refused/SecondPublisherError": 1, "second_publisher/session 8": 1}
+    monkeypatch.setattr(module, "SILENCE", -1.0)
+    del served.graph.names[EDGE]
+    assert served.take(relay(send(1, session=8)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"division": "fedcba9876543210"}, OtherDivisionError),
+        ({"contract": "fedcba9876543210"}, OtherContractError),
+        ({"image_width": 0}, PayloadError),
+        ({"payload": array("B", b"")}, PayloadError),
+        ({"payload": array("B", bytes(1 << 20))}, PayloadError),
+        ({"division": ""}, PayloadError),
+    ],
+)
+@pytest.mark.parametrize("keys", [None, KEYS])
+def test_features_that_cannot_be_used_are_refused_before_they_could_replace_anything(
+    fields: dict[str, Any], error: type[InputError], keys: Keys | None, serve_both: Serve, send: Send, relay: Send
+) -> None:
+    served = serve_both(keys)
+    assert not served.take(relay(send(0), keys, **fields))
+    assert served.counted() == {f"refused/{error.__name__}": 1}
+    assert served.take(relay(send(0), keys))
+
+
+def test_with_a_key_features_are_only_taken_as_they_were_signed(serve_both: Serve, send: Send, relay: Send) -> None:
+    served = serve_both(KEYS)
+    message = relay(send(0), KEYS)
+    for other in (
+        relay(send(0)),
+        relay(send(0), Keys([bytes(32)])),
+        sign(relay(send(0)), KEYS, TOPIC),
+        relay(send(0), payload=message.payload, signature=send(0, keys=KEYS).signature),
+    ):
+        assert not served.take(other)
+    changed = relay(send(0), KEYS)
+    changed.division, changed.payload = "", send(0).payload
+    assert not served.take(changed) and served.take(message)
+    assert served.counted() == {"refused/UnsignedError": 1, "refused/SignatureError": 4}
+
+
+def test_a_node_without_divisions_takes_no_features(serve: Serve, send: Send, relay: Send) -> None:
+    served = serve()
+    assert not served.take(relay(send(0)))
+    assert "expected none: give roadside unit and server the same bundle" in served.log.errors[0]

@@ -1,0 +1,260 @@
+"""The roadside unit's node: bottlenecks of vehicles in, features for the server out."""
+
+from __future__ import annotations  # rclpy's classes are generic from Kilted on
+
+import time
+from array import array
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mtl_split.msg import Bottleneck, Features, LinkReport
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.parameter import Parameter as RosParameter
+from rclpy.publisher import Publisher
+
+from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.control.link import Fate
+from mtl_split_core.errors import InputError
+from mtl_split_core.halves import MiddleHalf
+from mtl_split_core.share import bundle_folder
+from mtl_split_core.tracks import NONE, Tracks
+from mtl_split_ros.diagnostics import MOST_AHEAD, Stream
+from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
+from mtl_split_ros.mailbox import Mailbox
+from mtl_split_ros.messages import FEATURES, sign
+from mtl_split_ros.parameters import Parameter, Parameters
+from mtl_split_ros.process import run
+from mtl_split_ros.qos import LARGE, MANY, advertise
+from mtl_split_ros.subscriptions import Subscriptions
+from mtl_split_ros.vehicle import (
+    COUNTS,
+    REFUSALS,
+    SIGNED_REFUSALS,
+    Receipt,
+    TopicPublishers,
+    Vehicle,
+    check_vehicles,
+    topic_within,
+)
+
+if TYPE_CHECKING:
+    from rclpy.subscription import MessageInfo
+
+WHOLE = "whole"
+"""The `cut` with which the whole suffix stays with the server: bottlenecks are passed on as they are."""
+
+PARAMETERS = Parameters(
+    "middle",
+    *COMMON_PARAMETERS,
+    Parameter("vehicles", "Namespaces of the vehicles, relative to the node's; an empty one is the node's own."),
+    Parameter(
+        "cut",
+        "Where the suffix is divided: a cut among the bundle's divisions; empty: the first of them; `whole`: nowhere,"
+        " bottlenecks are passed on to the server as they are. May be changed at any time.",
+        live=True,
+    ),
+    Parameter("workers", "Bottlenecks processed in parallel, at most one per vehicle.", range=(1, 64)),
+    Parameter(
+        "max_age",
+        f"Drop bottlenecks of images older than this, in seconds, or stamped more than {MOST_AHEAD} s in the future; "
+        "0 disables both limits.",
+        range=(0.0, 60.0),
+    ),
+)
+
+_STAGES = ("link", "decode", "middle", "pack", "publish")
+
+Served = Vehicle[Publisher[Features]]
+
+
+@dataclass(frozen=True)
+class Received:
+    """A bottleneck, its receipt, and how many milliseconds it was on its way."""
+
+    message: Bottleneck
+    receipt: Receipt
+    link: float
+
+
+class MiddleNode(ManagedNode):
+    """Runs the middle of the network on the vehicles' newest bottlenecks in turn, and sends the features on.
+
+    What it sends of one vehicle keeps its order, whatever the cut: it is all on one topic. The server reports to the
+    edge what becomes of it; this node reports what it drops itself.
+    """
+
+    _halves: list[MiddleHalf]
+    _outputs: dict[str, Publisher[Features]]
+    _reports: dict[str, Publisher[LinkReport]]
+    _mailbox: Mailbox[Served, Received]
+    _inputs: Subscriptions
+    _vehicles: list[Served]
+    _jumps: JumpHandle
+
+    def __init__(self) -> None:
+        """Declare the parameters, then configure and activate where `autostart` says so."""
+        super().__init__("middle", PARAMETERS)
+        self._bundle: Bundle | None = None
+        self._outputs, self._reports = {}, {}
+        self.add_on_set_parameters_callback(self._check)
+        self.autostart()
+
+    def configure(self, values: dict[str, Any]) -> None:
+        """Load and warm up the middle of every division."""
+        check_vehicles(self, values["vehicles"])
+        bundle = load_bundle(bundle_folder(values["bundle"]))
+        _check_cut(values["cut"], bundle)
+        self._max_age: float = values["max_age"]
+        self._keys = self.read_keys(values["key_file"])
+        half = MiddleHalf(bundle, values["threads"], values["engine"], values["workers"])
+        self.get_logger().info(f"bundle {bundle.name}, contract {bundle.contract.fingerprint}")
+        self.get_logger().info(f"middle: {half.choice.words}")
+        try:
+            for vehicle in values["vehicles"]:
+                self._outputs[vehicle] = advertise(self, Features, topic_within(vehicle, FEATURES), LARGE, watch=False)
+                self._reports[vehicle] = advertise(
+                    self, LinkReport, topic_within(vehicle, "link_report"), MANY, watch=False
+                )
+        except InputError:
+            self.cleanup()
+            raise
+        self._halves = [half, *(half.twin() for _ in range(values["workers"] - 1))]
+        self._bundle = bundle
+
+    def activate(self) -> None:
+        """Subscribe to the bottlenecks of all vehicles and start the workers."""
+        self._inputs, self._vehicles = Subscriptions(self), []
+        try:
+            for namespace, output in self._outputs.items():
+                self._serve(namespace, output)
+        except InputError:
+            self._inputs.close()
+            self.streams = []
+            raise
+        works = [partial(self._process, half) for half in self._halves]
+        self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error))
+        self.end_with(self._mailbox.ended)
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._forget_stamps)
+
+    def deactivate(self) -> None:
+        """Unsubscribe, and stop the workers after the bottlenecks they are at."""
+        self._jumps.unregister()
+        self._inputs.close()
+        self._mailbox.close()
+
+    def cleanup(self) -> None:
+        """Release the network and the publishers."""
+        for publisher in (*self._outputs.values(), *self._reports.values()):
+            self.destroy_publisher(publisher)
+        self._outputs, self._reports = {}, {}
+        self._halves, self._bundle = [], None
+
+    def _serve(self, namespace: str, output: Publisher[Features]) -> None:
+        assert self._bundle is not None
+        topic = topic_within(namespace, "bottleneck")
+        resolved = self.resolve_topic_name(topic)
+        stream = Stream(
+            resolved,
+            stages=_STAGES,
+            errors=(*REFUSALS, *(SIGNED_REFUSALS if self._keys else ())),
+            counts=(*COUNTS, "passed_on"),
+            clock=self.get_clock(),
+            logger=self.get_logger(),
+            facts=self._halves[0].choice.facts,
+        )
+        vehicle = Vehicle(
+            namespace,
+            resolved,
+            {(self._bundle.contract.fingerprint, ""): self._bundle.payload_format},
+            stream,
+            {},
+            output,
+            self._reports[namespace],
+            None,
+            TopicPublishers(self, resolved, self._keys is not None),
+            self._max_age,
+            0.0,
+            self._keys,
+            Tracks(self._bundle.tasks, NONE, 0.0),
+        )
+        self._inputs.subscribe(Bottleneck, topic, partial(self._receive, vehicle), MANY, stream)
+        self.streams.append(stream)
+        self._vehicles.append(vehicle)
+
+    def _check(self, changes: list[RosParameter[Any]]) -> SetParametersResult:
+        """Refuse a cut that the bundle at work does not have."""
+        try:
+            for change in changes:
+                if change.name == "cut" and self._bundle is not None:
+                    _check_cut(change.value, self._bundle)
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _forget_stamps(self, _: TimeJump) -> None:
+        for vehicle in self._vehicles:
+            vehicle.session.forget_stamps()
+
+    def _receive(self, vehicle: Served, message: Bottleneck, info: MessageInfo) -> None:
+        receipt = vehicle.take(message, info)
+        if receipt is None:
+            return
+        link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
+        replaced = self._mailbox.put(vehicle, Received(message, receipt, link))
+        if replaced is not None:
+            vehicle.stream.count("dropped")
+            vehicle.report(replaced.receipt, Fate.REPLACED, time.monotonic())
+
+    def _process(self, half: MiddleHalf, vehicle: Served, received: Received) -> None:
+        begun, fate = time.monotonic(), Fate.FAILED
+        try:
+            fate = self._send_on(half, vehicle, received)
+        finally:
+            if fate != Fate.ANSWERED:  # or else the server reports it
+                vehicle.report(received.receipt, fate, begun)
+
+    def _send_on(self, half: MiddleHalf, vehicle: Served, received: Received) -> Fate:
+        message, cut = received.message, self.get_parameter("cut").value
+        # Again: it may have waited for its turn.
+        if not vehicle.is_timely(message):
+            return Fate.UNTIMELY
+        half.stopwatch.milliseconds.clear()
+        division, payload = "", message.payload
+        if cut != WHOLE:
+            at = half.bundle.division(cut)
+            division, payload = at.fingerprint, array("B", half.forward(payload.tobytes(), at.cut))
+        with half.stopwatch.stage("publish"):
+            features = Features(
+                header=message.header,
+                session=message.session,
+                sequence=message.sequence,
+                contract=message.contract,
+                division=division,
+                image_width=message.image_width,
+                image_height=message.image_height,
+                copies=vehicle.session.copies(message.session, message.sequence),
+                payload=payload,
+            )
+            if self._keys is not None:
+                sign(features, self._keys, vehicle.out.topic_name)
+            vehicle.out.publish(features)
+        vehicle.stream.count("passed_on", not division)
+        vehicle.stream.published({"link": received.link, **half.stopwatch.milliseconds}, len(payload))
+        return Fate.ANSWERED
+
+
+def _check_cut(cut: str, bundle: Bundle) -> None:
+    bundle.division("" if cut == WHOLE else cut)
+
+
+def main() -> int:
+    """Run the node; returns its exit code."""
+    return run(MiddleNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

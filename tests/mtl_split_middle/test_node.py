@@ -1,0 +1,93 @@
+"""The roadside unit between an edge and a server: changes of the cut lose nothing and change no answer."""
+
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mtl_split.msg import Bottleneck, LinkReport
+from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from vision_msgs.msg import Classification, Detection2DArray
+
+from mtl_split_core.control.link import Fate
+from mtl_split_core.halves import EdgeHalf
+from mtl_split_lab.learning.division import divide
+from mtl_split_middle.node import WHOLE
+from mtl_split_ros.qos import MANY, RESULT
+
+from ..conftest import Start
+from ..mtl_split_server.test_node import RED, bottleneck
+from ..processes import Probe, plain
+from ..tiny_bundle import write_tiny_bundle
+
+CHANGES = 100
+FRAMES_PER_CHANGE = 2
+
+
+def test_a_hundred_changes_of_the_cut_under_load_lose_no_frame_and_change_no_answer(
+    tmp_path: Path, probe: Probe, start: Start
+) -> None:
+    bundle, *_ = divide(write_tiny_bundle(tmp_path / "tiny"), "means")
+    bundle, *_ = divide(bundle, "brightness")
+    common = ("-p", f"bundle:={bundle.folder}", "-p", "max_age:=0.0", "-p", "diagnostics_period:=0.1")
+    server = start("server", *common, "-p", "from_middle:=true", "-p", "tracking:=none")
+    middle = start("middle", *common)
+    detections = probe.listen(Detection2DArray, "/detections", RESULT)
+    colours = probe.listen(Classification, "/classification/colour", RESULT)
+    reports = probe.listen(LinkReport, "/link_report", MANY)
+    edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=10))
+    half = EdgeHalf(bundle)
+    first = bottleneck(half, plain(RED), 1, 0)
+    probe.exchange(edge, first, colours)
+    change: Client[Any, Any] = probe.node.create_client(SetParameters, "/middle/set_parameters")
+    probe.wait_for("the service", change.service_is_ready)
+    cuts = ["brightness", WHOLE, "means"]
+    futures: list[Any] = []
+    for number in range(1, CHANGES * FRAMES_PER_CHANGE + 1):
+        message = bottleneck(half, plain(RED), 1 + number, number)
+        if number % FRAMES_PER_CHANGE == 0:
+            value = Parameter("cut", value=cuts[len(futures) % len(cuts)]).to_parameter_msg()
+            futures.append(change.call_async(SetParameters.Request(parameters=[value])))
+        edge.publish(message)
+        probe.wait_for(f"an answer to frame {number}", partial(is_answered, detections, message.header))
+        probe.wait_for(f"an answer to frame {number}", partial(is_answered, colours, message.header))
+    probe.wait_for("all changes", lambda: all(future.done() for future in futures))
+    assert len(futures) == CHANGES
+    assert all(result.successful for future in futures for result in future.result().results)
+    answered = [colour.header.stamp.sec for colour in colours]
+    assert answered == sorted(set(answered)) == [*range(1, CHANGES * FRAMES_PER_CHANGE + 2)]
+    for answers in (detections, colours):
+        assert len({str(same(answer)) for answer in answers}) == 1
+    wanted = len(answered)
+    passed = probe.status("/middle: /bottleneck", lambda _, values: values["published"] == str(wanted))
+    assert 0 < int(passed["passed_on"]) < wanted and passed["lost"] == passed["dropped"] == "0"
+    taken = probe.status("/server: /features", lambda _, values: values["published"] == str(wanted))
+    assert taken["lost"] == taken["out_of_order"] == taken["dropped"] == "0"
+    probe.wait_for("a report of every frame", lambda: len({report.sequence for report in reports}) == wanted)
+    assert {report.fate for report in reports} == {int(Fate.ANSWERED)}
+    refusal = probe.set_parameter("/middle", "cut", "nowhere")
+    assert not refusal.successful and "no division at 'nowhere', only at means, brightness" in refusal.reason
+    assert middle.end(signal.SIGTERM) == 0 and server.end(signal.SIGTERM) == 0
+
+
+def is_answered(answers: list[Any], header: Any) -> bool:
+    return any(answer.header == header for answer in answers)
+
+
+def same(answer: Any) -> Any:
+    """An answer without what names its frame."""
+    answer.header.stamp.sec, answer.header.frame_id = 0, ""
+    for detection in getattr(answer, "detections", ()):
+        detection.header = answer.header
+    return answer
+
+
+def test_a_bundle_that_is_not_divided_is_refused_with_the_cure(tmp_path: Path, start: Callable[..., Any]) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    middle = start("middle", "-p", f"bundle:={bundle.folder}")
+    assert middle.end() == 1
+    assert f"is not divided: `mtl-split cut --bundle {bundle.folder} --at TENSOR`" in middle.log
