@@ -13,7 +13,7 @@ OUT ?= out/demo
 RECORD ?=
 
 RUN := ros2_ws/run
-GROUPS := build vehicle engines ros watch demo train plan adapt cluster fuzz test
+GROUPS := build vehicle engines middle ros watch demo train plan adapt cluster fuzz test
 UV = .venv/lock/bin/uv pip compile --quiet --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28
 LOCKED := Every package of every group in pyproject.toml, pinned, with the SHA-256 sums of its files: made by `make lock`.
 TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
@@ -67,7 +67,7 @@ help:
 	@echo 'make lock    pin the newest versions, with their hashes, in requirements.lock'
 	@echo 'make fuzz    a million damaged payloads, 100,000 signed bottlenecks, 10,000 files of each kind'
 	@echo 'make torture nodes killed, cycled, attacked and soaked, for an hour; page in docs/results'
-	@echo 'make bench   halves, nodes, links and fleet on this machine; pages in docs/results'
+	@echo 'make bench   halves, nodes, links, fleet and tiers on this machine; pages in docs/results'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
 	@echo '             ros2_ws/run python -m mtl_split_edge.node'
@@ -94,7 +94,7 @@ torture: setup .venv/.test
 	$(RUN) python -m mtl_split_lab.bench.torture --out docs/results
 
 bench: setup .venv/.test
-	for part in halves nodes links fleet standing_in; do echo "measuring $$part"; $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
+	for part in halves nodes links fleet standing_in tiers; do echo "measuring $$part"; $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
 
 # Every package of every group with the SHA-256 sums of its files; of PyTorch also those that are for processors alone.
 lock: .venv/.lock
@@ -107,7 +107,7 @@ licences: setup .venv/.test .venv/.lock
 	echo 'writing docs/licences.md'
 	cp docs/licences.md .venv/licences.md
 	sed '/^## /,$$d' .venv/licences.md > docs/licences.md
-	for group in vehicle engines watch demo train plan adapt cluster test; do \
+	for group in vehicle engines middle watch demo train plan adapt cluster test; do \
 	    echo "## $$group"; echo; \
 	    .venv/lock/bin/pip-licenses --python=.venv/bin/python --with-system --format=markdown --packages \
 	        $$($(UV) --group pyproject.toml:$$group --constraint requirements.lock --no-annotate | sed -n 's/==.*//p'); echo; \

@@ -13,6 +13,7 @@ setup(
     install_requires=groups["vehicle"],
     extras_require={
         "openvino": groups["engines"],
+        "middle": groups["middle"],
         "replay": groups["demo"],
         "train": groups["demo"] + groups["train"],
         "plan": groups["demo"] + groups["plan"],

@@ -18,6 +18,7 @@ from mtl_split_camera.node import PARAMETERS as CAMERA
 from mtl_split_core.bundle import load_bundle
 from mtl_split_edge.node import PARAMETERS as EDGE
 from mtl_split_lab.recordings.player import PARAMETERS as PLAYER
+from mtl_split_middle.node import PARAMETERS as MIDDLE
 from mtl_split_ros.messages import result_topic
 from mtl_split_server.node import PARAMETERS as SERVER
 from mtl_split_watch.node import PARAMETERS as WATCH
@@ -39,7 +40,15 @@ allowed is refused in one line.
 
 
 def parameters() -> str:
-    tables = {"Edge": EDGE, "Server": SERVER, "Camera": CAMERA, "Player": PLAYER, "Autoware": AUTOWARE, "Watch": WATCH}
+    tables = {
+        "Edge": EDGE,
+        "Middle": MIDDLE,
+        "Server": SERVER,
+        "Camera": CAMERA,
+        "Player": PLAYER,
+        "Autoware": AUTOWARE,
+        "Watch": WATCH,
+    }
     return INTRODUCTION + "".join(f"\n## {name}\n\n{table.markdown()}" for name, table in tables.items())
 
 

@@ -27,13 +27,16 @@ MAY_IMPORT = {
     "mtl_split_net": {"mtl_split_core"},
     "mtl_split_ros": {"mtl_split_core"},
     "mtl_split_edge": {"mtl_split_core", "mtl_split_ros"},
+    "mtl_split_middle": {"mtl_split_core", "mtl_split_ros"},
     "mtl_split_server": {"mtl_split_core", "mtl_split_ros"},
     "mtl_split_camera": {"mtl_split_core", "mtl_split_ros"},
     "mtl_split_autoware": {"mtl_split_core", "mtl_split_ros"},
     "mtl_split_watch": {"mtl_split_core", "mtl_split_ros"},
     "mtl_split_lab": {"mtl_split_core", "mtl_split_net", "mtl_split_ros", "mtl_split_camera"},
 }
-ON_THE_VEHICLE = [f"mtl_split_{name}" for name in ("core", "ros", "edge", "server", "camera", "watch", "autoware")]
+ON_THE_VEHICLE = [
+    f"mtl_split_{name}" for name in ("core", "ros", "edge", "middle", "server", "camera", "watch", "autoware")
+]
 # Engines that a machine may have or not; what they need is imported when they are asked for.
 OPTIONAL = {"openvino"}
 # By what is imported, what pip installs.

@@ -20,10 +20,12 @@ from mtl_split_camera.node import CameraNode
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.kinds import KINDS
 from mtl_split_edge.node import EdgeNode
+from mtl_split_lab.learning.division import divide
 from mtl_split_lab.live.processes import free_domain
 from mtl_split_lab.live.recorder import Recorder
 from mtl_split_lab.live.recording import PictureStore
 from mtl_split_lab.recordings.bag_recorder import BagRecorder
+from mtl_split_middle.node import MiddleNode
 from mtl_split_server.node import ServerNode
 from mtl_split_watch.discovery import Found
 from mtl_split_watch.node import WatchNode
@@ -35,7 +37,9 @@ from .tiny_bundle import add_areas, write_tiny_bundle
 
 FILES = sorted((Path(__file__).parents[1] / "security").glob("*.policy.xml"))
 RIGHTS = ("publish", "subscribe", "reply", "request")
-VEHICLE, SERVER, OPERATOR, WATCH = (f"/mtl_split/{name}" for name in ("car1", "server", "operator", "watch"))
+VEHICLE, MIDDLE, SERVER, OPERATOR, WATCH = (
+    f"/mtl_split/{name}" for name in ("car1", "middle", "server", "operator", "watch")
+)
 # What comes with tasks that the bundle of these tests does not have.
 OTHER_TASKS = {
     SERVER: {"publish": {"/detections/other", "/car1/detections/other"}},
@@ -134,7 +138,7 @@ class AnyMessages(AutowareMessages):
 def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
     """What the nodes of each enclave do in all, with a task of each kind."""
     folder = tmp_path_factory.mktemp("security")
-    bundle = add_areas(write_tiny_bundle(folder / "tiny"))
+    bundle, *_ = divide(add_areas(write_tiny_bundle(folder / "tiny")), "means")
     assert {task.kind for task in bundle.tasks} == KINDS.keys()
     car, network = ["-r", "__ns:=/car1"], ["-p", f"bundle:={bundle.folder}"]
     recorders: list[Callable[[], Node]] = [
@@ -157,6 +161,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
         f"{VEHICLE}/autoware": autoware,
         f"{VEHICLE}/camera": camera,
         f"{VEHICLE}/recorder": together(recorder),
+        MIDDLE: names_of(MiddleNode, *network, "-p", 'vehicles:=["", car1]'),
         SERVER: server,
         WATCH: watch,
     }
@@ -202,7 +207,8 @@ def test_nobody_speaks_for_another(done: dict[str, Names]) -> None:
     assert allowing("publish", "/car1/remote/detections") == allowing("publish", "/car1/answer") == {SERVER}
     assert allowing("subscribe", "/car1/answer") == {f"{VEHICLE}/edge"}
     assert allowing("publish", "/car2/bottleneck") == allowing("publish", "/clock") == set()
-    assert allowing("subscribe", "/car2/bottleneck") == {SERVER, WATCH}
+    assert allowing("subscribe", "/car2/bottleneck") == {MIDDLE, SERVER, WATCH}
+    assert allowing("publish", "/car1/features") == {MIDDLE}
 
 
 def test_only_an_operator_calls_services(done: dict[str, Names]) -> None:

@@ -20,6 +20,7 @@ from mtl_split_camera import node as camera_node
 from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
 from mtl_split_lab.recordings import player as player_node
+from mtl_split_middle import node as middle_node
 from mtl_split_ros.graph import (
     CHOICES,
     MEASURED_SCORE,
@@ -33,6 +34,7 @@ from mtl_split_ros.graph import (
     demo,
     edge,
     edges,
+    middle,
     replay,
     server,
     watch,
@@ -88,7 +90,7 @@ def test_the_command_line_brings_everything_into_the_node(
 
 def test_every_parameter_is_one_that_its_node_declares() -> None:
     nodes = {"camera": camera_node, "edge": edge_node, "server": server_node, "player": player_node}
-    nodes |= {"autoware": autoware_node, "watch": watch_node}
+    nodes |= {"autoware": autoware_node, "middle": middle_node, "watch": watch_node}
     options = Options(
         autostart=False,
         bundle="street",
@@ -104,6 +106,7 @@ def test_every_parameter_is_one_that_its_node_declares() -> None:
         order="edf",
         deadline=0.1,
         least_share=0.2,
+        middle=True,
     )
     processes = demo(options, "sim", ["car1"], "", rate=15.0, frames=3, width=640, height=360)
     processes += (edge(replace(options, transport=""), "/front/image_raw/compressed"),)
@@ -165,8 +168,13 @@ def test_what_is_not_chosen_is_left_to_the_nodes_own_defaults() -> None:
 
 def test_the_nodes_are_started_again_and_what_ends_by_itself_is_not() -> None:
     processes = [*demo(Options(), out="out"), *replay(Options(), "bag", "/image_raw")]
-    processes += autoware(processes)
-    assert {process.executable for process in processes if process.respawned} == {"edge", "server", "autoware"}
+    processes += [*autoware(processes), middle(Options())]
+    assert {process.executable for process in processes if process.respawned} == {
+        "edge",
+        "middle",
+        "server",
+        "autoware",
+    }
     assert {process.executable for process in processes if not process.respawned} == {"camera", "demo", "player"}
 
 
@@ -441,3 +449,14 @@ def test_every_launch_line_of_the_documentation_has_arguments_that_there_are() -
     for line in lines:
         file, *words = line.partition("#")[0].split()
         assert {word.partition(":=")[0] for word in words} <= known[file], line
+
+
+def test_a_roadside_unit_is_between_the_vehicles_and_a_server_that_takes_no_bottlenecks_itself() -> None:
+    server_, middle_, *others = demo(Options(namespace="fleet", middle=True), "topic:/image", ["car1", "car2"])
+    assert server_.parameters["from_middle"] is True and middle_.executable == middle_.name == "middle"
+    assert middle_.parameters["vehicles"] == server_.parameters["vehicles"] == ["car1", "car2"]
+    assert middle_.parameters["max_age"] == server_.parameters["max_age"] == 0.0
+    assert {process.executable for process in others} == {"edge"}
+    assert "from_middle" not in demo(Options())[0].parameters
+    cameras = middle(Options(cameras=("front", "rear")), ["car1"], cut="whole")
+    assert cameras.parameters == {"vehicles": ["car1/front", "car1/rear"], "cut": "whole"}
