@@ -13,6 +13,9 @@ from functools import partial
 
 import numpy as np
 
+MAX_AGE = 1.0
+"""Seconds after which an answer does not count, the nodes' parameter."""
+
 Then = Callable[[float], None]
 
 
@@ -159,7 +162,8 @@ def simulate(scene: Scene, arrangement: Arrangement, machines: Machines, seconds
         answers.append(math.inf)
 
         def answered(now: float) -> None:
-            answers[number] = (now - begun) * 1e3
+            if now - begun <= MAX_AGE:
+                answers[number] = (now - begun) * 1e3
 
         def to_server(_: float) -> None:
             server.put(vehicle, costs.server, answered)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mtl_split.msg import Bottleneck, LinkReport
 from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
@@ -15,8 +16,10 @@ from vision_msgs.msg import Classification, Detection2DArray
 
 from mtl_split_core.control.link import Fate
 from mtl_split_core.halves import EdgeHalf
+from mtl_split_core.signing import read_keys
 from mtl_split_lab.learning.division import divide
 from mtl_split_middle.node import WHOLE
+from mtl_split_ros.messages import sign
 from mtl_split_ros.qos import MANY, RESULT
 
 from ..conftest import Start
@@ -28,12 +31,25 @@ CHANGES = 100
 FRAMES_PER_CHANGE = 2
 
 
-def test_a_hundred_changes_of_the_cut_under_load_lose_no_frame_and_change_no_answer(
+def test_a_hundred_changes_of_the_cut_under_load_lose_no_signed_frame_and_change_no_answer(
     tmp_path: Path, probe: Probe, start: Start
 ) -> None:
     bundle, *_ = divide(write_tiny_bundle(tmp_path / "tiny"), "means")
     bundle, *_ = divide(bundle, "brightness")
-    common = ("-p", f"bundle:={bundle.folder}", "-p", "max_age:=0.0", "-p", "diagnostics_period:=0.1")
+    file = tmp_path / "keys"
+    file.write_text(bytes(range(32)).hex())
+    file.chmod(0o600)
+    keys = read_keys(file, pytest.fail)
+    common = (
+        "-p",
+        f"key_file:={file}",
+        "-p",
+        f"bundle:={bundle.folder}",
+        "-p",
+        "max_age:=0.0",
+        "-p",
+        "diagnostics_period:=0.1",
+    )
     server = start("server", *common, "-p", "from_middle:=true", "-p", "tracking:=none")
     middle = start("middle", *common)
     detections = probe.listen(Detection2DArray, "/detections", RESULT)
@@ -42,6 +58,7 @@ def test_a_hundred_changes_of_the_cut_under_load_lose_no_frame_and_change_no_ans
     edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=10))
     half = EdgeHalf(bundle)
     first = bottleneck(half, plain(RED), 1, 0)
+    sign(first, keys, "/bottleneck")
     probe.exchange(edge, first, colours)
     change: Client[Any, Any] = probe.node.create_client(SetParameters, "/middle/set_parameters")
     probe.wait_for("the service", change.service_is_ready)
@@ -49,6 +66,7 @@ def test_a_hundred_changes_of_the_cut_under_load_lose_no_frame_and_change_no_ans
     futures: list[Any] = []
     for number in range(1, CHANGES * FRAMES_PER_CHANGE + 1):
         message = bottleneck(half, plain(RED), 1 + number, number)
+        sign(message, keys, "/bottleneck")
         if number % FRAMES_PER_CHANGE == 0:
             value = Parameter("cut", value=cuts[len(futures) % len(cuts)]).to_parameter_msg()
             futures.append(change.call_async(SetParameters.Request(parameters=[value])))

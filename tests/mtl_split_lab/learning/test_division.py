@@ -12,6 +12,7 @@ from mtl_split_core.choice import REFERENCE
 from mtl_split_core.errors import BundleError, InputError, PayloadError
 from mtl_split_core.halves import EdgeHalf, MiddleHalf, ServerHalf
 from mtl_split_core.share import bundle_folder
+from mtl_split_lab.command import main
 from mtl_split_lab.learning.division import divide
 
 from ...tiny_bundle import write_tiny_bundle
@@ -87,3 +88,25 @@ def test_a_middle_and_a_rest_of_other_suffixes_do_not_pass_for_each_other(tmp_pa
         divide(other, "means")
     second, two, _ = divide(write_manifest(other.folder, other.manifest), "means")
     assert first.contract.fingerprint == second.contract.fingerprint and one.fingerprint != two.fingerprint
+
+
+def test_the_command_says_what_it_has_done_and_leaves_shipped_bundles_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    main(["cut", "--bundle", str(bundle.folder), "--at", "brightness"])
+    said = capsys.readouterr().out
+    assert "divided tiny at brightness: 2 tensors" in said and str(bundle.folder / "rest.onnx") in said
+    for arguments, words in ((["street", "--at", "add_664"], "add --out FOLDER"), (["./no", "--at", "a"], "no bundle")):
+        with pytest.raises(SystemExit):
+            main(["cut", "--bundle", *arguments])
+        assert words in capsys.readouterr().err
+
+
+def test_the_places_of_several_tensors_are_listed_with_their_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    main(["cuts", str(bundle.path(SUFFIX)), "--tensors", "2"])
+    [row] = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["brightness"]]
+    assert row[1:5] == ["1", "+", "1", "16"]  # one number, and three of the colours
