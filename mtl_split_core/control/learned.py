@@ -29,8 +29,8 @@ def learned(path: Path, menu: Menu, example: Situation) -> Policy:
     except OSError as error:
         raise InputError(f"the policy {path} cannot be read: {error.strerror}") from error
     choices = actions(menu)
-    interface = Interface(OBSERVATION, {VALUES: (1, len(choices))})
-    engine = load_engine("onnxruntime", OnnxFile(path, data), 1, observation(menu, example)[None], interface)
+    interface = Interface((OBSERVATION,), {VALUES: (1, len(choices))})
+    engine = load_engine("onnxruntime", OnnxFile(path, data), 1, [observation(menu, example)[None]], interface)
 
     def policy(menu: Menu, situation: Situation) -> Action:
         try:

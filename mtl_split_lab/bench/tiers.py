@@ -220,8 +220,8 @@ def measure(bundle: Bundle, payloads: Sequence[bytes]) -> tuple[Times, list[Cost
             spent[division.cut].append((first, rest, len(features)))
     costs = []
     for division in bundle.divisions:
-        first, rest, sizes = zip(*spent[division.cut], strict=True)
-        costs.append(Cost(division, statistics.median(sizes), min(first), min(rest)))
+        middles, rests, sizes = zip(*spent[division.cut], strict=True)
+        costs.append(Cost(division, statistics.median(sizes), min(middles), min(rests)))
     return Times(min(at_edge), min(whole), statistics.median(map(len, payloads))), costs
 
 

@@ -41,14 +41,8 @@ def test_a_hundred_changes_of_the_cut_under_load_lose_no_signed_frame_and_change
     file.chmod(0o600)
     keys = read_keys(file, pytest.fail)
     common = (
-        "-p",
-        f"key_file:={file}",
-        "-p",
-        f"bundle:={bundle.folder}",
-        "-p",
-        "max_age:=0.0",
-        "-p",
-        "diagnostics_period:=0.1",
+        *("-p", f"key_file:={file}", "-p", f"bundle:={bundle.folder}"),
+        *("-p", "max_age:=0.0", "-p", "diagnostics_period:=0.1"),
     )
     server = start("server", *common, "-p", "from_middle:=true", "-p", "tracking:=none")
     middle = start("middle", *common)

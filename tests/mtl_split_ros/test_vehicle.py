@@ -521,3 +521,14 @@ def test_a_node_without_divisions_takes_no_features(serve: Serve, send: Send, re
     served = serve()
     assert not served.take(relay(send(0)))
     assert "expected none: give roadside unit and server the same bundle" in served.log.errors[0]
+
+
+@pytest.mark.parametrize(("copies", "counted"), [(1, 1), (2, 2), (0, 1), (255, MOST_COPIES)])
+def test_a_roadside_unit_tells_how_many_copies_have_arrived_there(
+    copies: int, counted: int, serve_both: Serve, send: Send, relay: Send
+) -> None:
+    served = serve_both(KEYS)
+    receipt = served.take(relay(send(0), KEYS, copies=copies))
+    assert receipt
+    served.vehicle.report(receipt, Fate.ANSWERED, receipt.arrived)
+    assert [message.copies for message in served.reports.published] == [counted]
