@@ -110,7 +110,7 @@ class Group:
             self._facts[f"vehicle/{vehicle}"] = words = _words(member, vehicle, holders[vehicle])
             stream.rest("" if member.me in holders[vehicle] else words)
         served = [vehicle for vehicle, found in holders.items() if member.me in found]
-        words = f"serves {len(served)} of {len(holders)} vehicles, {len(member.alive)} servers are alive"
+        words = f"serves {len(served)} of {len(holders)} vehicles, servers alive: {len(member.alive)}"
         self.stream.rest(words)
         if served != self._served:
             self._served = served

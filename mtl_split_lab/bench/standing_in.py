@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from mtl_split.msg import Bottleneck
-from tqdm import tqdm
 
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.group import SETTLE, Server, share_out
@@ -136,7 +135,7 @@ def write_page(bundle: Bundle, blows: Sequence[Blow], fates: Sequence[Fate], rat
     """Write page and plot into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     ends = [*(blow.at for blow in blows[1:]), max(fate.stamp for fate in fates) + 1]
-    recoveries = [recover(blow, end, fates) for blow, end in zip(tqdm(blows, "scoring"), ends, strict=True)]
+    recoveries = [recover(blow, end, fates) for blow, end in zip(blows, ends, strict=True)]
     seconds = [one for recovery in recoveries for one in recovery.seconds]
     _plot(blows[0], fates, seconds).savefig(out / PLOT, dpi=90)
     counted = [fate for fate in fates if fate.stamp >= blows[0].at]

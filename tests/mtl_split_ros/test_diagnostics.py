@@ -166,3 +166,16 @@ def test_what_keeps_frames_away_is_told_until_some_arrive(stream: Stream, log: L
     stream.published({}, 1)
     assert report(stream)[0].level == DiagnosticStatus.OK
     assert report(stream)[0].message == "no new frame on /bottleneck"
+
+
+def test_frames_that_another_node_answers_are_no_fault(stream: Stream) -> None:
+    stream.rest("served by another")
+    stream.received(now())
+    status, _ = report(stream)
+    assert (status.level, status.message) == (DiagnosticStatus.OK, "served by another")
+    stream.refuse(PayloadError("junk"))
+    assert report(stream)[0].level == DiagnosticStatus.WARN
+    stream.rest("")
+    stream.received(now())
+    status, _ = report(stream)
+    assert status.level == DiagnosticStatus.WARN and "none of 1 frames" in status.message

@@ -532,3 +532,21 @@ def test_a_roadside_unit_tells_how_many_copies_have_arrived_there(
     assert receipt
     served.vehicle.report(receipt, Fate.ANSWERED, receipt.arrived)
     assert [message.copies for message in served.reports.published] == [counted]
+
+
+def test_what_another_server_answers_is_remembered_so_that_this_one_can_go_on(serve: Serve, send: Send) -> None:
+    served = serve(KEYS, max_age=1e10)
+    mine = False
+    served.vehicle.serves = lambda arrival: mine and arrival.sequence != 5
+    tracks = served.vehicle.session.tracks
+    assert not served.take(send(1, keys=KEYS)) and not served.take(send(3, keys=KEYS))
+    served.take(send(4, 2 * 10**9, keys=KEYS))  # in the future: that is told by who has the vehicle
+    assert served.reports.published == []
+    assert served.counted() == {"lost": 1, "in_future": 1} and served.values()[module.ELSEWHERE] == "2"
+    mine = True
+    assert not served.take(send(2, keys=KEYS))  # a replay
+    assert not served.take(send(5, keys=KEYS)) and served.vehicle.session.tracks is tracks
+    receipt = served.take(send(6, keys=KEYS))
+    assert receipt and receipt.received & 0b111111 == 0b101111 and served.vehicle.session.tracks is not tracks
+    followed = served.vehicle.session.tracks
+    assert served.take(send(7, keys=KEYS)) and served.vehicle.session.tracks is followed
