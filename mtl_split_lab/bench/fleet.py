@@ -8,8 +8,9 @@ import os
 import time
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -21,9 +22,12 @@ from tqdm import tqdm
 
 from mtl_split_camera.street import Street
 from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.engine import ENGINES, PIP_PACKAGES
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.serving import ORDERS
 from mtl_split_core.share import bundle_folder, config_file
 from mtl_split_core.stopwatch import measure_in_turn
+from mtl_split_lab.bench.answers import DEADLINE
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_lab.bench.usage import processor_seconds, resident_bytes
 from mtl_split_lab.machine import machine_in_words
@@ -54,12 +58,23 @@ BATCH_CALLS = 50
 Messages = Mapping[str, Sequence[Bottleneck]]
 
 
+JITTER = 0.01
+"""Mean of the seconds by which bottlenecks are late, in the part with a deadline: an exponential distribution."""
+
+TIMELY_FLEETS = (8, 12, 16)
+"""Vehicles of that part; the orders are compared with the largest fleet, and so are the engines."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """The server's parameters of these names."""
 
     workers: int
     threads: int = 1
+    deadline: float = 0.0
+    order: str = "dysta"
+    least_share: float = 0.3
+    engine: str = "onnxruntime"
 
     def __str__(self) -> str:
         return f"`workers: {self.workers}`, `threads: {self.threads}`"
@@ -70,7 +85,7 @@ class Load:
     """A server under the load of a fleet.
 
     outcome: what became of the frames; memory: the server's, in bytes; processor: what the server took, in seconds of
-    processor time per second; sender: what sending and listening took of it.
+    processor time per second; sender: what sending and listening took of it; jitter: see JITTER.
     """
 
     vehicles: int
@@ -79,6 +94,12 @@ class Load:
     memory: int
     processor: float
     sender: float
+    jitter: float = 0.0
+
+    @property
+    def worst(self) -> float:
+        """The part of the frames of the worst vehicle that was answered within DEADLINE."""
+        return min(vehicle.in_time(DEADLINE * 1e3) for vehicle in self.outcome.vehicles)
 
     @property
     def cost(self) -> float:
@@ -100,15 +121,30 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of page and plot")
     options = parser.parse_args()
     bundle = load_bundle(bundle_folder("street"))
-    messages = bottlenecks(bundle, max(*options.vehicles, COMPARED))
+    messages = bottlenecks(bundle, max(*options.vehicles, COMPARED, *TIMELY_FLEETS))
     chosen = Setting(options.workers)
-    wanted = [(vehicles, chosen) for vehicles in options.vehicles]
-    wanted += [(COMPARED, setting) for setting in (Setting(1), Setting(1, 2), Setting(2)) if setting != chosen]
+    wanted = [(vehicles, chosen, 0.0) for vehicles in options.vehicles]
+    wanted += [(COMPARED, setting, 0.0) for setting in (Setting(1), Setting(1, 2), Setting(2)) if setting != chosen]
+    wanted += [(vehicles, setting, JITTER) for vehicles, setting in timely(chosen)]
     loads = [
-        measure(bundle, dict(islice(messages.items(), vehicles)), setting, options.seconds)
-        for vehicles, setting in tqdm(wanted, "fleets", disable=None)
+        measure(bundle, dict(islice(messages.items(), vehicles)), setting, options.seconds, jitter=jitter)
+        for vehicles, setting, jitter in tqdm(wanted, "fleets", disable=None)
     ]
     write_page(bundle, loads, chosen, batch_times(bundle, messages), options.out)
+
+
+def timely(chosen: Setting) -> list[tuple[int, Setting]]:
+    """Return the fleets and settings that are measured with a deadline, and the largest without."""
+    with_deadline = replace(chosen, deadline=DEADLINE)
+    engines = [kind for kind in ENGINES if kind == chosen.engine or find_spec(PIP_PACKAGES.get(kind, kind))]
+    largest = TIMELY_FLEETS[-1]
+    orders = [replace(with_deadline, order=order) for order in ORDERS if order != chosen.order]
+    orders.append(replace(with_deadline, least_share=0.0))
+    return [
+        (largest, replace(chosen, order="turn")),
+        *((largest, setting) for setting in orders),
+        *((vehicles, replace(with_deadline, engine=engine)) for engine in engines for vehicles in TIMELY_FLEETS),
+    ]
 
 
 def bottlenecks(bundle: Bundle, vehicles: int) -> dict[str, list[Bottleneck]]:
@@ -128,22 +164,24 @@ def bottlenecks(bundle: Bundle, vehicles: int) -> dict[str, list[Bottleneck]]:
     }
 
 
-def measure(bundle: Bundle, messages: Messages, setting: Setting, seconds: float, warm_up: float = WARM_UP) -> Load:
-    """Let a server serve a fleet for so many seconds, after a warm-up, and return how it did.
+def measure(
+    bundle: Bundle, messages: Messages, setting: Setting, seconds: float, warm_up: float = WARM_UP, jitter: float = 0.0
+) -> Load:
+    """Let a server serve a fleet for so many seconds, after a warm-up, and return how it did; jitter: see Traffic.
 
     Raises ProcessError where the server ends.
     """
-    node = server(Options(bundle=str(bundle.folder)), list(messages), workers=setting.workers, threads=setting.threads)
+    node = server(Options(bundle=str(bundle.folder)), list(messages), **asdict(setting))
     with running([node]) as processes:
         traffic = Traffic(bundle, list(messages), Bottleneck, "bottleneck", NEWEST)
         traffic.connect(processes)
-        traffic.exchange(messages, RATE, warm_up)
+        traffic.exchange(messages, RATE, warm_up, jitter)
         pid = processes.pid(node.name)
         before, own_before = processor_seconds(pid), time.process_time()
-        outcome = traffic.exchange(messages, RATE, seconds)
+        outcome = traffic.exchange(messages, RATE, seconds, jitter)
         processor, own = processor_seconds(pid) - before, time.process_time() - own_before
         memory = resident_bytes(pid)
-    return Load(len(messages), setting, outcome, memory, processor / seconds, own / seconds)
+    return Load(len(messages), setting, outcome, memory, processor / seconds, own / seconds, jitter)
 
 
 def batch_times(bundle: Bundle, messages: Messages, calls: int = BATCH_CALLS) -> dict[int, float]:
@@ -170,8 +208,9 @@ def served(loads: Sequence[Load]) -> int:
 def write_page(bundle: Bundle, loads: Sequence[Load], chosen: Setting, batches: Mapping[int, float], out: Path) -> None:
     """Write page and plot into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    fleets = sorted((load for load in loads if load.setting == chosen), key=lambda load: load.vehicles)
-    compared = [load for load in loads if load.vehicles == COMPARED]
+    steady = [load for load in loads if not load.jitter]
+    fleets = sorted((load for load in steady if load.setting == chosen), key=lambda load: load.vehicles)
+    compared = [load for load in steady if load.vehicles == COMPARED]
     _plot(fleets).savefig(out / "fleet.png", dpi=90)
     (out / "fleet.md").write_text(
         _PAGE.format(
@@ -192,6 +231,9 @@ def write_page(bundle: Bundle, loads: Sequence[Load], chosen: Setting, batches: 
             ),
             plot="fleet.png",
             calls=BATCH_CALLS,
+            deadline=f"{DEADLINE:g}",
+            jitter=f"{JITTER * 1e3:g}",
+            timely=_timely_table([load for load in loads if load.jitter]),
             machine=machine_in_words(),
         )
     )
@@ -216,6 +258,29 @@ def _table(first: str, rows: Sequence[tuple[str, Load]]) -> str:
             for name, load in rows
         ],
     )
+
+
+def _timely_table(loads: Sequence[Load]) -> str:
+    head = "vehicles|engine|order|in time|worst vehicle|answered at all|p50, ms|p99, ms|processor, s/s|ms per frame"
+    rows = []
+    for load in loads:
+        setting, outcome = load.setting, load.outcome
+        order = f"`{setting.order}`, `least_share: {setting.least_share:g}`" if setting.deadline else "no deadline"
+        rows.append(
+            [
+                str(load.vehicles),
+                setting.engine,
+                order,
+                f"{outcome.in_time(DEADLINE * 1e3):.1%}",
+                f"{load.worst:.1%}",
+                f"{outcome.share:.1%}",
+                f"{outcome.percentile(50):.0f}",
+                f"{outcome.percentile(99):.0f}",
+                f"{load.processor:.2f}",
+                f"{load.cost:.1f}",
+            ]
+        )
+    return table(head, rows)
 
 
 def _plot(fleets: Sequence[Load]) -> Figure:
@@ -266,6 +331,14 @@ took {busiest} of {cores} cores: where that is all of them, the processor is wha
 that share one frame.
 
 {settings}
+
+## By a deadline, over a link with jitter
+
+Every bottleneck arrives late, by {jitter} ms on average (an exponential distribution), and is to be answered within
+{deadline} s of its stamp: the server's `deadline`, but for *no deadline*. Shares are of all frames sent.
+[serving.md](serving.md) says what the orders do.
+
+{timely}
 
 ## The suffix on several frames at once
 

@@ -348,8 +348,8 @@ What a server's `order`, `deadline` and `least_share` are worth. This is a simul
 (`mtl_split_core/serving.py`), fed with arrivals instead of messages; [fleet.md](fleet.md) measures the node itself.
 There are {workers} workers; each vehicle's newest frame waits, as in the node. On their way, frames take {least} ms
 and a jitter on top, exponential with a mean of {jitter} ms; service times vary by 10 %. Deadlines count from the
-camera's stamp. Shares are of all frames sent, also of those that arrive too late. ANTT is the average normalised turnaround time
-of what was answered: from arrival to answer, as a multiple of what the frame takes alone.
+camera's stamp. Shares are of all frames sent, also of those that arrive too late. ANTT is the average normalised
+turnaround time of what was answered: from arrival to answer, as a multiple of what the frame takes alone.
 
 **16 vehicles on a server for 10: {now} of all frames in time, the worst vehicle {worst}; before there were deadlines,
 {before}. 8 vehicles: {eight}.** Most of it is that nothing is begun that would be late. Where frames differ, `dysta`
