@@ -67,7 +67,7 @@ help:
 	@echo 'make lock    pin the newest versions, with their hashes, in requirements.lock'
 	@echo 'make fuzz    a million damaged payloads, 100,000 signed bottlenecks, 10,000 files of each kind'
 	@echo 'make torture nodes killed, cycled, attacked and soaked, for an hour; page in docs/results'
-	@echo 'make bench   halves, nodes, links, fleet, tiers and groups on this machine; pages in docs/results'
+	@echo 'make bench   halves, nodes, links, order of serving, fleet, groups and tiers on this machine; pages in docs/results'
 	@echo
 	@echo 'ros2_ws/run COMMAND ARGUMENT...   run any command in the same environment, for example'
 	@echo '             ros2_ws/run python -m mtl_split_edge.node'
@@ -94,7 +94,7 @@ torture: setup .venv/.test
 	$(RUN) python -m mtl_split_lab.bench.torture --out docs/results
 
 bench: setup .venv/.test
-	for part in halves nodes links fleet standing_in tiers; do echo "measuring $$part"; $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
+	for part in halves nodes links serving fleet standing_in tiers; do echo "measuring $$part"; $(RUN) python -m mtl_split_lab.bench.$$part --out docs/results; done
 
 # Every package of every group with the SHA-256 sums of its files; of PyTorch also those that are for processors alone.
 lock: .venv/.lock

@@ -93,6 +93,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_hardware(command)
     command.set_defaults(function=_give_exit, extra="train")
 
+    command = commands.add_parser(
+        "int8",
+        help="write a bundle once more, with an 8-bit suffix for OpenVINO, and measure what that loses and saves",
+    )
+    command.add_argument("--bundle", default="street", help="shipped bundle, or a folder (default: %(default)s)")
+    command.add_argument("--out", type=Path, required=True, help="folder to write")
+    command.add_argument(
+        "--calibrate",
+        nargs="+",
+        default=["sim:1000000:64"],
+        metavar="SOURCE",
+        help="pictures that were trained on, as in a recipe (default: %(default)s)",
+    )
+    command.add_argument(
+        "--pictures",
+        nargs="+",
+        default=["sim:100000:400"],
+        metavar="SOURCE",
+        help="pictures to measure both on, as in a recipe (default: %(default)s)",
+    )
+    command.add_argument("--data", type=Path, default=Path(), help="as for train (default: %(default)s)")
+    command.add_argument(
+        "--run", type=Path, default=Path("runs/int8"), help="folder of drawn pictures (default: %(default)s)"
+    )
+    command.add_argument("--processes", type=_positive, default=os.cpu_count(), help="as for train")
+    command.set_defaults(function=_quantise, extra="train")
+
     command = commands.add_parser("backbones", help="list where the backbones can be cut, and what each cut costs")
     command.add_argument("backbone", nargs="*", help="only these (default: all)")
     command.add_argument(
@@ -375,6 +402,27 @@ def _give_exit(options: argparse.Namespace) -> None:
     )  # fmt: skip
     print(format_values(bundle))
     _say_written(bundle.path(EXIT), options.run / CURVES)
+
+
+def _quantise(options: argparse.Namespace) -> None:
+    from mtl_split_core.bundle import load_bundle
+    from mtl_split_core.share import bundle_folder
+    from mtl_split_lab.data.simulated import CAMERA_SIZE
+    from mtl_split_lab.learning.eight_bit_suffix import write_eight_bit_suffix
+
+    bundle = write_eight_bit_suffix(
+        load_bundle(bundle_folder(options.bundle)),
+        options.out,
+        options.calibrate,
+        options.pictures,
+        options.data,
+        options.run,
+        options.processes,
+        CAMERA_SIZE,
+        print,
+    )
+    print(f"wrote bundle {bundle.name}, contract {bundle.contract.fingerprint}, to {options.out}")
+    print(f"next: give it to the server alone, with the engine openvino: bundle:={options.out} engine:=openvino")
 
 
 def _list_backbones(options: argparse.Namespace) -> None:

@@ -7,11 +7,13 @@ import argparse
 import os
 import time
 from array import array
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import yaml
@@ -22,10 +24,14 @@ from tqdm import tqdm
 from mtl_split_camera.street import Street
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.halves import EdgeHalf, ServerHalf
+from mtl_split_core.scene import Image
+from mtl_split_core.serving import ORDERS
 from mtl_split_core.share import bundle_folder, config_file
 from mtl_split_core.stopwatch import measure_in_turn
+from mtl_split_lab.bench.answers import DEADLINE
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_lab.bench.usage import processor_seconds, resident_bytes
+from mtl_split_lab.learning.eight_bit_suffix import quantise_suffix
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 from mtl_split_ros.graph import Options, server
@@ -34,6 +40,9 @@ from mtl_split_ros.qos import NEWEST
 FLEETS = (1, 2, 4, 8, 16, 32)
 COMPARED = 8
 """Vehicles with which the server's settings are compared."""
+
+CALIBRATING = 32
+"""Pictures that calibrate the 8-bit suffix."""
 
 RATE = 10.0
 """Frames per second of a vehicle."""
@@ -54,31 +63,56 @@ BATCH_CALLS = 50
 Messages = Mapping[str, Sequence[Bottleneck]]
 
 
+JITTER = 0.01
+"""Mean of the seconds by which bottlenecks are late, in the part with a deadline: an exponential distribution."""
+
+TIMELY_FLEETS = (8, 12, 16)
+"""Vehicles of that part; the orders are compared with the largest fleet, and so are the engines."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """The server's parameters of these names."""
 
     workers: int
     threads: int = 1
+    deadline: float = 0.0
+    order: str = "dysta"
+    least_share: float = 0.3
+    engine: str = "onnxruntime"
 
     def __str__(self) -> str:
         return f"`workers: {self.workers}`, `threads: {self.threads}`"
 
 
 @dataclass(frozen=True)
-class Load:
-    """A server under the load of a fleet.
-
-    outcome: what became of the frames; memory: the server's, in bytes; processor: what the server took, in seconds of
-    processor time per second; sender: what sending and listening took of it.
-    """
+class Run:
+    """What is measured: a fleet, the server's setting, whether its suffix has 8 bits, and the link's jitter."""
 
     vehicles: int
     setting: Setting
+    eight_bits: bool = False
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """A server under the load of a fleet.
+
+    run: what was measured; outcome: what became of the frames; memory: the server's, in bytes; processor: what the
+    server took, in seconds of processor time per second; sender: what sending and listening took of it.
+    """
+
+    run: Run
     outcome: Outcome
     memory: int
     processor: float
     sender: float
+
+    @property
+    def worst(self) -> float:
+        """The part of the frames of the worst vehicle that was answered within DEADLINE."""
+        return min(vehicle.in_time(DEADLINE * 1e3) for vehicle in self.outcome.vehicles)
 
     @property
     def cost(self) -> float:
@@ -100,15 +134,40 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of page and plot")
     options = parser.parse_args()
     bundle = load_bundle(bundle_folder("street"))
-    messages = bottlenecks(bundle, max(*options.vehicles, COMPARED))
+    messages = bottlenecks(bundle, max(*options.vehicles, COMPARED, *TIMELY_FLEETS))
     chosen = Setting(options.workers)
-    wanted = [(vehicles, chosen) for vehicles in options.vehicles]
-    wanted += [(COMPARED, setting) for setting in (Setting(1), Setting(1, 2), Setting(2)) if setting != chosen]
-    loads = [
-        measure(bundle, dict(islice(messages.items(), vehicles)), setting, options.seconds)
-        for vehicles, setting in tqdm(wanted, "fleets", disable=None)
-    ]
+    runs = [Run(vehicles, chosen) for vehicles in options.vehicles]
+    runs += [Run(COMPARED, setting) for setting in (Setting(1), Setting(1, 2), Setting(2)) if setting != chosen]
+    runs += timely(chosen)
+    with TemporaryDirectory() as folder:
+        smaller = quantise_suffix(bundle, Path(folder) / "int8", calibrating())
+        loads = [
+            measure(smaller if run.eight_bits else bundle, messages, run, options.seconds)
+            for run in tqdm(runs, "fleets", disable=None)
+        ]
     write_page(bundle, loads, chosen, batch_times(bundle, messages), options.out)
+
+
+def timely(chosen: Setting) -> list[Run]:
+    """Return the runs by a deadline, and that of the largest fleet without."""
+    with_deadline = replace(chosen, deadline=DEADLINE)
+    orders = [replace(chosen, order="turn")]
+    orders += [replace(with_deadline, order=order) for order in ORDERS if order != chosen.order]
+    orders.append(replace(with_deadline, least_share=0.0))
+    halves = [(chosen.engine, False)]
+    if find_spec("openvino"):
+        halves += [("openvino", False), ("openvino", True)]
+    return [Run(TIMELY_FLEETS[-1], setting, jitter=JITTER) for setting in orders] + [
+        Run(vehicles, replace(with_deadline, engine=engine), eight_bits, JITTER)
+        for engine, eight_bits in halves
+        for vehicles in TIMELY_FLEETS
+    ]
+
+
+def calibrating() -> Iterator[Image]:
+    """Yield pictures of streets that no vehicle of the fleets drives, to calibrate an 8-bit suffix on."""
+    for street in range(1000, 1000 + CALIBRATING):
+        yield from (picture for picture, _ in islice(Street(street, SIZE), 1))
 
 
 def bottlenecks(bundle: Bundle, vehicles: int) -> dict[str, list[Bottleneck]]:
@@ -128,22 +187,23 @@ def bottlenecks(bundle: Bundle, vehicles: int) -> dict[str, list[Bottleneck]]:
     }
 
 
-def measure(bundle: Bundle, messages: Messages, setting: Setting, seconds: float, warm_up: float = WARM_UP) -> Load:
+def measure(bundle: Bundle, messages: Messages, run: Run, seconds: float, warm_up: float = WARM_UP) -> Load:
     """Let a server serve a fleet for so many seconds, after a warm-up, and return how it did.
 
-    Raises ProcessError where the server ends.
+    messages: of as many vehicles at least. Raises ProcessError where the server ends.
     """
-    node = server(Options(bundle=str(bundle.folder)), list(messages), workers=setting.workers, threads=setting.threads)
+    messages = dict(islice(messages.items(), run.vehicles))
+    node = server(Options(bundle=str(bundle.folder)), list(messages), **asdict(run.setting))
     with running([node]) as processes:
         traffic = Traffic(bundle, list(messages), Bottleneck, "bottleneck", NEWEST)
         traffic.connect(processes)
-        traffic.exchange(messages, RATE, warm_up)
+        traffic.exchange(messages, RATE, warm_up, run.jitter)
         pid = processes.pid(node.name)
         before, own_before = processor_seconds(pid), time.process_time()
-        outcome = traffic.exchange(messages, RATE, seconds)
+        outcome = traffic.exchange(messages, RATE, seconds, run.jitter)
         processor, own = processor_seconds(pid) - before, time.process_time() - own_before
         memory = resident_bytes(pid)
-    return Load(len(messages), setting, outcome, memory, processor / seconds, own / seconds)
+    return Load(run, outcome, memory, processor / seconds, own / seconds)
 
 
 def batch_times(bundle: Bundle, messages: Messages, calls: int = BATCH_CALLS) -> dict[int, float]:
@@ -160,18 +220,19 @@ def batch_times(bundle: Bundle, messages: Messages, calls: int = BATCH_CALLS) ->
 def served(loads: Sequence[Load]) -> int:
     """Return the most vehicles up to which every fleet is served; 0 if not even the smallest is."""
     most = 0
-    for load in sorted(loads, key=lambda load: load.vehicles):
+    for load in sorted(loads, key=lambda load: load.run.vehicles):
         if load.outcome.share < ENOUGH:
             break
-        most = load.vehicles
+        most = load.run.vehicles
     return most
 
 
 def write_page(bundle: Bundle, loads: Sequence[Load], chosen: Setting, batches: Mapping[int, float], out: Path) -> None:
     """Write page and plot into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    fleets = sorted((load for load in loads if load.setting == chosen), key=lambda load: load.vehicles)
-    compared = [load for load in loads if load.vehicles == COMPARED]
+    steady = [load for load in loads if not load.run.jitter]
+    fleets = sorted((load for load in steady if load.run.setting == chosen), key=lambda load: load.run.vehicles)
+    compared = [load for load in steady if load.run.vehicles == COMPARED]
     _plot(fleets).savefig(out / "fleet.png", dpi=90)
     (out / "fleet.md").write_text(
         _PAGE.format(
@@ -184,14 +245,17 @@ def write_page(bundle: Bundle, loads: Sequence[Load], chosen: Setting, batches: 
             enough=f"{ENOUGH:.0%}",
             busiest=f"{max(load.processor + load.sender for load in fleets):.1f}",
             cores=len(os.sched_getaffinity(0)),
-            fleets=_table("vehicles", [(str(load.vehicles), load) for load in fleets]),
+            fleets=_table("vehicles", [(str(load.run.vehicles), load) for load in fleets]),
             compared=COMPARED,
-            settings=_table("setting", [(str(load.setting), load) for load in compared]),
+            settings=_table("setting", [(str(load.run.setting), load) for load in compared]),
             batches=table(
                 "frames at once|ms per frame", [[str(size), f"{time:.2f}"] for size, time in batches.items()]
             ),
             plot="fleet.png",
             calls=BATCH_CALLS,
+            deadline=f"{DEADLINE:g}",
+            jitter=f"{JITTER * 1e3:g}",
+            timely=_timely_table([load for load in loads if load.run.jitter]),
             machine=machine_in_words(),
         )
     )
@@ -218,8 +282,31 @@ def _table(first: str, rows: Sequence[tuple[str, Load]]) -> str:
     )
 
 
+def _timely_table(loads: Sequence[Load]) -> str:
+    head = "vehicles|engine|order|in time|worst vehicle|answered at all|p50, ms|p99, ms|processor, s/s|ms per frame"
+    rows = []
+    for load in loads:
+        setting, outcome = load.run.setting, load.outcome
+        order = f"`{setting.order}`, `least_share: {setting.least_share:g}`" if setting.deadline else "no deadline"
+        rows.append(
+            [
+                str(load.run.vehicles),
+                setting.engine + (", 8-bit suffix" if load.run.eight_bits else ""),
+                order,
+                f"{outcome.in_time(DEADLINE * 1e3):.1%}",
+                f"{load.worst:.1%}",
+                f"{outcome.share:.1%}",
+                f"{outcome.percentile(50):.0f}",
+                f"{outcome.percentile(99):.0f}",
+                f"{load.processor:.2f}",
+                f"{load.cost:.1f}",
+            ]
+        )
+    return table(head, rows)
+
+
 def _plot(fleets: Sequence[Load]) -> Figure:
-    vehicles = [load.vehicles for load in fleets]
+    vehicles = [load.run.vehicles for load in fleets]
     figure = Figure((12, 4), layout="constrained")
     answered, latency, cost = figure.subplots(1, 3)
     answered.plot(vehicles, [RATE * number for number in vehicles], ":", color="grey", label="sent")
@@ -266,6 +353,15 @@ took {busiest} of {cores} cores: where that is all of them, the processor is wha
 that share one frame.
 
 {settings}
+
+## By a deadline, over a link with jitter
+
+Every bottleneck arrives late, by {jitter} ms on average (an exponential distribution), and is to be answered within
+{deadline} s of its stamp: the server's `deadline`, but for *no deadline*. Shares are of all frames sent. The 8-bit
+suffix is made by `mtl-split int8`; it is for OpenVINO, and [networks.md](../networks.md) says what it loses.
+[serving.md](serving.md) says what the orders do.
+
+{timely}
 
 ## The suffix on several frames at once
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
+from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -59,12 +60,14 @@ class Fate:
 class Outcome:
     """What became of frames.
 
-    seconds: in which they were sent; sent: how many; latencies: milliseconds of those that every task answered.
+    seconds: in which they were sent; sent: how many; latencies: milliseconds of those that every task answered;
+    vehicles: the same of each vehicle.
     """
 
     seconds: float
     sent: int
     latencies: tuple[float, ...]
+    vehicles: tuple[Outcome, ...] = ()
 
     @property
     def share(self) -> float:
@@ -75,6 +78,10 @@ class Outcome:
     def rate(self) -> float:
         """Answered frames per second."""
         return len(self.latencies) / self.seconds
+
+    def in_time(self, deadline: float) -> float:
+        """The part of the frames that every task answered within so many milliseconds."""
+        return sum(latency <= deadline for latency in self.latencies) / self.sent
 
     def percentile(self, percent: float) -> float:
         """The milliseconds within which so many of the answered frames were answered; not a number without any."""
@@ -142,23 +149,27 @@ class Traffic(Node):
                 raise ProcessError(f"the nodes did not find each other within {PATIENCE:g} s")
             self._spinner.spin_once(timeout_sec=0.1)
 
-    def exchange(self, messages: Mapping[str, Sequence[Any]], rate: float, seconds: float) -> Outcome:
+    def exchange(
+        self, messages: Mapping[str, Sequence[Any]], rate: float, seconds: float, jitter: float = 0.0
+    ) -> Outcome:
         """Send every vehicle's messages over and over, `rate` per second each, and return what became of them.
 
-        The vehicles take turns, evenly spread. A message gets the present time as its stamp and, where it has one, the
-        next sequence number.
+        The vehicles take turns, evenly spread. A message gets the time of its turn as its stamp and, where it has one,
+        the next sequence number. jitter: seconds by which messages are sent later than stamped, on average; they have
+        an exponential distribution, the same in every call, and a vehicle's messages keep their order.
         """
         self._sent, self._arrivals = [], {}
         with ThreadPoolExecutor(1) as pool:
-            sending = pool.submit(self._send, messages, rate, seconds)
+            sending = pool.submit(self._send, messages, rate, seconds, jitter)
             while not sending.done():
                 self._spinner.spin_once(timeout_sec=0.1)
             took = sending.result()
         end = time.monotonic() + GRACE
         while time.monotonic() < end:
             self._spinner.spin_once(timeout_sec=0.1)
-        complete = tuple(fate.latency for fate in self.fates() if fate.latency < float("inf"))
-        return Outcome(max(seconds, took), len(self._sent), complete)
+        seconds, fates = max(seconds, took), self.fates()
+        own = ([fate for fate in fates if fate.vehicle == vehicle] for vehicle in messages)
+        return replace(_outcome(seconds, fates), vehicles=tuple(_outcome(seconds, each) for each in own))
 
     def fates(self) -> list[Fate]:
         """What became of each frame of the last exchange, in the order in which they were sent."""
@@ -177,18 +188,19 @@ class Traffic(Node):
             self.count_publishers(topic) for topic in self._results
         )
 
-    def _send(self, messages: Mapping[str, Sequence[Any]], rate: float, seconds: float) -> float:
+    def _send(self, messages: Mapping[str, Sequence[Any]], rate: float, seconds: float, jitter: float) -> float:
         """Returns the seconds that it took, which are more where the messages are too large for that rate."""
         turns = [(vehicle, itertools.cycle(own)) for vehicle, own in messages.items()]
         period = 1.0 / (rate * len(turns))
         start = time.monotonic()
-        for number in range(round(seconds / period)):
-            time.sleep(max(0.0, start + number * period - time.monotonic()))
+        for at, number in plan(round(seconds / period), len(turns), period, jitter):
+            time.sleep(max(0.0, start + at - time.monotonic()))
             vehicle, own = turns[number % len(turns)]
             message = next(own)
             if hasattr(message, "sequence"):
                 message.sequence = number // len(turns)
-            stamp = self.get_clock().now()
+            late = time.monotonic() - (start + number * period) if jitter else 0.0
+            stamp = self.get_clock().now() - Duration(nanoseconds=round(late * 1e9))
             message.header.stamp = stamp.to_msg()
             self._sent.append((vehicle, stamp.nanoseconds))
             self._senders[vehicle].publish(message)
@@ -199,6 +211,19 @@ class Traffic(Node):
         # When it arrived, not when this process had time for it.
         of_frame = self._arrivals.setdefault((vehicle, stamp), {})
         of_frame.setdefault(topic, []).append((info["received_timestamp"] - stamp) / 1e6)
+
+
+def plan(count: int, vehicles: int, period: float, jitter: float) -> list[tuple[float, int]]:
+    """Return when to send which message, in that order, in seconds; message i is due at i * period, see `exchange`."""
+    chance = np.random.default_rng(0)
+    at = np.arange(count) * period + (chance.exponential(jitter, count) if jitter else 0.0)
+    for vehicle in range(vehicles):
+        at[vehicle::vehicles] = np.maximum.accumulate(at[vehicle::vehicles])
+    return sorted(zip(at.tolist(), range(count), strict=True))
+
+
+def _outcome(seconds: float, fates: Sequence[Fate]) -> Outcome:
+    return Outcome(seconds, len(fates), tuple(fate.latency for fate in fates if fate.latency < float("inf")))
 
 
 def _within(vehicle: str, topic: str) -> str:

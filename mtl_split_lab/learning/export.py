@@ -128,14 +128,14 @@ def export(
         bundle = write_bundle(recipe, network, seen, Path(unfinished), deployed, run)
         if known:
             bundle = correct_scores(bundle, network, _calibrate_scores(bundle, known))
-        added: dict[str, Any] = {"measured": _measure(bundle, sources)}
+        added: dict[str, Any] = {"measured": measure_sources(bundle, sources)}
         if int8:
             quantise(bundle.path(PREFIX), seen[::4])
             # The quantised prefix differs from torch by design.
             parity = {SUFFIX: bundle.manifest["difference_from_torch"][SUFFIX]}
             bundle = write_manifest(bundle.folder, {**bundle.manifest, "difference_from_torch": parity}, FILES)
             added = {
-                "measured": _measure(bundle, sources),
+                "measured": measure_sources(bundle, sources),
                 "int8": {"calibration_pictures": len(seen[::4]), "measured_before": added["measured"]},
             }
         added |= measure_values(bundle, find_frames(bundle, sources))
@@ -179,7 +179,8 @@ def _frames(bundle: Bundle, source: str, pictures: Sequence[LabelledPicture]) ->
         yield Frame(source, keep_known(picture.truth, bundle.tasks, Counter()), picture.read)
 
 
-def _measure(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Any]:
+def measure_sources(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Any]:
+    """Measure a bundle on each source of pictures, see mtl_split_lab.scoring.measurement.measure."""
     return {source: measure(bundle, frames) for source, frames in find_frames(bundle, sources).items()}
 
 

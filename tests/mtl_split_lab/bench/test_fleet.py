@@ -1,6 +1,5 @@
 """A small fleet on a real server, and what is concluded from loads."""
 
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from mtl_split_lab.bench.fleet import (
     ENOUGH,
     RATE,
     Load,
+    Run,
     Setting,
     batch_times,
     bottlenecks,
@@ -27,7 +27,7 @@ STREET = Path(__file__).parents[3] / "models" / "street"
 
 def load(vehicles: int, answered: int, workers: int = 2) -> Load:
     """A load of which so many of 100 frames were answered."""
-    return Load(vehicles, Setting(workers), Outcome(1.0, 100, (20.0,) * answered), 10**8, 1.5, 0.2)
+    return Load(Run(vehicles, Setting(workers)), Outcome(1.0, 100, (20.0,) * answered), 10**8, 1.5, 0.2)
 
 
 @given(st.dictionaries(st.integers(1, 64), st.integers(0, 100)))
@@ -40,11 +40,14 @@ def test_a_fleet_is_served_only_if_every_smaller_one_is(answered: dict[int, int]
 
 
 def test_a_server_that_answers_nothing_has_no_cost_and_still_a_page(bundle: Bundle, tmp_path: Path) -> None:
-    write_page(bundle, [load(1, 100), load(8, 0), load(8, 50, 1)], Setting(2), {1: 12.0}, tmp_path)
+    late = Outcome(1.0, 4, (20.0, 120.0, 99.0), (Outcome(1.0, 2, (20.0, 99.0)), Outcome(1.0, 2, (120.0,))))
+    timely = Load(Run(2, Setting(2, deadline=0.1, order="edf", engine="openvino"), True, 0.01), late, 10**8, 1.5, 0.2)
+    write_page(bundle, [load(1, 100), load(8, 0), load(8, 50, 1), timely], Setting(2), {1: 12.0}, tmp_path)
     page = (tmp_path / "fleet.md").read_text()
     assert "**1 vehicles are served" in page
     assert "| 8 | 0.0% | 0.0 | nan | nan |" in page
     assert "| `workers: 1`, `threads: 1` | 50.0% |" in page
+    assert "| 2 | openvino, 8-bit suffix | `edf`, `least_share: 0.3` | 50.0% | 0.0% | 75.0% |" in page
 
 
 def test_vehicles_have_bottlenecks_of_their_own() -> None:
@@ -61,9 +64,10 @@ def test_vehicles_have_bottlenecks_of_their_own() -> None:
 def test_a_fleet_is_answered(workers: int, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "")  # and back again at the end
     messages = bottlenecks(bundle, 3)
-    found = measure(bundle, dict(islice(messages.items(), 2)), Setting(workers), seconds=1.0, warm_up=1.0)
-    assert found.vehicles == 2 and found.outcome.sent == 2 * RATE
+    found = measure(bundle, messages, Run(2, Setting(workers)), seconds=1.0, warm_up=1.0)
+    assert found.run.vehicles == 2 and found.outcome.sent == 2 * RATE
     assert 0 < len(found.outcome.latencies) <= found.outcome.sent
     assert min(found.outcome.latencies) > 0 and found.memory > 10**7
-    write_page(bundle, [found], found.setting, {1: 1.0}, tmp_path)
+    assert [vehicle.sent for vehicle in found.outcome.vehicles] == [RATE, RATE]
+    write_page(bundle, [found], found.run.setting, {1: 1.0}, tmp_path)
     assert (tmp_path / "fleet.png").stat().st_size > 1000
