@@ -138,6 +138,7 @@ class Options:
     score_threshold: float | None = None
     tracking: str = ""
     answer_by: float | None = None
+    policy: str = ""
     further_bundles: tuple[str, ...] = ()
     order: str = ""
     deadline: float | None = None
@@ -148,6 +149,8 @@ class Options:
     def __post_init__(self) -> None:
         if len(set(self.cameras)) < len(self.cameras):
             raise InputError(f"cameras is {list(self.cameras)}, expected each of them once")
+        if self.policy and not self.answer_by:
+            raise InputError(f"policy is {self.policy}, but the edge chooses by one only where answer_by is given, too")
 
     @property
     def results(self) -> dict[str, Value | None]:
@@ -207,7 +210,7 @@ def edge(options: Options, topic: str = "", **parameters: Value | None) -> Proce
         "operating_point": options.operating_point,
         "max_payload_bytes": options.max_payload_bytes,
         "answer_by": options.answer_by,
-        **({"local_suffix": True, **options.results} if options.answer_by else {}),
+        **({"local_suffix": True, "policy": options.policy, **options.results} if options.answer_by else {}),
         **parameters,
     }
     return _process("edge", options, given, remappings)
