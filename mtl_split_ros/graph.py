@@ -12,6 +12,7 @@ from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameExceptio
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 
+from mtl_split_core.control.policy import FIXED
 from mtl_split_core.errors import InputError
 
 Value = bool | int | float | str | list[str]
@@ -138,6 +139,7 @@ class Options:
     score_threshold: float | None = None
     tracking: str = ""
     answer_by: float | None = None
+    policy: str = ""
     further_bundles: tuple[str, ...] = ()
     order: str = ""
     deadline: float | None = None
@@ -148,6 +150,12 @@ class Options:
     def __post_init__(self) -> None:
         if len(set(self.cameras)) < len(self.cameras):
             raise InputError(f"cameras is {list(self.cameras)}, expected each of them once")
+        if self.policy and not self.answer_by:
+            raise InputError(f"policy is {self.policy}, but the edge chooses by one only where answer_by is given, too")
+        if self.operating_point and self.policy not in ("", FIXED):
+            raise InputError(
+                f"operating_point is {self.operating_point}, but with policy {self.policy} that chooses it: give one"
+            )
 
     @property
     def results(self) -> dict[str, Value | None]:
@@ -207,10 +215,16 @@ def edge(options: Options, topic: str = "", **parameters: Value | None) -> Proce
         "operating_point": options.operating_point,
         "max_payload_bytes": options.max_payload_bytes,
         "answer_by": options.answer_by,
-        **({"local_suffix": True, **options.results} if options.answer_by else {}),
+        **(_answering(options) if options.answer_by else {}),
         **parameters,
     }
     return _process("edge", options, given, remappings)
+
+
+def _answering(options: Options) -> dict[str, Value | None]:
+    # Whoever asks for an operating point wants no other.
+    policy = options.policy or (FIXED if options.operating_point else "")
+    return {"local_suffix": True, "policy": policy, **options.results}
 
 
 def server(options: Options, vehicles: Sequence[str] = (), **parameters: Value | None) -> Process:

@@ -43,7 +43,7 @@ OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart",
 HALF = ("engine", "threads", "score_threshold", "tracking", "answer_by")
 """The further arguments of launch files with an edge or a server."""
 
-EDGE = (*HALF, "transport", "operating_point", "max_payload_bytes")
+EDGE = (*HALF, "transport", "operating_point", "max_payload_bytes", "policy")
 """The further arguments of launch files with an edge."""
 
 SERVER = (*HALF, "further_bundles", "order", "deadline", "least_share")
@@ -149,6 +149,11 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     "max_payload_bytes": (
         int,
         "A frame that takes more goes out at a coarser operating point. Empty: as in the parameter files.",
+    ),
+    "policy": (
+        str,
+        "With answer_by: what chooses how each image is sent and answered, predictive, ladder, fixed or learned:PATH, "
+        "see docs/topics.md. Empty: as in the parameter files.",
     ),
     "score_threshold": (float, "Lowest score of a published detection. Empty: as in the parameter files."),
     "answer_by": (

@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image
 
 from mtl_split_autoware import node as autoware_node
 from mtl_split_camera import node as camera_node
+from mtl_split_core.control.policy import FIXED
 from mtl_split_core.errors import InputError
 from mtl_split_edge import node as edge_node
 from mtl_split_lab.recordings import player as player_node
@@ -136,10 +137,12 @@ def test_every_node_gets_what_concerns_it() -> None:
 
 
 def test_with_a_deadline_the_edges_publish_the_results_and_follow_the_objects() -> None:
-    options = Options(answer_by=0.1, score_threshold=0.4, tracking="bytetrack", cameras=("front", "rear"))
+    options = Options(
+        answer_by=0.1, policy="ladder", score_threshold=0.4, tracking="bytetrack", cameras=("front", "rear")
+    )
     server_, *edges_ = [process for process in demo(options, vehicles=["car1"]) if process.executable != "camera"]
     assert server_.parameters["results_namespace"] == REMOTE
-    own = {"answer_by": 0.1, "local_suffix": True, "score_threshold": 0.4, "tracking": "bytetrack"}
+    own = {"answer_by": 0.1, "local_suffix": True, "policy": "ladder", "score_threshold": 0.4, "tracking": "bytetrack"}
     assert [edge.parameters for edge in edges_] == [own, own]
     assert edges(options) == tuple(edge(each) for _, each in options.each_camera())
     for process in (edge(Options(answer_by=0.1)), server(Options(answer_by=0.1))):
@@ -152,6 +155,19 @@ def test_with_a_deadline_the_edges_publish_the_results_and_follow_the_objects() 
 def test_a_measured_edge_with_a_deadline_publishes_unsure_detections_too() -> None:
     for process in demo(Options(answer_by=0.1), measured=True)[:2]:
         assert process.parameters["score_threshold"] == MEASURED_SCORE
+
+
+def test_an_operating_point_is_what_is_sent_at_whatever_the_default_policy() -> None:
+    assert edge(Options(answer_by=0.1, operating_point="coarse")).parameters["policy"] == FIXED
+    assert edge(Options(answer_by=0.1, operating_point="coarse", policy=FIXED)).parameters["policy"] == FIXED
+    assert edge(Options(operating_point="coarse")).parameters == {"operating_point": "coarse"}
+    with pytest.raises(InputError, match="operating_point is coarse, but with policy ladder that chooses it"):
+        Options(answer_by=0.1, operating_point="coarse", policy="ladder")
+
+
+def test_a_policy_without_a_deadline_is_refused() -> None:
+    with pytest.raises(InputError, match="policy is ladder, but the edge chooses by one only where answer_by"):
+        Options(policy="ladder")
 
 
 @pytest.mark.parametrize("chosen", [{"score_threshold": 0.0}, {"tracking": "none"}])
