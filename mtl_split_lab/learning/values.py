@@ -22,8 +22,8 @@ MEASURED_OWN = "measured_own"
 def measure_values(bundle: Bundle, sources: Mapping[str, Iterable[Frame]]) -> dict[str, Any]:
     """Return VALUES and MEASURED_OWN for a bundle's manifest, measured on the frames of some sources by name.
 
-    A value is the mean over the tasks of the accuracy in all frames, of those tasks of which anything is known; without
-    frames there is none.
+    A value is the mean over the tasks of the accuracy in all frames, of those tasks of which anything is known; where
+    nothing is, there are none.
     """
     edge, server = EdgeHalf(bundle), ServerHalf(bundle)
     own = {WHOLE: server} | ({EXIT: ServerHalf(bundle, role=EXIT)} if EXIT in bundle.files else {})
@@ -43,7 +43,7 @@ def measure_values(bundle: Bundle, sources: Mapping[str, Iterable[Frame]]) -> di
                 for measurement in (together[name], apart[name]):
                     measurement.add(frame.truth, 0, results)
         measured[source] = {name: measurement.figures() for name, measurement in apart.items()}
-    if not any(measurement.frames for measurement in together.values()):
+    if not together[WHOLE].accuracies():
         return {}
     values = {SERVER: _values(points), **_values(together)}
     return {VALUES: values, MEASURED_OWN: measured}

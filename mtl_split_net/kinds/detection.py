@@ -25,6 +25,8 @@ BOX_WEIGHT = 10.0
 """Weight of the box loss beside the score loss."""
 IMITATED_SCORE_WEIGHT, IMITATED_BOX_WEIGHT = 4.0, 2.0
 """Weights of the losses of imitating another network."""
+EXIT_BOX_WEIGHT = 3.0
+"""Weight of the box loss beside the score loss in an exit, which begins with random weights."""
 FOCUS = 1.0
 """Exponent of the difference between two scores that weights their loss (generalised focal loss, Li et al. 2020)."""
 LEAST_SCORE = 0.05
@@ -233,9 +235,10 @@ def imitated(task: Task, lessons: Sequence[Lesson]) -> Answered:
 
 
 def imitation(candidates: Candidates, right: Answered) -> Tensor:
-    """The score loss and the box loss, see imitation_parts, added up."""
+    """The score loss and the weighted box loss, see imitation_parts, added up."""
     certain = replace(candidates, boxes=right.boxes, logits=right.scores.logit(LEAST_PROBABILITY))
-    return torch.stack(list(imitation_parts(candidates, certain).values())).sum()
+    parts = imitation_parts(candidates, certain)
+    return parts["score"] + EXIT_BOX_WEIGHT * parts["box"]
 
 
 def loss(candidates: Candidates, objects: Objects) -> Tensor:

@@ -144,6 +144,7 @@ def test_only_what_the_tasks_were_taught_is_measured_and_a_damaged_picture_is_le
     assert measured["frames"] == 1
     assert measured["map50"] is None and measured["ap50"] == {}
     assert "weather" not in measured["classification"]
+    assert int8.values is None
 
 
 def test_the_prefix_calculates_with_integers_and_is_near_the_network(int8: Bundle, run: Path) -> None:

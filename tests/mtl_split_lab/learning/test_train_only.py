@@ -77,6 +77,8 @@ def test_the_contract_differs_in_its_tasks_alone_and_no_result_in_a_bit(deployed
     assert replace(bundle.contract, tasks=deployed.tasks).fingerprint == deployed.contract.fingerprint
     assert bundle.read(PREFIX) == deployed.read(PREFIX) and bundle.median_bytes == deployed.median_bytes != {}
     assert bundle.manifest["measured"]["sim:100000:2"]["miou"].keys() == {"drivable"}
+    assert bundle.values is not None and bundle.values.server.keys() == {"coarse", "default"}
+    assert bundle.values.own.keys() == bundle.manifest["measured_own"]["sim:100000:2"].keys() == {"whole"}
     picture = np.random.default_rng(7).integers(0, 256, (72, 128, 3), np.uint8)
     encoded, payload = EdgeHalf(bundle).encode(picture), EdgeHalf(deployed).encode(picture)
     assert encoded == payload

@@ -36,6 +36,16 @@ def test_without_a_truth_there_is_no_score() -> None:
     measurement.add(NOTHING_KNOWN, 7, RESULTS)
     summary = measurement.summary()
     assert summary["map50"] is None and summary["classification"] == {} and summary["frames"] == 1
+    assert measurement.accuracies() == {}
+
+
+def test_every_task_has_one_accuracy_if_anything_of_it_is_known() -> None:
+    measurement = Measurement(TASKS)
+    measurement.add(TRUTH, 7, RESULTS)
+    assert measurement.accuracies() == {"cars": 1, "buses": 1, "weather": 0}
+    unknown = Measurement(TASKS)
+    unknown.add(Truth(classes={"weather": "clear"}, labelled=frozenset()), 7, RESULTS)
+    assert unknown.accuracies() == {"weather": 1}
 
 
 def test_the_mistakes_of_all_kinds_are_added_up() -> None:
