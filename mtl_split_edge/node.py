@@ -26,6 +26,7 @@ from mtl_split_core.control.link import Fate, LinkState
 from mtl_split_core.control.policy import (
     FIXED,
     LEARNED,
+    MOST_COPIES,
     Action,
     Menu,
     Policy,
@@ -350,13 +351,13 @@ class EdgeNode(ManagedNode):
             self._sequence += 1
 
     def _send_again(self, frame: Frame) -> bool:
-        """Publish a frame's bottleneck once more, unless it is not the newest: an older one would be out of order."""
-        bottleneck, copies = frame.bottleneck, frame.action.copies
+        """Publish a frame's bottleneck again, unless it is not the newest: an older one would be out of order."""
+        bottleneck = frame.bottleneck
         with self._sending:
             if bottleneck is None or bottleneck.sequence + 1 != self._sequence:
                 return False
-            self._controller.sent_again(bottleneck.sequence, copies, time.monotonic())
-            self._publish(bottleneck, copies)
+            self._controller.sent_again(bottleneck.sequence, MOST_COPIES, time.monotonic())
+            self._publish(bottleneck, MOST_COPIES)
         return True
 
     def _publish(self, bottleneck: Bottleneck, copies: int) -> None:

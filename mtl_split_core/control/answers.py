@@ -118,7 +118,7 @@ class Answers(Generic[Frame]):
         with self._changed:
             self._give_up_before(sequence + (not answered))
             for one in self._open.values():
-                if one.sequence == sequence and one.again_at < math.inf:
+                if one.sequence == sequence and not one.hopeless and one.again < MOST_AGAIN:
                     one.again_at = min(one.again_at, now + REORDERED)
             self._changed.notify()
 

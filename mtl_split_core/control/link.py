@@ -107,6 +107,13 @@ class Account:
     round_trip: float
 
 
+@dataclass
+class _Settled:
+    sequence: int
+    sent: int
+    arrived: int
+
+
 @dataclass(frozen=True)
 class _Sent:
     sequence: int
@@ -124,7 +131,7 @@ class Link:
         self._session = session
         self._lock = threading.Lock()
         self._flight: deque[_Sent] = deque()
-        self._settled: deque[tuple[int, int]] = deque(maxlen=REPORTED)
+        self._settled: deque[_Settled] = deque(maxlen=REPORTED)
         self._acknowledged: deque[tuple[float, int]] = deque()
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._trips: deque[float] = deque(maxlen=RECENT)
@@ -147,11 +154,16 @@ class Link:
             if self._flight and self._flight[-1].sequence == sequence:
                 newest = self._flight[-1]
                 self._flight[-1] = replace(newest, copies=newest.copies + copies)
+            elif self._settled and self._settled[-1].sequence == sequence:
+                self._settled[-1].sent += copies
 
     def reported(self, report: Report, now: float) -> Account | None:
         """Take in a report; returns None for one that says nothing new: repeated, overtaken, or of another session."""
         with self._lock:
-            if report.session != self._session or not self._is_in_flight(report.sequence):
+            if report.session != self._session:
+                return None
+            if not self._is_in_flight(report.sequence):
+                self._count_copies(report)
                 return None
             arrived: list[_Sent] = []
             lost: list[_Sent] = []
@@ -182,13 +194,13 @@ class Link:
     def observe(self, now: float) -> LinkState:
         """Return what is known now."""
         with self._lock:
-            sent = sum(copies for copies, _ in self._settled)
+            sent = sum(one.sent for one in self._settled)
             state = LinkState(
                 in_flight=len(self._flight),
                 oldest=now - self._flight[0].at if self._flight else 0.0,
                 newest=now - self._flight[-1].at if self._flight else 0.0,
                 idle=now - self._sent_at,
-                loss=1 - sum(arrived for _, arrived in self._settled) / sent if sent else 0.0,
+                loss=1 - sum(one.arrived for one in self._settled) / sent if sent else 0.0,
             )
             if not self._recent:
                 return state
@@ -210,10 +222,15 @@ class Link:
 
     def _settle(self, own: _Sent, report: Report, arrived: list[_Sent], lost: list[_Sent]) -> None:
         """Count what was sent and what arrived: of those that are only known to have arrived, not how often."""
-        self._settled.extend((one.copies, 1) for one in arrived[:-1] if one.copies == 1)
+        self._settled.extend(_Settled(one.sequence, 1, 1) for one in arrived[:-1] if one.copies == 1)
         if len(lost) < OUTAGE:
-            self._settled.extend((one.copies, 0) for one in lost)
-        self._settled.append((own.copies, min(own.copies, report.copies)))
+            self._settled.extend(_Settled(one.sequence, one.copies, 0) for one in lost)
+        self._settled.append(_Settled(own.sequence, own.copies, min(own.copies, report.copies)))
+
+    def _count_copies(self, report: Report) -> None:
+        """Take in that more copies of the bottleneck have arrived that was reported last."""
+        if self._settled and (last := self._settled[-1]).sequence == report.sequence:
+            last.arrived = min(last.sent, max(last.arrived, report.copies))
 
     def _forget(self, now: float) -> None:
         while self._acknowledged and self._acknowledged[0][0] < now - WINDOW:

@@ -24,10 +24,19 @@ LEARNED = "learned:"
 """What the name of a learned policy begins with; its file's path follows."""
 
 PROBE = 0.2
-"""Seconds between two bottlenecks that only ask whether the link carries anything again."""
+"""Seconds, at least, between two bottlenecks that only ask whether the link carries anything again."""
+
+PATIENCE = 0.125
+"""The part of an outage so far after which that is asked again: what waits in a modem delays what comes after it."""
+
+LONGEST_PROBE = 2.0
+"""Seconds, at most, between two such bottlenecks, for links that lose them."""
 
 BACK_OFF = 1.0
-"""Seconds between two bottlenecks for a server that answers none; in proportion for one that answers some."""
+"""Seconds between two bottlenecks for a server that answers none; in proportion for one that answers some or slowly."""
+
+SLOW = 0.3
+"""The part of the time to the deadline above which a server's queue and service are slow."""
 
 LEAST_LOSS = 0.01
 """The loss that is reckoned with where none has been seen."""
@@ -35,14 +44,17 @@ LEAST_LOSS = 0.01
 OUTAGE_CHANCE = 0.01
 """How probable an outage is before any report is missing."""
 
+OUT = 0.9
+"""The chance of an outage above which the link is taken to be out."""
+
 BUSY_WINDOW = 1.0
 """Seconds over which the processor's share of own answers is taken."""
 
 MOST_COPIES = 2
-"""A bottleneck goes out so often at most before anything is missing."""
+"""A bottleneck goes out so often at most at a time."""
 
 MOST_AGAIN = 2
-"""A bottleneck goes out again so often at most because its answer is missing."""
+"""So many times a bottleneck goes out again at most because its answer is missing, each time MOST_COPIES of it."""
 
 
 class Own(Enum):
@@ -131,7 +143,7 @@ def fixed(point: int, copies: int = 1) -> Policy:
 def ladder(menu: Menu, situation: Situation) -> Action:
     """Step down by the time that is left: the finest point while the server answers in half of the time there is."""
     link = situation.link
-    if is_out(link) or has_to_wait(link):
+    if is_out(link) or has_to_wait(menu, link):
         return answer_alone(menu, situation)
     left = menu.answer_by - situation.age
     steps = menu.finest + 1
@@ -146,7 +158,7 @@ def predictive(menu: Menu, situation: Situation) -> Action:
     An outage becomes probable as reports are missing that should be there.
     """
     action = answer_alone(menu, situation)
-    if has_to_wait(situation.link):
+    if has_to_wait(menu, situation.link):
         return action
     own = best_own(menu, situation)
     best = alone = own_value(menu, situation, own)
@@ -222,20 +234,21 @@ def outage(link: LinkState) -> float:
 
 
 def is_out(link: LinkState) -> bool:
-    """Whether an outage is more probable than none, or nothing has been heard yet."""
-    return math.isinf(link.round_trip) or outage(link) > 0.5
+    """Whether an outage is nearly certain, or nothing has been heard yet."""
+    return math.isinf(link.round_trip) or outage(link) > OUT
 
 
-def has_to_wait(link: LinkState) -> bool:
+def has_to_wait(menu: Menu, link: LinkState) -> bool:
     """Whether the server, which is busy or failing, is to be left alone for now."""
-    return link.idle < BACK_OFF * link.unanswered
+    return link.idle < BACK_OFF * max(link.unanswered, min(1.0, link.server / menu.answer_by - SLOW))
 
 
 def answer_alone(menu: Menu, situation: Situation) -> Action:
     """Answer by oneself, at once where the processor has room, and now and then ask whether the server answers."""
     link, own = situation.link, best_own(menu, situation)
     heard = not link.in_flight or link.silence < link.newest
-    asks = (heard or link.idle >= PROBE) and not has_to_wait(link)
+    interval = max(PROBE, min(LONGEST_PROBE, PATIENCE * link.silence))
+    asks = (heard or link.idle >= interval) and not has_to_wait(menu, link)
     return Action(0 if asks else None, own=own, at_once=own is not None and has_room(menu, situation, own))
 
 
@@ -265,7 +278,7 @@ def is_allowed(menu: Menu, situation: Situation, action: Action) -> bool:
 
     Of the own networks, the quickest is always allowed, and no frame that the edge could answer is skipped.
     """
-    if action.point is not None and (action.point > menu.finest or has_to_wait(situation.link)):
+    if action.point is not None and (action.point > menu.finest or has_to_wait(menu, situation.link)):
         return False
     if action.own is None:
         return not menu.own

@@ -39,10 +39,11 @@ class Told:
 class Drive:
     """What an edge did for a while.
 
-    told: of each answer, by its image's stamp; sent: bytes of the messages that went out, copies included, by the
-    image's stamp; before, after: what the edge told in /diagnostics, at first and at last.
+    begin: in nanoseconds; told: of each answer, by its image's stamp; sent: bytes of the messages that went out, copies
+    included, by the image's stamp; before, after: what the edge told in /diagnostics, at first and at last.
     """
 
+    begin: int
     told: Mapping[int, Told]
     sent: Mapping[int, int]
     before: Mapping[str, str]
@@ -95,7 +96,7 @@ def read_drive(path: Path, begin: int, end: int) -> Drive:
             told[line["stamp"]] = Told(**line["told"])
         else:
             sent[line["stamp"]] = sent.get(line["stamp"], 0) + line["bytes"]
-    return Drive(told, sent, *((states[0], states[-1]) if states else ({}, {})))
+    return Drive(begin, told, sent, *((states[0], states[-1]) if states else ({}, {})))
 
 
 def main() -> int:

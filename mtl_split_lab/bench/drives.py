@@ -20,6 +20,7 @@ from mtl_split_core.control.policy import FIXED, LADDER, PREDICTIVE, Own
 from mtl_split_core.share import bundle_folder
 from mtl_split_lab.adaptation.traces import read_trace
 from mtl_split_lab.bench.answers import DEADLINE
+from mtl_split_lab.bench.drive_listener import Drive
 from mtl_split_lab.bench.link_runs import BY_DEADLINE, Run, measure
 from mtl_split_lab.bench.namespaces import Condition, NoLinkError
 from mtl_split_lab.machine import machine_in_words
@@ -31,6 +32,9 @@ RATE = 10.0
 
 FAST = 50.0
 """Mbit/s of a link until its trace begins."""
+
+OUTAGE = 1.0
+"""Seconds without any rate that count as an outage."""
 
 CHOSEN = "chosen/"
 """What the counts of actions in the edge's diagnostics begin with."""
@@ -49,7 +53,8 @@ class Row:
     of what the consumer had at the deadline, 0 for nothing, by the bundle's manifest, None where it has no values; p50,
     p99: of the ages of answers, in milliseconds; bytes: of messages sent for each frame, copies included; milliseconds:
     of the vehicle's processor for own answers, per second; sources, points: how many answers came from where, and how
-    many frames were sent at which operating point; chosen: how often each action was.
+    many frames were sent at which operating point; chosen: how often each action was; recovered: seconds from the end
+    of each outage of OUTAGE seconds or more to the server's first answer.
     """
 
     trace: str
@@ -70,6 +75,7 @@ class Row:
     sources: Mapping[str, int]
     points: Mapping[str, int]
     chosen: Mapping[str, int]
+    recovered: Sequence[float]
 
 
 def main() -> int:
@@ -150,7 +156,19 @@ def row_of(bundle: Bundle, run: Run, policy: str, link: Condition, seconds: floa
         sources=dict(Counter(SOURCES[one.source] for one in told.values())),
         points=dict(Counter(one.operating_point or "none" for one in told.values())),
         chosen=chosen,
+        recovered=_recoveries(drive, link, seconds),
     )
+
+
+def _recoveries(drive: Drive, link: Condition, seconds: float) -> list[float]:
+    if link.trace is None:
+        return []
+    heard = [
+        (stamp - drive.begin) / 1e9 + one.age for stamp, one in drive.told.items() if one.source == AnswerInfo.SERVER
+    ]
+    ends = [end - link.begin for _, end in read_trace(link.trace).outages(OUTAGE)]
+    firsts = [(end, min((at for at in heard if at >= end), default=None)) for end in ends if 0 < end < seconds]
+    return [round(first - end, 3) for end, first in firsts if first is not None]
 
 
 def _value(bundle: Bundle, answers: Sequence[tuple[int, str]], frames: int) -> float | None:
@@ -179,9 +197,8 @@ def _drive(row: Mapping[str, object]) -> tuple[object, ...]:
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as a table."""
-    heads = (
-        f"link|lost|policy|frames|by {DEADLINE * 1e3:.0f} ms|late|from the server|worth|p50, ms|p99, ms|bytes|own ms/s"
-    )
+    by = f"by {DEADLINE * 1e3:.0f} ms"
+    heads = f"link|lost|policy|frames|{by}|late|from the server|worth|p50, ms|p99, ms|bytes|own ms/s|back after, s"
     return table(
         heads,
         [
@@ -198,6 +215,7 @@ def markdown(rows: Sequence[Row]) -> str:
                 f"{row.p99:.0f}",
                 f"{row.bytes:,.0f}",
                 f"{row.milliseconds:.0f}",
+                f"{max(row.recovered):.2f}" if row.recovered else "-",
             ]
             for row in rows
         ],

@@ -93,9 +93,10 @@ def test_an_answer_that_the_server_has_reported_is_asked_for_as_soon_as_it_shoul
     answers.settle(0, answered=True, now=0.1)
     assert begun(answers, 0.1) == REORDERED + 0.1 - 0.1
     assert begun(answers, 0.1 + REORDERED) == ("frame a", None)
-    never = expecting(1.0)
-    never.settle(0, answered=True, now=0.1)
-    assert begun(never, 0.2) == 1.0 - NEEDED - 0.2
+    at_once = Answers[str]()
+    at_once.expect("a", "frame a", 1.0, 0, Own.WHOLE, at_once=True)
+    at_once.settle(0, answered=True, now=0.1)
+    assert begun(at_once, 0.2) == A
     refused = expecting(1.0, again_at=0.2)
     refused.settle(0, answered=False, now=0.1)
     assert begun(refused, 0.3) == A

@@ -93,6 +93,24 @@ def test_the_loss_is_that_of_each_copy() -> None:
     # 2 of 2, none of 2, an unknown number of 2, which says nothing, 1 of 2.
     assert link.observe(0.4).loss == pytest.approx(0.5)
     assert link.reported(replace(report(3), copies=2), now=0.45) is None
+    assert link.observe(0.5).loss == pytest.approx(2 / 6)
+    assert link.reported(replace(report(0), copies=2), now=0.45) is None
+    assert link.reported(replace(report(3), copies=200), now=0.45) is None
+    assert link.observe(0.5).loss == pytest.approx(2 / 6)
+
+
+def test_what_was_sent_again_for_nothing_is_no_loss() -> None:
+    link = sending(2)
+    link.sent_again(1, now=0.2, copies=2)
+    assert link.reported(report(1), now=0.21)
+    assert link.observe(0.21).loss == pytest.approx(2 / 4)
+    for copies in (2, 3):
+        link.reported(replace(report(1), copies=copies), now=0.22)
+    assert link.observe(0.22).loss == 0.0
+    link.sent_again(1, now=0.23, copies=1)
+    assert link.observe(0.23).loss == pytest.approx(1 / 5)
+    link.reported(replace(report(1), copies=4), now=0.25)
+    assert link.observe(0.25).loss == 0.0
 
 
 @pytest.mark.parametrize(("copies", "round_trip"), [(1, 0.17), (2, 0.04)])

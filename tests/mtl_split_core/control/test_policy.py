@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from mtl_split_core.control.link import LinkState
 from mtl_split_core.control.policy import (
     BACK_OFF,
+    LONGEST_PROBE,
     MOST_COPIES,
     PROBE,
+    SLOW,
     Action,
     Menu,
     Own,
@@ -121,20 +123,24 @@ def test_a_good_link_carries_the_finest_that_may_be_sent_and_the_edge_waits(poli
 
 @pytest.mark.parametrize("policy", CHOOSING)
 def test_in_an_outage_the_edge_answers_at_once_and_asks_now_and_then(policy: Policy) -> None:
-    for link in (DEAD, LinkState(idle=0.1, in_flight=1, newest=0.1)):
+    for link in (DEAD, LinkState(silence=3.0, idle=0.1, in_flight=1, newest=0.1)):
         assert policy(MENU, replace(CALM, link=link)) == Action(None, 1, Own.WHOLE, at_once=True)
-        asking = replace(link, idle=PROBE, newest=PROBE)
+        asking = replace(link, idle=0.5)
         assert policy(MENU, replace(CALM, link=asking)) == Action(0, 1, Own.WHOLE, at_once=True)
         heard = replace(link, silence=0.01)
         assert policy(MENU, replace(CALM, link=heard)).point == 0
     assert policy(MENU, replace(CALM, link=LinkState())).point == 0
+    for silence, interval in ((0.5, PROBE), (8.0, 1.0), (100.0, LONGEST_PROBE)):
+        for idle, asks in ((interval - 0.01, False), (interval, True)):
+            link = replace(DEAD, silence=silence, idle=idle)
+            assert (policy(MENU, replace(CALM, link=link)).point == 0) == asks
 
 
 @pytest.mark.parametrize("policy", CHOOSING)
 def test_a_server_that_does_not_answer_is_asked_less_often(policy: Policy) -> None:
-    busy = replace(GOOD, unanswered=0.5)
-    assert policy(MENU, replace(CALM, link=busy)) == Action(None, 1, Own.WHOLE, at_once=True)
-    assert policy(MENU, replace(CALM, link=replace(busy, idle=0.5 * BACK_OFF))).point is not None
+    for busy, wait in ((replace(GOOD, unanswered=0.5), 0.5), (replace(GOOD, server=0.06), 0.06 / 0.1 - SLOW)):
+        assert policy(MENU, replace(CALM, link=busy)) == Action(None, 1, Own.WHOLE, at_once=True)
+        assert policy(MENU, replace(CALM, link=replace(busy, idle=wait * BACK_OFF + 0.01))).point is not None
 
 
 def test_a_coarser_point_is_sent_where_the_server_takes_most_of_the_time() -> None:

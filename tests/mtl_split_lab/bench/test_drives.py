@@ -20,6 +20,7 @@ from mtl_split_lab.bench.relay import Counts
 SERVER, WHOLE = AnswerInfo.SERVER, AnswerInfo.WHOLE
 LINK = Condition(50.0, 0.05, Path("drives/city.csv"), begin=10.0)
 DRIVE = Drive(
+    begin=0,
     told={1: Told(SERVER, "fine", 0.03, False), 2: Told(WHOLE, "fine", 0.08, False), 3: Told(WHOLE, "", 0.12, True)},
     sent={1: 100, 2: 220, 4: 80},
     before={"own_seconds": "1.0", "chosen/fine": "3", "sent_again": "0"},
@@ -29,16 +30,35 @@ ANSWERS = Answers(frames=5, answered=3, in_time=2, p50=50.0, p99=120.0, gap=0.5,
 RUN = Run(BY_DEADLINE, None, LINK, 0.1, ANSWERS, Counts(), DRIVE)
 
 
-def test_a_drive_is_judged_by_what_the_edge_received(bundle: Bundle) -> None:
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """Without any rate from 11 to 12.5 seconds and at the end."""
+    path = tmp_path / "city.csv"
+    path.write_text("seconds,kbit_s\n0,100\n11,0\n12.5,100\n14,0\n16,0\n")
+    return path
+
+
+def test_a_drive_is_judged_by_what_the_edge_received(bundle: Bundle, trace: Path) -> None:
+    link = replace(LINK, trace=trace)
     measured = replace(bundle, values=Values({"coarse": 0.3, "fine": 0.4}, {"whole": 0.5}))
-    row = drives.row_of(measured, RUN, "predictive", LINK, seconds=10.0)
+    row = drives.row_of(measured, RUN, "predictive", link, seconds=10.0)
     assert (row.trace, row.begin, row.loss, row.frames, row.lost) == ("city", 10.0, 0.05, 5, 1)
     assert (row.answered, row.server, row.late) == (0.5, 0.25, 1)
     assert row.value == pytest.approx((0.4 + 0.5) / 4) and row.bytes == 80 and row.milliseconds == pytest.approx(50.0)
     assert row.sources == {"server": 1, "whole": 2} and row.points == {"fine": 2, "none": 1}
     assert row.chosen == {"fine": 2, "whole": 1}
-    assert drives.row_of(bundle, RUN, "predictive", LINK, 10.0).value is None
+    assert drives.row_of(bundle, RUN, "predictive", link, 10.0).value is None
     assert "| city | 5% | predictive | 5 | 50.0% | 1 | 25.0% | 0.225 |" in drives.markdown([row])
+
+
+def test_how_long_the_server_was_missed_after_an_outage_is_told(bundle: Bundle, trace: Path) -> None:
+    link = replace(LINK, trace=trace)
+    told = {second * 10**9: Told(SERVER, "fine", 0.1, False) for second in (1, 3)}
+    late = replace(RUN, drive=replace(DRIVE, told={**DRIVE.told, **told}))
+    assert drives.row_of(bundle, late, "fixed", link, 4.0).recovered == [0.6]
+    assert drives.row_of(bundle, RUN, "fixed", link, 4.0).recovered == []
+    assert drives.row_of(bundle, late, "fixed", link, 1.0).recovered == []
+    assert drives.row_of(bundle, late, "fixed", Condition(5.0), 4.0).recovered == []
 
 
 def test_a_fixed_policy_may_name_its_point_and_copies() -> None:
@@ -49,9 +69,9 @@ def test_a_fixed_policy_may_name_its_point_and_copies() -> None:
     assert drives.parameters_of("learned:/a:b.onnx") == {"policy": "learned:/a:b.onnx"}
 
 
-def test_rows_of_the_same_drive_are_replaced(bundle: Bundle, tmp_path: Path) -> None:
+def test_rows_of_the_same_drive_are_replaced(bundle: Bundle, trace: Path, tmp_path: Path) -> None:
     path = tmp_path / "out" / "drives.json"
-    first = drives.row_of(bundle, RUN, "ladder", LINK, 10.0)
+    first = drives.row_of(bundle, RUN, "ladder", replace(LINK, trace=trace), 10.0)
     drives.write([first, replace(first, policy="fixed")], path)
     drives.write([replace(first, frames=7)], path)
     written = json.loads(path.read_text())
