@@ -27,6 +27,7 @@ CLUSTER = (
 ROS = ("ament_index_python", "builtin_interfaces", "mtl_split", "rclpy")
 """What commands import of ROS first, beside messages."""
 RECIPE = Path(__file__).parent / "recipes" / "street.yaml"
+FLEET = Path(__file__).parent / "fleets" / "example.yaml"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -164,6 +165,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     command.add_argument("--out", type=Path, help="folder to write (default: into the bundle's own)")
     command.set_defaults(function=_cut, extra="train")
+
+    command = commands.add_parser("plan", help="decide what runs where for a fleet, with a bound on how good it can be")
+    command.add_argument("fleet", type=Path, nargs="?", default=FLEET, help="YAML file (default: the shipped example)")
+    command.add_argument(
+        "--seconds", type=_positive, default=60, help="at most, for the exact solver (default: %(default)s)"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("out/plan"), help="folder for what comes out (default: %(default)s)"
+    )
+    command.add_argument(
+        "--check", action="store_true",
+        help="run every route with one vehicle in network namespaces, and compare; needs root and ROS",
+    )  # fmt: skip
+    command.add_argument(
+        "--check-seconds", type=_positive, default=20, help="of each measurement (default: %(default)s)"
+    )
+    command.set_defaults(function=_plan, extra="plan")
+
+    command = commands.add_parser("plan-study", help="compare ways of planning on random graphs")
+    command.add_argument("--graphs", type=_positive, default=200, help="(default: %(default)s)")
+    command.add_argument(
+        "--seconds", type=_positive, default=30, help="at most, for the exact solver on each (default: %(default)s)"
+    )
+    command.add_argument(
+        "--run", type=Path, default=Path("runs/planning"), help="folder of what is done so far (default: %(default)s)"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("docs/results"), help="folder of page and plots (default: %(default)s)"
+    )
+    command.set_defaults(function=_study_planning, extra="plan")
 
     command = commands.add_parser("compare-mtl", help="compare networks for one task each with one for all tasks")
     command.add_argument(
@@ -480,6 +511,35 @@ def _cut(options: argparse.Namespace) -> None:
         f" compressed; in series the parts differ from the suffix by {difference:.0e}"
     )
     _say_written(*(bundle.path(role) for role in (division.middle, division.rest)))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from mtl_split_lab.planning.plan import format_plan, make_plan, write_plan
+
+    plan = make_plan(options.fleet, options.seconds)
+    print(format_plan(plan))
+    _say_written(*write_plan(plan, options.out))
+    if options.check:
+        from mtl_split_lab.bench.namespaces import NoLinkError
+        from mtl_split_lab.live.processes import ProcessError
+        from mtl_split_lab.planning.check import check_plan, format_checks
+
+        try:
+            checks = list(check_plan(plan, options.check_seconds))
+        except (NoLinkError, ProcessError) as error:
+            raise InputError(f"the plan cannot be checked: {error}") from error
+        print(format_checks(checks))
+        if not all(each.close for each in checks):
+            raise SystemExit(1)
+
+
+def _study_planning(options: argparse.Namespace) -> None:
+    from mtl_split_lab.planning.plan import make_plan
+    from mtl_split_lab.planning.study import PAGE, compare, write_page
+
+    rows = compare(options.graphs, options.seconds, options.run / "graphs.jsonl")
+    write_page(rows, make_plan(FLEET), options.seconds, options.out)
+    _say_written(options.out / PAGE)
 
 
 def _compare(options: argparse.Namespace) -> None:

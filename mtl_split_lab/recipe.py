@@ -7,7 +7,6 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from annotated_types import Len
 from pydantic import (
     AfterValidator,
@@ -26,12 +25,11 @@ from pydantic.dataclasses import dataclass
 
 from mtl_split_core.bundle import MANIFEST, Bundle
 from mtl_split_core.contract import text
-from mtl_split_core.errors import InputError, brief, in_one_line
+from mtl_split_core.errors import InputError, brief
 from mtl_split_core.payload import MOST_PER_AXIS
 from mtl_split_core.scene import Size
-from mtl_split_core.text_file import read_text
 from mtl_split_lab.portion import NO_OTHER_KEYS, Count, Portion
-from mtl_split_lab.untrusted import name_faults
+from mtl_split_lab.untrusted import name_faults, read_yaml
 from mtl_split_net.detectors import COCO_LABELS
 from mtl_split_net.network import Pixels
 from mtl_split_net.tasks import LearnedTask, parse_learned_tasks
@@ -43,9 +41,6 @@ CROP_UNIT = 32
 RECIPES = Path(__file__).parent / "recipes"
 """Those that come with the package."""
 
-MOST_BYTES = 1 << 18
-"""Recipes of more bytes are refused: YAML is slow to read."""
-MOST_VALUES = 10_000
 _MOST_NAMED = 10
 
 _Axis = Annotated[StrictInt, Field(ge=1, le=MOST_PER_AXIS)]
@@ -235,37 +230,6 @@ def _check_crop(crop: Size | None, crop_epochs: int, input_size: Size, epochs: i
         raise ValueError(f"crop_epochs {crop_epochs} are more than epochs {epochs}, expected at most as many")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without tags and doubled keys, and with aliases only as long as all that they stand for stays small."""
-
-    def __init__(self, written: str) -> None:
-        super().__init__(written)
-        self._values: dict[yaml.Node, int] = {}  # in each finished node, aliases written out
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: Any = self.peek_event()
-        if getattr(event, "tag", None) is not None:
-            raise _refusal(event, f"expected a value without the tag {event.tag}")
-        node: Any = super().compose_node(parent, index)
-        if not isinstance(event, yaml.AliasEvent):
-            parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-            self._values[node] = 1 if isinstance(parts, str) else 1 + sum(self._values[part] for part in parts)
-        if self._values.get(node, MOST_VALUES) >= MOST_VALUES:
-            raise _refusal(event, f"expected less than {MOST_VALUES} values, with what the aliases stand for")
-        return node
-
-    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
-        mapping = super().compose_mapping_node(anchor)
-        keys = Counter(key.value for key, _ in mapping.value if isinstance(key, yaml.ScalarNode))
-        if keys and keys.most_common(1)[0][1] > 1:
-            raise _refusal(mapping, f"the key {brief(keys.most_common(1)[0][0])} is there twice")
-        return mapping
-
-
-def _refusal(place: Any, complaint: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=complaint, problem_mark=place.start_mark)
-
-
 def name_portions(portions: Sequence[Portion]) -> dict[str, Portion]:
     """Return portions by name: their `pictures`, with all other keys where several portions are of the same ones."""
     shared = Counter(portion.pictures for portion in portions)
@@ -282,11 +246,7 @@ def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises InputError for a file, a key or a value that is missing or cannot be."""
     if not path.is_file():
         raise InputError(f"no recipe at {path}")
-    written = read_text(path, MOST_BYTES)
-    try:
-        content = yaml.load(written, _Loader)
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # a date or a number that is none
-        raise InputError(f"{path} is no YAML: {in_one_line(error)}") from error
+    content = read_yaml(path)
     return _validated(Recipe, content, path)
 
 

@@ -35,13 +35,14 @@ class Condition:
     """What a link is like: Mbit/s each way, and the part of the Ethernet frames that get lost, 0 to 1.
 
     trace: a file with what it carries each way once `Link.follow_trace` is called, see mtl_split_lab.adaptation.traces;
-    begin: where in it, in seconds.
+    begin: where in it, in seconds; delay: seconds each way.
     """
 
     rate: float
     loss: float = 0.0
     trace: Path | None = None
     begin: float = 0.0
+    delay: float = 0.0
 
 
 class Link:
@@ -125,7 +126,8 @@ def _ip(*arguments: str) -> None:
 @contextmanager
 def _relay(namespace: str, condition: Condition, seed: int) -> "Iterator[subprocess.Popen[str]]":
     command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "mtl_split_lab.bench.relay"]
-    options: dict[str, object] = {"rate": condition.rate, "loss": condition.loss, "seed": seed}
+    options: dict[str, object] = {"rate": condition.rate, "loss": condition.loss, "delay": condition.delay}
+    options["seed"] = seed
     if condition.trace:
         options |= {"trace": condition.trace, "begin": condition.begin}
     command += ["--devices", VEHICLE, SERVER, *(f"--{name}={value}" for name, value in options.items())]

@@ -47,8 +47,9 @@ class Counts:
 class Direction:
     """One direction of a link: a drop-tail queue, a wire of a certain rate, and a loss at its end."""
 
-    def __init__(self, rate: float, loss: float, chance: random.Random) -> None:
-        """Carry `rate` Mbit/s of Ethernet frames, and lose each with a probability of `loss`, 0 to 1."""
+    def __init__(self, rate: float, loss: float, chance: random.Random, delay: float = 0.0) -> None:
+        """Carry `rate` Mbit/s of Ethernet frames, for `delay` seconds, and lose each with a probability of `loss`."""
+        self._delay = delay
         self._bits_per_second = rate * 1e6
         self._loss = loss
         self._chance = chance
@@ -78,7 +79,7 @@ class Direction:
         if self._chance.random() < self._loss:
             self.counts.lost += 1
             return
-        self._on_the_way.append((self._idle_at, size, frame))
+        self._on_the_way.append((self._idle_at + self._delay, size, frame))
 
     def _is_full(self, now: float, begin: float) -> bool:
         while self._occupied and self._occupied[0][0] <= now:
@@ -105,15 +106,21 @@ class Direction:
 
 
 def relay(
-    devices: tuple[str, str], rate: float, loss: float, seed: int, trace: Trace | None = None, first: float = 0.0
+    devices: tuple[str, str],
+    rate: float,
+    loss: float,
+    seed: int,
+    trace: Trace | None = None,
+    first: float = 0.0,
+    delay: float = 0.0,
 ) -> tuple[Counts, Counts]:
     """Join two devices until standard input is closed; returns the counts of what entered at the first and the second.
 
     rate: Mbit/s each way; loss: 0 to 1; trace: what both ways carry once a line comes on standard input, from its
-    moment `first` on. Says so in a line as soon as it relays.
+    moment `first` on; delay: seconds each way. Says so in a line as soon as it relays.
     """
     sockets = [_open(device) for device in devices]
-    directions = [Direction(rate, loss, random.Random(f"{seed} {device}")) for device in devices]
+    directions = [Direction(rate, loss, random.Random(f"{seed} {device}"), delay) for device in devices]
     print("relaying", flush=True)
     while True:
         due = min(direction.next_exit for direction in directions)
@@ -160,12 +167,14 @@ def main() -> None:
     parser.add_argument("--devices", nargs=2, required=True, help="names of the devices to join")
     parser.add_argument("--rate", type=float, required=True, help="Mbit/s each way")
     parser.add_argument("--loss", type=float, default=0.0, help="part of the frames that get lost, 0 to 1")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds on the way, each way")
     parser.add_argument("--seed", type=int, default=0, help="of the losses")
     parser.add_argument("--trace", type=Path, help="CSV file with the columns seconds and kbit_s")
     parser.add_argument("--begin", type=float, default=0.0, help="where the trace begins, in seconds")
     options = parser.parse_args()
     trace = options.trace and read_trace(options.trace)
-    counts = relay(tuple(options.devices), options.rate, options.loss, options.seed, trace, options.begin)
+    devices = tuple(options.devices)
+    counts = relay(devices, options.rate, options.loss, options.seed, trace, options.begin, options.delay)
     print(json.dumps([asdict(direction) for direction in counts]), flush=True)
 
 

@@ -94,6 +94,13 @@ def exchange(condition: Condition, number: int, size: int) -> tuple[list[int], f
         return [int(word) for word in received.split()], seconds, link.cut()
 
 
+@given(TRAFFIC, st.floats(0, 0.1))
+def test_a_delay_is_added_to_every_frame(traffic: list[tuple[float, int]], delay: float) -> None:
+    soon, late = (carry(Direction(1.0, 0.0, random.Random(0), each), traffic) for each in (0.0, delay))
+    assert [number for _, number in late] == [number for _, number in soon]
+    assert [moment for moment, _ in late] == pytest.approx([moment + delay for moment, _ in soon])
+
+
 @given(TRAFFIC, st.sampled_from((0.25, 1.0, 50.0)), st.floats(0, 1), st.integers(0, 99))
 def test_everything_that_enters_is_counted_and_comes_out_in_order_at_the_rate(
     traffic: list[tuple[float, int]], rate: float, loss: float, seed: int

@@ -1,0 +1,1 @@
+"""What runs where: layers of a network on machines, and a fleet's vehicles on its servers."""
