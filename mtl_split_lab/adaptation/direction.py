@@ -1,5 +1,6 @@
 """One direction of a link, in simulated or in real time: what waits, what is on its way, what gets lost."""
 
+import math
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -58,6 +59,20 @@ class Direction:
             self.counts.lost += 1
             return
         self._on_the_way.append((self._idle_at, size, frame))
+
+    def foresee(self, now: float, size: int, count: int = 1) -> list[float]:
+        """Return when each of so many frames would come out that entered now, infinity for those that would be lost."""
+        idle_at, state, exits = self._idle_at, self._chance.getstate() if self._loss else None, []
+        for _ in range(count):
+            begin = max(now, idle_at)
+            if self._is_full(now, begin):
+                exits.append(math.inf)
+                continue
+            idle_at = self._end(begin, size)
+            exits.append(math.inf if self._loss and self._chance.random() < self._loss else idle_at)
+        if state is not None:
+            self._chance.setstate(state)
+        return exits
 
     def _is_full(self, now: float, begin: float) -> bool:
         while self._occupied and self._occupied[0][0] <= now:
