@@ -1,6 +1,6 @@
 """Vehicles over their links to one server, faster than real time: the nodes' control, with everything around simulated.
 
-`Link`, `Answers`, `Session` and the policies are the objects that the nodes run, and the link is the relay's
+`Controller`, `Answers`, `Session` and the policies are the objects that the nodes run, and the link is the relay's
 `Direction`. Simulated are the times that computing takes, and the server's mailbox with one place for each vehicle.
 """
 
@@ -8,18 +8,23 @@ import heapq
 import itertools
 import math
 import random
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mtl_split_core.control.answers import SLACK, Answers
-from mtl_split_core.control.link import Fate, Link, Report
-from mtl_split_core.control.policy import Action, Menu, Own, Policy, Situation
+from mtl_split_core.control.answers import Answers
+from mtl_split_core.control.controller import Controller
+from mtl_split_core.control.link import Fate, Report
+from mtl_split_core.control.policy import Action, Menu, Own, Policy, Situation, predictive
 from mtl_split_core.session import Arrival, Session
 from mtl_split_core.tracks import NONE, Tracks
 from mtl_split_lab.adaptation.direction import Direction
 from mtl_split_lab.adaptation.traces import Trace
+
+At = Callable[[float, Callable[[float], None]], None]
+"""Has something called with the moment, in seconds, when that has come."""
+
+SESSION = 1
 
 PACKET = 1472
 """Bytes of a datagram that one Ethernet frame carries; what is longer takes several, and is lost with any of them."""
@@ -27,14 +32,11 @@ PACKET = 1472
 BOTTLENECK_OVERHEAD = 96 + 108 + 14
 """Bytes of a bottleneck beside its payload: the message's other fields, and RTPS, UDP, IP, Ethernet."""
 REPORT_BYTES = 56 + 108 + 14
-RESULT_BYTES = 3000
-"""Bytes of all results of a frame with a dozen objects. They are sent reliably, so that they are lost as one or not."""
+ANSWER_BYTES = 900 + 108 + 14
+"""Bytes of all results of a frame with a dozen objects, and of what carries them."""
 
 MAX_AGE = 1.0
 """The server's parameter max_age, in seconds."""
-
-BUSY_WINDOW = 1.0
-"""Seconds over which it is counted what own answers take of the processor."""
 
 AFTER = 1.0
 """Seconds after the last frame's deadline that are simulated."""
@@ -55,7 +57,7 @@ class Outcome:
 
     action: what was chosen for it; source: the index of the operating point whose answer from the server was used, the
     network of an own one, None without an answer; age: of the answer, in seconds, infinity without one; bytes: of
-    payloads that were sent; own_seconds: that the edge computed for an own answer, whether or not it was used.
+    payloads that were sent, copies included; own_seconds: that the edge computed for an own answer, used or not.
     """
 
     action: Action = field(default_factory=lambda: Action(None))
@@ -107,7 +109,7 @@ class Simulation:
         self._open: Decision | None = None
         self._server = _Server(self.at, times.service, workers)
         self._vehicles = [
-            _Vehicle(self, self._server, menu, times, drive, number / len(drives) / drive.rate)
+            _Vehicle(self.at, self._server, menu, times, drive, number / len(drives) / drive.rate)
             for number, drive in enumerate(drives)
         ]
         self._end = max(len(drive.sizes) / drive.rate + menu.answer_by + AFTER for drive in drives)
@@ -135,14 +137,18 @@ class Simulation:
         decision, self._open = self._open, None
         self._vehicles[decision.vehicle].act(decision.frame, action, decision.now)
 
-    def foresee(self, points: Sequence[int], copies: int) -> list[float]:
-        """Return when the server's answer would be in the vehicle, were the open frame sent, by operating point.
+    def foresee(self, point: int, copies: int) -> float:
+        """Return the age at which the frame to be decided on would have the server's answer, were it sent like that.
 
-        Infinity for one that would get lost. It is what really will be, as long as no other vehicle is at the server.
+        In seconds; infinity where it would get lost. It is what really will be, as long as no other vehicle is at the
+        server, and what is sent later does not get lost on its way back in its stead.
         """
         assert self._open is not None
-        vehicle = self._vehicles[self._open.vehicle]
-        return [vehicle.foresee(self._open.frame, point, copies, self._open.now) for point in points]
+        return self._vehicles[self._open.vehicle].foresee(self._open.frame, point, copies, self._open.now)
+
+    def spent(self, vehicle: int) -> float:
+        """Return what a vehicle has spent on bytes and seconds until now, by the menu's prices."""
+        return self._vehicles[vehicle].spent
 
     def at(self, moment: float, do: Callable[[float], None]) -> None:
         """Call `do` with the moment when it has come."""
@@ -165,22 +171,21 @@ def simulate(
 class _Way:
     """One direction of a link, as events."""
 
-    def __init__(self, at: Callable[[float, Callable[[float], None]], None], drive: Drive, name: str) -> None:
+    def __init__(self, at: At, drive: Drive, name: str) -> None:
         self._at = at
         self._direction = Direction(1.0, drive.loss, random.Random(f"{drive.seed} {name}"))
         self._direction.follow(drive.trace, -drive.begin)
         self._delay = drive.delay
-        self._loss = drive.loss
         self._arrivals: dict[bytes, tuple[int, Callable[[float], None]]] = {}
         self._parts: dict[int, int] = {}
         self._names = itertools.count()
         self._messages = itertools.count()
         self._watched = math.inf
 
-    def send(self, now: float, size: int, arrive: Callable[[float], None], whole: bool = False) -> None:
-        """Send so many bytes; whole: they get lost as one."""
+    def send(self, now: float, size: int, arrive: Callable[[float], None]) -> None:
+        """Send so many bytes; they get lost with any packet of theirs."""
         message = next(self._messages)
-        parts = 1 if whole else math.ceil(size / PACKET)
+        parts = math.ceil(size / PACKET)
         self._parts[message] = parts
         for part in range(parts):
             name = next(self._names).to_bytes(8, "big")
@@ -206,26 +211,28 @@ class _Way:
                     arrive(now)
         self._watch()
 
-    def foresee(self, now: float, size: int, copies: int = 1, whole: bool = False) -> float:
+    def foresee(self, now: float, size: int, copies: int = 1) -> float:
         """Return when the first of so many copies that are sent now will have arrived, infinity where all get lost."""
-        parts = 1 if whole else math.ceil(size / PACKET)
+        parts = math.ceil(size / PACKET)
         exits = self._direction.foresee(now, math.ceil(size / parts), parts * copies)
         return min(max(exits[copy * parts : (copy + 1) * parts]) for copy in range(copies)) + self._delay
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Bottleneck:
     vehicle: "_Vehicle"
     frame: int
     sequence: int
     received: int
     since: float
+    told: Report | None = None
+    answered: bool = False
 
 
 class _Server:
     """Workers that take the newest bottleneck of each vehicle, the vehicles in turn and never two of one at once."""
 
-    def __init__(self, at: Callable[[float, Callable[[float], None]], None], service: float, workers: int) -> None:
+    def __init__(self, at: At, service: float, workers: int) -> None:
         self._at, self.service, self._free = at, service, workers
         self._waiting: dict[_Vehicle, _Bottleneck] = {}
         self._at_work: dict[_Vehicle, float] = {}
@@ -253,113 +260,143 @@ class _Server:
             self._at(now + self.service, partial(self._done, bottleneck, now))
 
     def _done(self, bottleneck: _Bottleneck, begun: float, now: float) -> None:
+        own = bottleneck.vehicle
         self._free += 1
-        del self._at_work[bottleneck.vehicle]
-        late = now - bottleneck.vehicle.stamp(bottleneck.frame) > MAX_AGE
+        del self._at_work[own]
+        late = now - own.stamp(bottleneck.frame) > MAX_AGE
         if not late:
-            bottleneck.vehicle.publish(bottleneck.frame, now)
-        fate = Fate.UNTIMELY if late else Fate.ANSWERED
-        bottleneck.vehicle.report(bottleneck, begun - bottleneck.since, now - begun, fate, now)
+            own.publish(bottleneck, now)
+        own.report(bottleneck, begun - bottleneck.since, now - begun, Fate.UNTIMELY if late else Fate.ANSWERED, now)
         self._begin(now)
 
 
 class _Vehicle:
-    def __init__(
-        self, simulation: Simulation, server: _Server, menu: Menu, times: Times, drive: Drive, begin: float
-    ) -> None:
-        self._at, self._server, self._menu, self._times, self._drive = simulation.at, server, menu, times, drive
-        self._begin = begin
-        self._up, self._down = (_Way(simulation.at, drive, name) for name in ("up", "down"))
-        self._link = Link(session=1)
-        self._answers: Answers[int] = Answers(frozenset({"all"}))
+    """A vehicle, its link, and what the server remembers of it."""
+
+    def __init__(self, at: At, server: _Server, menu: Menu, times: Times, drive: Drive, begin: float) -> None:
+        self._at, self._server, self._menu, self._times, self._drive = at, server, menu, times, drive
+        self._first_stamp = begin
+        self._up, self._down = (_Way(at, drive, name) for name in ("up", "down"))
+        self._controller = Controller(menu, predictive, SESSION, times.own)
+        self._answers: Answers[int] = Answers()
         self._session = Session(_Alone(), signed=False, any_stamp=False, tracks=Tracks((), NONE, 0.0))
+        self._newest: _Bottleneck | None = None
         self.outcomes = [Outcome() for _ in drive.sizes]
         self._sequences = itertools.count()
-        self._computed: deque[tuple[float, float]] = deque()
         self._is_computing = False
         self._wake_at = math.inf
+        self.spent = 0.0
 
     def stamp(self, frame: int) -> float:
-        return self._begin + frame / self._drive.rate
+        return self._first_stamp + frame / self._drive.rate
 
     def look(self, frame: int, now: float) -> Situation:
-        while self._computed and self._computed[0][0] < now - BUSY_WINDOW:
-            self._computed.popleft()
-        busy = sum(seconds for _, seconds in self._computed) / BUSY_WINDOW
-        return Situation(now - self.stamp(frame), self._times.own, busy, self._link.observe(now))
+        return self._controller.observe(now - self.stamp(frame), now)
 
     def foresee(self, frame: int, point: int, copies: int, now: float) -> float:
         arrived = self._up.foresee(now, self._drive.sizes[frame][point] + BOTTLENECK_OVERHEAD, copies)
         if arrived == math.inf:
             return math.inf
-        return self._down.foresee(self._server.begins(self, arrived) + self._server.service, RESULT_BYTES, whole=True)
+        answered = self._server.begins(self, arrived) + self._server.service
+        return self._down.foresee(answered, ANSWER_BYTES, copies) - self.stamp(frame)
 
     def act(self, frame: int, action: Action, now: float) -> None:
-        outcome = self.outcomes[frame]
-        outcome.action = action
-        sequence = None
+        self.outcomes[frame].action = action
+        deadline = self.stamp(frame) + self._menu.answer_by
+        sequence, again_at = None, math.inf
         if action.point is not None:
             sequence = next(self._sequences)
-            size = self._drive.sizes[frame][action.point]
-            outcome.bytes = size * action.copies
-            self._link.sent(sequence, size, now)
-            for _ in range(action.copies):
-                self._up.send(now, size + BOTTLENECK_OVERHEAD, partial(self._arrive, frame, sequence))
-        deadline = self.stamp(frame) + self._menu.answer_by
-        self._answers.expect(frame, frame, deadline, None if action.at_once else sequence)
-        self._begin_own(now)
+            self._controller.sent(sequence, self._drive.sizes[frame][action.point], action.copies, now)
+            self._send(frame, sequence, action.copies, now)
+            if not action.at_once:
+                again_at = self._controller.send_again_at(now, deadline)
+        self._answers.expect(frame, frame, deadline, sequence, action.own, action.at_once, again_at)
+        self._go_on(now)
+
+    def _send(self, frame: int, sequence: int, copies: int, now: float) -> None:
+        point = self.outcomes[frame].action.point
+        assert point is not None
+        size = self._drive.sizes[frame][point]
+        self.outcomes[frame].bytes += size * copies
+        self.spent += size * copies * self._menu.byte_price
+        for _ in range(copies):
+            self._up.send(now, size + BOTTLENECK_OVERHEAD, partial(self._arrive, frame, sequence))
 
     def _arrive(self, frame: int, sequence: int, now: float) -> None:
-        arrival = Arrival("edge", 1, sequence, round(self.stamp(frame) * 1e9))
+        """At the server."""
+        arrival = Arrival("edge", SESSION, sequence, round(self.stamp(frame) * 1e9))
+        if self._session.repeats(arrival):
+            self._repeat(sequence, now)
+            return
         bottleneck = _Bottleneck(self, frame, sequence, self._session.receive(arrival), now)
         if now - self.stamp(frame) > MAX_AGE:
             self.report(bottleneck, 0.0, 0.0, Fate.UNTIMELY, now)
         elif self._session.take(arrival) is not None:
+            self._newest = bottleneck
             self._server.put(bottleneck)
 
-    def report(self, bottleneck: _Bottleneck, queued: float, service: float, fate: Fate, now: float) -> None:
-        report = Report(1, bottleneck.sequence, bottleneck.received, queued, service, fate)
-        self._down.send(now, REPORT_BYTES, partial(self._take_in, report))
+    def _repeat(self, sequence: int, now: float) -> None:
+        """At the server, which answers again what it has answered."""
+        again, newest = self._session.count_copy(), self._newest
+        if newest is None or newest.sequence != sequence or newest.told is None or not again:
+            return
+        if newest.answered:
+            self._down.send(now, ANSWER_BYTES, partial(self._hear, newest.frame, sequence))
+        self._tell(newest.told, now)
 
-    def publish(self, frame: int, now: float) -> None:
-        self._down.send(now, RESULT_BYTES, partial(self._hear, frame), whole=True)
+    def publish(self, bottleneck: _Bottleneck, now: float) -> None:
+        """Send the answer, as often as its bottleneck has come."""
+        bottleneck.answered = True
+        for _ in range(self._session.copies(SESSION, bottleneck.sequence)):
+            self._down.send(now, ANSWER_BYTES, partial(self._hear, bottleneck.frame, bottleneck.sequence))
+
+    def report(self, bottleneck: _Bottleneck, queued: float, service: float, fate: Fate, now: float) -> None:
+        """Send the report of what became of a bottleneck."""
+        bottleneck.told = Report(SESSION, bottleneck.sequence, bottleneck.received, queued, service, fate)
+        self._tell(bottleneck.told, now)
+
+    def _tell(self, report: Report, now: float) -> None:
+        counted = replace(report, copies=self._session.copies(SESSION, report.sequence))
+        self._down.send(now, REPORT_BYTES, partial(self._take_in, counted))
 
     def _take_in(self, report: Report, now: float) -> None:
-        if self._link.reported(report, now) is not None:
-            self._answers.settle(report.sequence, report.fate == Fate.ANSWERED)
-            self._begin_own(now)
+        if self._controller.reported(report, now) is not None:
+            self._answers.settle(report.sequence, report.fate == Fate.ANSWERED, now)
+            self._go_on(now)
 
-    def _hear(self, frame: int, now: float) -> None:
-        if self._answers.hear(frame, "all", None) is not None:
+    def _hear(self, frame: int, sequence: int, now: float) -> None:
+        if self._answers.hear(sequence):
             self._close(frame, self.outcomes[frame].action.point, now)
-            self._begin_own(now)
+            self._go_on(now)
 
-    def _begin_own(self, now: float) -> None:
-        """Begin with the next own answer, or come back when one is due."""
-        if self._is_computing or not self._menu.own:
+    def _go_on(self, now: float) -> None:
+        """Do what is due in the edge's thread for answers, or come back when something is."""
+        if self._is_computing:
             return
-        found = self._answers.begin(now, max(self._times.own.values()) + SLACK)
-        if isinstance(found, float):
-            if not now < self._wake_at <= now + found:
-                self._wake_at = now + found
-                self._at(self._wake_at, self._begin_own)
-            return
-        frame = found[1]
-        own = self.outcomes[frame].action.own
-        if own is None:
-            self._begin_own(now)
-            return
+        while not isinstance(due := self._answers.begin(now, self._controller.needed), float):
+            if due.own is not None:
+                self._compute(due.frame, self._controller.network_for(due.own, due.deadline - now), now)
+                return
+            assert due.sequence is not None
+            self._send(due.frame, due.sequence, 1, now)
+            self._controller.sent_again(due.sequence, 1, now)
+            self._answers.ask_again(due.key, self._controller.send_again_at(now, due.deadline))
+        if not now < self._wake_at <= now + due:
+            self._wake_at = now + due
+            self._at(self._wake_at, self._go_on)
+
+    def _compute(self, frame: int, own: Own, now: float) -> None:
         self._is_computing = True
-        seconds = self._times.own[own]
-        self.outcomes[frame].own_seconds = seconds
-        self._computed.append((now + seconds, seconds))
-        self._at(now + seconds, partial(self._done, frame, own))
+        self.outcomes[frame].own_seconds = self._times.own[own]
+        self.spent += self._times.own[own] * self._menu.second_price
+        self._at(now + self._times.own[own], partial(self._computed, frame, own))
 
-    def _done(self, frame: int, own: Own, now: float) -> None:
+    def _computed(self, frame: int, own: Own, now: float) -> None:
         self._is_computing = False
+        self._controller.computed(own, self._times.own[own], now)
         if self._answers.finish(frame):
             self._close(frame, own, now)
-        self._begin_own(now)
+        self._go_on(now)
 
     def _close(self, frame: int, source: int | Own | None, now: float) -> None:
         self.outcomes[frame].source = source
