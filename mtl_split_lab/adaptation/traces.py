@@ -35,6 +35,11 @@ class Trace:
         """Seconds until it begins again."""
         return float(self._moments[-1])
 
+    @property
+    def rows(self) -> list[tuple[float, float]]:
+        """The moments, in seconds, and the rates from them on, in bits per second."""
+        return list(zip(self._moments[:-1].tolist(), self._rates.tolist(), strict=True))
+
     def rate(self, at: float) -> float:
         """Return the rate at a time in seconds, in bits per second."""
         place = int(np.searchsorted(self._moments, at % self.duration, side="right")) - 1
@@ -81,6 +86,28 @@ def read_trace(path: Path) -> Trace:
         return Trace(columns[0], columns[1] * 1e3)
     except InputError as error:
         raise InputError(f"{path} is no trace: {error}") from error
+
+
+def write_trace(trace: Trace, path: Path) -> None:
+    """Write a trace as `read_trace` reads it, its moments to the millisecond and its rates to the bit per second."""
+    rows = "".join(f"{moment:.3f},{rate / 1e3:.3f}\n" for moment, rate in trace.rows)
+    path.write_text(",".join(COLUMNS) + "\n" + rows, encoding="utf-8")
+
+
+def read_traces(folder: Path) -> dict[str, Trace]:
+    """Read all traces of a folder, its CSV files, by the files' names without ending.
+
+    Raises InputError where there is none, and for a file that is no trace.
+    """
+    paths = sorted(folder.glob("*.csv"))
+    if not paths:
+        raise InputError(f"{folder} has no traces, expected files .csv with the columns {','.join(COLUMNS)}")
+    return {path.stem: read_trace(path) for path in paths}
+
+
+def carrier(name: str) -> str:
+    """Return the carrier whose link a trace is of: what its name has before the first underscore."""
+    return name.partition("_")[0]
 
 
 def _numbers(path: Path, line: int, row: list[str]) -> tuple[float, float]:
