@@ -74,7 +74,7 @@ def draw(chain: Chain, seconds: float, seed: int) -> Trace:
         else:
             rates.append(float(chance.choice(chain.rates[state])))
         state = int(chance.choice(chain.following[state]))
-    return Trace(np.arange(len(rates)) * STEP, np.array(rates))
+    return Trace(STEP * np.arange(len(rates)), np.array(rates))
 
 
 def _step(trace: Trace) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -23,12 +24,20 @@ class DriveEnvironment(gymnasium.Env[Floats, np.int64]):
     the quickest own answer. The reward of a step is what was there by the deadline for those frames whose deadline has
     passed since the step before, by the menu's values, less what was spent since then, by the menu's prices.
 
-    menu, choices: given, and its actions; simulation, decision, observed: of the drive, and of the frame that waits.
+    menu, choices: of the present drive, and its actions; simulation, decision, observed: of the drive, and of the frame
+    that waits.
     """
 
-    def __init__(self, menu: Menu, times: Times, draw: Callable[[np.random.Generator], Drive]) -> None:
-        """Prepare; draw: returns the drive of the next episode."""
-        self.menu = menu
+    def __init__(
+        self,
+        menu: Menu,
+        times: Times,
+        draw: Callable[[np.random.Generator], Drive],
+        prices: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """Prepare; draw: returns a drive; prices: the range of what the menu's are multiplied by in each drive."""
+        self.menu = self._menu = menu
+        self._prices = prices
         self.choices = actions(menu)
         self._times, self._draw = times, draw
         count = len(observation(menu, Situation(0.0, times.own, 0.0, LinkState())))
@@ -39,6 +48,9 @@ class DriveEnvironment(gymnasium.Env[Floats, np.int64]):
         """Begin a new drive."""
         super().reset(seed=seed, options=options)
         drive = self._draw(self.np_random)
+        factor = float(np.exp(self.np_random.uniform(*np.log(self._prices))))
+        prices = {name: getattr(self._menu, name) * factor for name in ("second_price", "byte_price")}
+        self.menu = replace(self._menu, **prices)
         self._rate = drive.rate
         self.simulation = Simulation(self.menu, self._times, [drive])
         self._decisions = self.simulation.decisions()

@@ -21,12 +21,16 @@ from tqdm import tqdm
 
 from mtl_split_core.control.learned import OBSERVATION, VALUES
 from mtl_split_core.scene import Floats
+from mtl_split_lab.adaptation.cars import IMITATION, LEARNED, Car, TrainingDrives
 from mtl_split_lab.adaptation.clairvoyant import foreseen_values
 from mtl_split_lab.adaptation.environment import ALLOWED, DriveEnvironment
 from mtl_split_net.onnx_graph import forget_metadata
 
 WIDTH = 64
 """Neurons in each of the two hidden layers."""
+
+PRICES = (0.5, 2.0)
+"""What the prices of a menu are multiplied by in training, drive by drive, so that a policy minds them."""
 
 NEVER = -1e4
 """The value of an action that is never allowed."""
@@ -72,6 +76,17 @@ class Values(nn.Module):
         """Value, with NEVER for actions that are never allowed."""
         values: Tensor = torch.where(self.usable, self.layers(observed), NEVER)
         return values
+
+
+def learn_policy(method: str, car: Car, drives: TrainingDrives, seed: int, steps: int, path: Path) -> None:
+    """Learn a policy for a car by LEARNED or IMITATION, and write its file. So many frames are driven."""
+    environment = DriveEnvironment(car.menu, car.times, drives, PRICES)
+    settings = Settings(steps=steps)
+    values = {LEARNED: train, IMITATION: imitate}[method](environment, settings, seed)
+    # So that one that is half written is never taken for a policy.
+    unfinished = path.with_suffix(".part")
+    write_policy(values, unfinished)
+    unfinished.rename(path)
 
 
 def train(environment: DriveEnvironment, settings: Settings, seed: int) -> Values:

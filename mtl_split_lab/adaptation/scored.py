@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mtl_split_core.bundle import EXIT, Bundle
 from mtl_split_core.control.policy import Own
@@ -52,42 +53,50 @@ def answer_every_way(bundle: Bundle, frames: Iterable[tuple[Image, Truth]], poin
     return answered
 
 
+def count_sources(
+    outcomes: Sequence[Outcome], answer_by: float, frames: int, sources: Sequence[Source]
+) -> npt.NDArray[np.int64]:
+    """Return how often each frame had its answer from where by the deadline: int64 (frames, sources).
+
+    The drive saw so many frames again and again, in their order.
+    """
+    counts = np.zeros((frames, len(sources)), np.int64)
+    for number, outcome in enumerate(outcomes):
+        source = outcome.in_time(answer_by)
+        if source is not None:
+            counts[number % frames, sources.index(source)] += 1
+    return counts
+
+
 class Scorer:
-    """Scores drives that see the same labelled frames again and again, in their order."""
+    """Scores drives by the answers that they had.
+
+    sources: that there are answers from.
+    """
 
     def __init__(self, bundle: Bundle, answered: Sequence[Answered]) -> None:
         """Match all answers with the truth, once."""
-        self._answered = answered
+        self.sources = list(answered[0].results)
         self._tasks = bundle.tasks
-        self._sources = list(answered[0].results)
         self._counted = []
         for kind, tasks in by_kind(bundle.tasks).items():
             pairs = [
                 KINDS[kind].pair(frame.truth, results_of(tasks, frame.results[source]))
                 for frame in answered
-                for source in self._sources
+                for source in self.sources
             ]
             known = np.array([pair is not None for pair in pairs])
             self._counted.append((known, KINDS[kind].count(tasks, [pair for pair in pairs if pair is not None])))
 
-    def sizes(self, count: int, first: int = 0) -> list[tuple[int, ...]]:
-        """Return the bytes of so many payloads of a drive whose frames begin with the frame of this number."""
-        return [self._answered[(first + number) % len(self._answered)].sizes for number in range(count)]
-
-    def accuracy(self, outcomes: Sequence[Outcome], answer_by: float, first: int = 0) -> float:
+    def accuracy(self, counts: npt.NDArray[np.int64], frames: int) -> float:
         """Return the mean over the tasks of each one's accuracy, 0 to 1, of what was there by the deadline.
 
-        first: as in `sizes`. Without an answer nothing is right: the accuracy of those that were answered counts by
-        their share.
+        counts: as `count_sources` returns them, of so many frames of a drive. Without an answer nothing is right: the
+        accuracy of those that were answered counts by their share.
         """
-        counts = np.zeros((len(self._answered), len(self._sources)), np.int64)
-        for number, outcome in enumerate(outcomes):
-            source = outcome.in_time(answer_by)
-            if source is not None:
-                counts[(first + number) % len(self._answered), self._sources.index(source)] += 1
         if not counts.any():
             return 0.0
         found = dict[str, float]()
         for known, counted in self._counted:
             found |= counted(counts.ravel()[known])
-        return sum(found.values()) / len(self._tasks) * int(counts.sum()) / len(outcomes)
+        return sum(found.values()) / len(self._tasks) * int(counts.sum()) / frames
