@@ -22,7 +22,6 @@ from mtl_split_lab.adaptation.cars import (
     TrainingDrives,
     both_cars,
     payload_sizes,
-    whole_drive,
 )
 from mtl_split_lab.adaptation.drawing import DRAWN
 from mtl_split_lab.adaptation.plots import plot_drives
@@ -44,7 +43,6 @@ from mtl_split_lab.adaptation.study import (
     learn,
     mean_of,
     rows_of,
-    run,
 )
 from mtl_split_lab.adaptation.traces import Trace, carrier, read_traces
 from mtl_split_lab.data.drives import find_drives
@@ -113,7 +111,14 @@ class Studied:
 
 
 def adapt_study(
-    bundle: Bundle, profile: Profile, folder: Path, work: Path, out: Path, chosen: Chosen, prices: Prices, processes: int
+    bundle: Bundle,
+    profile: Profile,
+    folder: Path,
+    work: Path,
+    out: Path,
+    chosen: Chosen,
+    prices: Prices,
+    processes: int,
 ) -> None:
     """Study everything, and write page, plot and figures into the folder `out`; `work` keeps what was learned."""
     labelled = [frame for drive in find_drives(LABELLED, Path()) for frame in drive.frames()]
@@ -264,3 +269,202 @@ def to_json(studied: Sequence[Studied], chosen: Chosen) -> dict[str, Any]:
 
 def _by_name(own: Mapping[Own, float]) -> dict[str, float]:
     return {network.value: value for network, value in own.items()}
+
+
+def write_page(bundle: Bundle, profile: Profile, studied: Sequence[Studied], chosen: Chosen, prices: Prices) -> str:
+    """Return the page."""
+    groups = ", ".join("/".join(sorted(group)) for group in groups_of(chosen.traces, chosen.folds))
+    parts = [
+        _HEAD.format(
+            bundle=f"{bundle.name} ({bundle.fingerprint})",
+            rate=RATE,
+            deadline=1e3 * ANSWER_BY,
+            machine=", ".join(str(value) for value in profile.machine.values()),
+            second=prices.second,
+            megabyte=prices.megabyte,
+            traces=len(chosen.traces),
+            groups=groups,
+            folds=len(groups_of(chosen.traces, chosen.folds)),
+            seeds=chosen.seeds,
+            steps=f"{chosen.steps:,}",
+            plot=PLOT,
+            figures=FIGURES,
+        ),
+        table(
+            "vehicle|own answers|to the latents, ms|own answer, ms|server, ms", [_car_row(one.car) for one in studied]
+        ),
+    ]
+    for one in studied:
+        parts += [f"## {one.car.name}: {one.car.words}", _verdict(one, chosen), _rows_table(one, chosen)]
+        parts += ["### Every trace", _EVERY, _traces_table(one, chosen)]
+    parts += ["## Is any of it cheated?", *(_checks(one, chosen) for one in studied)]
+    parts += ["## Lost packets", _LOSSY.format(rate=LOSSY_RATE / 1e6), *(_lossy_table(one) for one in studied)]
+    parts += [f"## {FLEET} vehicles on a server for {SERVED}", _FLEET, *(_fleet_table(one) for one in studied)]
+    parts.append(f"`mtl-split adapt-study` makes this page. Simulated on: {machine_in_words()}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _car_row(car: Car) -> list[str]:
+    [(own, seconds)] = car.times.own.items()
+    return [
+        car.name,
+        f"{own.value}, worth {car.menu.own[own]:.4f}",
+        f"{1e3 * car.times.prefix:.1f}",
+        f"{1e3 * seconds:.1f}",
+        f"{1e3 * car.times.service:.1f}",
+    ]
+
+
+def _verdict(one: Studied, chosen: Chosen) -> str:
+    """Say how the policies do by the figures that are wanted."""
+    worst, middle = (by_worth(one, LEARNED, chosen)[at] for at in (0, chosen.seeds // 2))
+    fixed = float(np.mean([one.best_fixed(name)[1].net for name in chosen.traces]))
+    gap = one.mean(CLAIRVOYANT).net - fixed
+    lines = [
+        f"- Between the best fixed action of each trace and the clairvoyant are {100 * gap:.2f} points in the mean.",
+        _say_gain(f"`{PREDICTIVE}`", one.gains(PREDICTIVE), gap),
+        _say_gain("learned, the median seed", one.gains(middle), gap),
+        _say_gain("learned, the worst seed", one.gains(worst), gap),
+        _say_gain("imitation, the median seed", one.gains(by_worth(one, IMITATION, chosen)[chosen.seeds // 2]), gap),
+    ]
+    gained = float(np.mean(list(one.gains(middle).values()))) / 100
+    better = gained >= GAIN * gap and one.mean(middle).net > one.mean(PREDICTIVE).net
+    reached = min(one.gains(worst).values()) >= -ALLOWED
+    lines.append(
+        f"- What is wanted of a learned policy, {GAIN:.0%} of that gap by the median seed and the worst never more than "
+        f"{ALLOWED} points below the best fixed action, is {'' if better and reached else 'not '}reached"
+        f"{'.' if better and reached else f', so that `{PREDICTIVE}` stays the default.'}"
+    )
+    return "\n".join(lines)
+
+
+def _say_gain(name: str, gains: Mapping[str, float], gap: float) -> str:
+    mean, least = float(np.mean(list(gains.values()))), min(gains.values())
+    share = f", {mean / gap / 100:.0%} of the gap" if gap > NO_WORSE / 100 else ""
+    return f"- {name}: {mean:+.2f} points in the mean of the traces{share}; {least:+.2f} on the worst one."
+
+
+def _named(one: Studied, chosen: Chosen) -> list[tuple[str, str]]:
+    """Return what is shown under which name: those that were learned by their median and worst seed."""
+    learned = []
+    for method in (LEARNED, IMITATION):
+        names = by_worth(one, method, chosen)
+        learned += [(f"{method}, median of {len(names)} seeds", names[len(names) // 2])]
+        learned += [(f"{method}, worst of {len(names)} seeds", names[0])]
+    plain = [(row.name, row.name) for row in one.rows]
+    return [*plain[:-1], *learned, plain[-1]]
+
+
+def _rows_table(one: Studied, chosen: Chosen) -> str:
+    rows = [[name, *_cells(one.mean(row))] for name, row in _named(one, chosen)]
+    return table(f"policy|{_COLUMNS}", rows)
+
+
+_COLUMNS = "S, %|S less prices, %|answered, %|by the server, %|own ms per frame|bytes per frame|actions, %"
+
+
+def _cells(result: Result) -> list[str]:
+    actions = ", ".join(
+        f"{name} {100 * share:.0f}" for name, share in list(result.actions.items())[:4] if share > 0.005
+    )
+    return [
+        f"{100 * result.accuracy:.2f}",
+        f"{100 * result.net:.2f}",
+        f"{100 * result.answered:.1f}",
+        f"{100 * result.served:.1f}",
+        f"{result.milliseconds:.2f}",
+        f"{result.bytes:,.0f}",
+        actions,
+    ]
+
+
+def _traces_table(one: Studied, chosen: Chosen) -> str:
+    worst, middle = (by_worth(one, LEARNED, chosen)[at] for at in (0, chosen.seeds // 2))
+    imitation = by_worth(one, IMITATION, chosen)[chosen.seeds // 2]
+    shown = [LADDER, PREDICTIVE, middle, worst, imitation, CLAIRVOYANT]
+    rows = []
+    for name in chosen.traces:
+        best, result = one.best_fixed(name)
+        gains = [one.gains(row)[name] for row in shown]
+        rows.append([name, best, f"{100 * result.net:.2f}", *(f"{gain:+.2f}" for gain in gains)])
+    rows.append(["mean", "", "", *(f"{np.mean(list(one.gains(row).values())):+.2f}" for row in shown)])
+    head = "trace|best fixed|its S less prices, %|ladder|predictive|learned, median|learned, worst|imitation, median|clairvoyant"
+    return table(head, rows)
+
+
+def _checks(one: Studied, chosen: Chosen) -> str:
+    first = seeded(LEARNED, 0)
+    moved = [
+        [row, *(f"{100 * _share(results[row], ALONE):.1f}" for results in (_means(one), one.doubled)),
+         *(f"{results[row].bytes:,.0f}" for results in (_means(one), one.doubled)),
+         *(f"{results[row].milliseconds:.2f}" for results in (_means(one), one.doubled))]
+        for row in one.doubled
+    ]  # fmt: skip
+    late = [[row, *("-" if value is None else f"{value:g}" for value in values)] for row, values in one.delays.items()]
+    head = (
+        "policy|alone, %|at twice the prices|bytes per frame|at twice the prices|own ms per frame|at twice the prices"
+    )
+    return "\n\n".join(
+        [
+            f"### {one.car.name}",
+            _DELAYS.format(outage=MEASURED_OUTAGE, shift=SHIFT),
+            table(f"policy|frames|with the trace {SHIFT:g} s later", late),
+            "Twice the prices move what is done:",
+            table(head, moved),
+            f"The learned policy (seed 0) with all that it observes in another place: S less prices "
+            f"{100 * one.shuffled.net:.2f} %, instead of {100 * one.mean(first).net:.2f} %.",
+        ]
+    )
+
+
+def _means(one: Studied) -> dict[str, Result]:
+    return {row: one.mean(row) for row in one.doubled}
+
+
+def _share(result: Result, action: str) -> float:
+    return result.actions.get(action, 0.0)
+
+
+def _lossy_table(one: Studied) -> str:
+    rows = [[one.car.name, f"{loss:.0%}", row.name, *_cells(result)] for loss, row, result in one.lossy]
+    return table(f"vehicle|lost|policy|{_COLUMNS}", rows)
+
+
+def _fleet_table(one: Studied) -> str:
+    rows = [[one.car.name, row.name, *_cells(result)] for row, result in one.fleet]
+    return table(f"vehicle|policy|{_COLUMNS}", rows)
+
+
+_HEAD = """# Adaptation
+
+What each policy of [the edge's control](../adaptation.md) is worth: simulated drives of {bundle} at {rate:g} frames
+per second over {traces} traces of links, real ones from cars and those that the project draws from chains fitted to
+them. The simulator runs the nodes' own controller, policies, sessions and the relay's link; only computing is
+simulated, with the milliseconds of a profile ({machine}). The link has no delay beside its rate.
+
+**S** is the mean over the tasks of the accuracy (mAP50, share of right classes, mIoU) of what was there
+{deadline:g} ms after the camera's stamp, scored on the real answers to 400 labelled frames of 100 simulated streets, which
+the drives see again and again: the server's answer at the operating point that was chosen, the edge's own, or none.
+**S less prices** takes off {second:g} for each second of the vehicle's processor, and {megabyte:g} for each megabyte sent: without
+prices, to compute everything in the vehicle would always be best.
+
+A *fixed* action sends every frame at one operating point, once or twice, and answers by itself what the server does not
+answer in time; *no own answers* is what a vehicle without a network of its own has. The best fixed action of each trace
+is chosen afterwards. The *clairvoyant* knows what the link will do with each frame, and takes what is best for it.
+*Learned* is discrete soft actor-critic (SAC-d), *imitation* a regression of what each action would have brought.
+Both learn on {steps} frames, and are tested on carriers that they have not seen: {folds} groups, {groups}, each
+tested by policies that were trained on the others; {seeds} seeds of each. All figures are in [{figures}]({figures}).
+
+![Drives over time: the link, what was chosen, who answered, and how old the answers were]({plot})
+
+The plot is of `predictive`, around the longest outages.
+"""
+
+_EVERY = """Points of S less prices, against the best fixed action of that trace."""
+
+_DELAYS = """After so many frames of an outage of {outage:g} s or more a policy answers by itself, in the median; and with the trace
+shifted by {shift:g} s behind its back. Who saw the trace instead of the link would be {shift:g} s off."""
+
+_LOSSY = """A link of {rate:g} Mbit/s that loses packets by chance, both ways."""
+
+_FLEET = """The link carries 50 Mbit/s; all vehicles have the same policy. Figures are means over the vehicles."""

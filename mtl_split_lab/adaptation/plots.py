@@ -34,7 +34,9 @@ def plot_drives(car: Car, row: Row, sizes: Sequence[tuple[int, ...]], traces: Ma
         last = max(first + SHOWN_SECONDS, end + SHOWN_SECONDS / 4)
         _plot(car, trace, outcomes, (first, min(last, trace.duration)), panels)
         panels[0].set_title(name)
-    for panel, label in zip(columns[0], ("link, kbit/s", "action", "answered by", "age of the answer, ms"), strict=True):
+    for panel, label in zip(
+        columns[0], ("link, kbit/s", "action", "answered by", "age of the answer, ms"), strict=True
+    ):
         panel.set_ylabel(label)
     return figure
 
