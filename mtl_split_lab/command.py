@@ -637,9 +637,8 @@ def _make_trace(options: argparse.Namespace) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_trace(trace, options.out)
     outages = trace.outages(0.5)
-    print(
-        f"{trace.duration:.0f} s, {len(outages)} outages of 0.5 s or more, {sum(e - b for b, e in outages):.1f} s in all"
-    )
+    lasting = sum(end - begin for begin, end in outages)
+    print(f"{trace.duration:.0f} s, {len(outages)} outages of 0.5 s or more, {lasting:.1f} s in all")
     _say_written(options.out)
 
 
@@ -676,7 +675,7 @@ def _adapt_study(options: argparse.Namespace) -> None:
     profile = load_profile(options.profile)
     chosen = Chosen(all_traces(options.traces), options.folds, options.seeds, options.steps)
     prices = Prices(options.second_price, options.megabyte_price)
-    adapt_study(bundle, profile, options.traces, options.run, options.out, chosen, prices, options.processes)
+    adapt_study(bundle, profile, options.run, options.out, chosen, prices, options.processes)
     _say_written(*(options.out / name for name in (PAGE, PLOT, FIGURES)))
 
 

@@ -26,6 +26,9 @@ RATE = 10.0
 LEARNED, IMITATION = "learned", "imitation"
 """Ways to learn: by soft actor-critic, and by imitating one who knows the link."""
 
+SEEN = "sim:290000:25:4"
+"""Simulated drives whose payloads' bytes are learned with."""
+
 LOSSES = (0.0, 0.0, 0.02, 0.1)
 """Of the links that policies are trained on, each as often as the others."""
 

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from mtl_split_core.control.link import LinkState
-from mtl_split_core.control.policy import Action, Menu, Own, Situation, actions, is_allowed, observation
+from mtl_split_core.control.policy import Action, Menu, Own, Situation, actions, ask, is_allowed, observation
 from mtl_split_core.scene import Floats
 from mtl_split_lab.adaptation.simulator import Drive, Simulation, Times
 
@@ -63,7 +63,7 @@ class DriveEnvironment(gymnasium.Env[Floats, np.int64]):
         chosen = self.choices[int(action)]
         if not is_allowed(self.menu, self.decision.situation, chosen):
             chosen = self._instead()
-        self.simulation.act(chosen)
+        self.simulation.act(ask(self.menu, self.decision.situation, chosen))
         after = next(self._decisions, None)
         if after is not None:
             self.decision = after

@@ -17,6 +17,7 @@ from mtl_split_lab.adaptation.cars import (
     IMITATION,
     LEARNED,
     RATE,
+    SEEN,
     Car,
     Prices,
     TrainingDrives,
@@ -51,8 +52,8 @@ from mtl_split_lab.markdown import table
 
 PAGE, PLOT, FIGURES = "adaptation.md", "adaptation.png", "adaptation.json"
 
-LABELLED, UNLABELLED = "sim:300000:100:4", "sim:290000:25:4"
-"""Simulated drives whose frames are answered and scored, and others whose payloads' bytes are learned with."""
+LABELLED = "sim:300000:100:4"
+"""Simulated drives whose frames are answered and scored."""
 
 ALLOWED = 0.3
 """Points that a policy may be below the best fixed action on one trace."""
@@ -113,7 +114,6 @@ class Studied:
 def adapt_study(
     bundle: Bundle,
     profile: Profile,
-    folder: Path,
     work: Path,
     out: Path,
     chosen: Chosen,
@@ -123,7 +123,7 @@ def adapt_study(
     """Study everything, and write page, plot and figures into the folder `out`; `work` keeps what was learned."""
     labelled = [frame for drive in find_drives(LABELLED, Path()) for frame in drive.frames()]
     answered = answer_every_way(bundle, labelled, len(bundle.payload_format.operating_points))
-    other = [frame for drive in find_drives(UNLABELLED, Path()) for frame in drive.frames()]
+    other = [frame for drive in find_drives(SEEN, Path()) for frame in drive.frames()]
     sizes = [frame.sizes for frame in answered]
     study = Study(Scorer(bundle, answered), sizes, processes)
     own = work / f"{bundle.fingerprint}-{chosen.steps}-{chosen.folds}"
@@ -331,8 +331,8 @@ def _verdict(one: Studied, chosen: Chosen) -> str:
     better = gained >= GAIN * gap and one.mean(middle).net > one.mean(PREDICTIVE).net
     reached = min(one.gains(worst).values()) >= -ALLOWED
     lines.append(
-        f"- What is wanted of a learned policy, {GAIN:.0%} of that gap by the median seed and the worst never more than "
-        f"{ALLOWED} points below the best fixed action, is {'' if better and reached else 'not '}reached"
+        f"- What is wanted of a learned policy, {GAIN:.0%} of that gap by the median seed, and by the worst never more "
+        f"than {ALLOWED} points below the best fixed action, is {'' if better and reached else 'not '}reached"
         f"{'.' if better and reached else f', so that `{PREDICTIVE}` stays the default.'}"
     )
     return "\n".join(lines)
@@ -388,8 +388,8 @@ def _traces_table(one: Studied, chosen: Chosen) -> str:
         gains = [one.gains(row)[name] for row in shown]
         rows.append([name, best, f"{100 * result.net:.2f}", *(f"{gain:+.2f}" for gain in gains)])
     rows.append(["mean", "", "", *(f"{np.mean(list(one.gains(row).values())):+.2f}" for row in shown)])
-    head = "trace|best fixed|its S less prices, %|ladder|predictive|learned, median|learned, worst|imitation, median|clairvoyant"
-    return table(head, rows)
+    names = "ladder|predictive|learned, median|learned, worst|imitation, median|clairvoyant"
+    return table(f"trace|best fixed|its S less prices, %|{names}", rows)
 
 
 def _checks(one: Studied, chosen: Chosen) -> str:
@@ -442,11 +442,11 @@ per second over {traces} traces of links, real ones from cars and those that the
 them. The simulator runs the nodes' own controller, policies, sessions and the relay's link; only computing is
 simulated, with the milliseconds of a profile ({machine}). The link has no delay beside its rate.
 
-**S** is the mean over the tasks of the accuracy (mAP50, share of right classes, mIoU) of what was there
-{deadline:g} ms after the camera's stamp, scored on the real answers to 400 labelled frames of 100 simulated streets, which
-the drives see again and again: the server's answer at the operating point that was chosen, the edge's own, or none.
-**S less prices** takes off {second:g} for each second of the vehicle's processor, and {megabyte:g} for each megabyte sent: without
-prices, to compute everything in the vehicle would always be best.
+**S** is the mean over the tasks of the accuracy (mAP50, share of right classes, mIoU) of what was there {deadline:g} ms
+after the camera's stamp, scored on the real answers to 400 labelled frames of 100 simulated streets, which the drives
+see again and again: the server's answer at the operating point that was chosen, the edge's own, or none.
+**S less prices** takes off {second:g} for each second of the vehicle's processor that own answers take, and
+{megabyte:g} for each megabyte sent: without prices, to compute everything in the vehicle would always be best.
 
 A *fixed* action sends every frame at one operating point, once or twice, and answers by itself what the server does not
 answer in time; *no own answers* is what a vehicle without a network of its own has. The best fixed action of each trace
@@ -462,8 +462,9 @@ The plot is of `predictive`, around the longest outages.
 
 _EVERY = """Points of S less prices, against the best fixed action of that trace."""
 
-_DELAYS = """After so many frames of an outage of {outage:g} s or more a policy answers by itself, in the median; and with the trace
-shifted by {shift:g} s behind its back. Who saw the trace instead of the link would be {shift:g} s off."""
+_DELAYS = """After so many frames of an outage of {outage:g} s or more a policy answers by itself, in the median of the
+traces; and with the trace shifted by {shift:g} s behind its back. Who saw the trace instead of the link would be as far
+off."""
 
 _LOSSY = """A link of {rate:g} Mbit/s that loses packets by chance, both ways."""
 

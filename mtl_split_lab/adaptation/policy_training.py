@@ -51,8 +51,8 @@ class Settings:
     rate: float = 1e-3
     first: int = 2_000
     every: int = 4
-    discount: float = 0.9
-    scale: float = 10.0
+    discount: float = 0.8
+    scale: float = 20.0
     entropy: float = 0.1
     rounds: int = 4
     passes: int = 10

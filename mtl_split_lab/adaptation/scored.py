@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mtl_split_core.bundle import EXIT, Bundle
 from mtl_split_core.control.policy import Own
+from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.kinds import by_kind, results_of
 from mtl_split_core.scene import Image, Results, Truth
@@ -75,9 +76,8 @@ class Scorer:
     """
 
     def __init__(self, bundle: Bundle, answered: Sequence[Answered]) -> None:
-        """Match all answers with the truth, once."""
+        """Match all answers with the truth, once. Raises InputError where the frames have a truth of no task."""
         self.sources = list(answered[0].results)
-        self._tasks = bundle.tasks
         self._counted = []
         for kind, tasks in by_kind(bundle.tasks).items():
             pairs = [
@@ -86,7 +86,10 @@ class Scorer:
                 for source in self.sources
             ]
             known = np.array([pair is not None for pair in pairs])
-            self._counted.append((known, KINDS[kind].count(tasks, [pair for pair in pairs if pair is not None])))
+            if known.any():
+                self._counted.append((known, KINDS[kind].count(tasks, [pair for pair in pairs if pair is not None])))
+        if not self._counted:
+            raise InputError(f"nothing is known of {[task.name for task in bundle.tasks]} in the frames to be scored")
 
     def accuracy(self, counts: npt.NDArray[np.int64], frames: int) -> float:
         """Return the mean over the tasks of each one's accuracy, 0 to 1, of what was there by the deadline.
@@ -99,4 +102,4 @@ class Scorer:
         found = dict[str, float]()
         for known, counted in self._counted:
             found |= counted(counts.ravel()[known])
-        return sum(found.values()) / len(self._tasks) * int(counts.sum()) / frames
+        return sum(found.values()) / len(found) * int(counts.sum()) / frames
