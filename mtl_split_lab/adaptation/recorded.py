@@ -42,13 +42,16 @@ def trace_of_bag(path: Path, namespace: str = "") -> Trace:
         sent_on = _find(bag, path, type_name(Bottleneck), "bottleneck", namespace)
         told_on = _find(bag, path, type_name(LinkReport), "link_report", namespace)
         crossings: dict[tuple[int, int], Crossing] = {}
+        begin: int | None = None
         for topic, recorded, data in bag.messages([sent_on, told_on]):
+            begin = recorded if begin is None else begin
+            now = (recorded - begin) * 1e-9
             if topic == sent_on:
                 bottleneck = deserialize(data, Bottleneck, topic)
                 size = len(bottleneck.payload) + BOTTLENECK_OVERHEAD
-                crossings.setdefault((bottleneck.session, bottleneck.sequence), Crossing(recorded * 1e-9, size))
+                crossings.setdefault((bottleneck.session, bottleneck.sequence), Crossing(now, size))
             else:
-                _take_in(crossings, deserialize(data, LinkReport, topic), recorded * 1e-9)
+                _take_in(crossings, deserialize(data, LinkReport, topic), now)
     try:
         return trace_of(sorted(crossings.values(), key=lambda crossing: crossing.sent))
     except InputError as error:
