@@ -146,7 +146,7 @@ def plan_lessons(
     cars: Sequence[Car], chosen: Chosen, sizes: Sequence[tuple[int, ...]], work: Path
 ) -> dict[tuple[str, str, str, int], Lesson]:
     """Return what is to be learned, by car, held-out carrier, method and seed."""
-    lessons = {}
+    lessons: dict[tuple[str, str, str, int], Lesson] = {}
     for group in groups_of(chosen.traces, chosen.folds):
         seen = {name: trace for name, trace in chosen.traces.items() if carrier(name) not in group}
         for car in cars:

@@ -1,7 +1,7 @@
 """Vehicles over their links to one server, faster than real time: the nodes' control, with everything around simulated.
 
-`Controller`, `Answers`, `Session` and the policies are the objects that the nodes run, and the link is the relay's
-`Direction`. Simulated are the times that computing takes, and the server's mailbox with one place for each vehicle.
+`Controller`, `Answers`, `Session`, `Schedule` and the policies are the objects that the nodes run, and the link is the
+relay's `Direction`. Simulated are the times that computing takes, and the server's mailbox with one place for each vehicle.
 """
 
 import heapq
@@ -16,6 +16,7 @@ from mtl_split_core.control.answers import Answers
 from mtl_split_core.control.controller import Controller
 from mtl_split_core.control.link import Fate, Report
 from mtl_split_core.control.policy import Action, Menu, Own, Policy, Situation, predictive
+from mtl_split_core.serving import ORDERS, Schedule, Waiting
 from mtl_split_core.session import Arrival, Session
 from mtl_split_core.tracks import NONE, Tracks
 from mtl_split_lab.adaptation.direction import Direction
@@ -34,6 +35,9 @@ BOTTLENECK_OVERHEAD = 96 + 108 + 14
 REPORT_BYTES = 56 + 108 + 14
 ANSWER_BYTES = 900 + 108 + 14
 """Bytes of all results of a frame with a dozen objects, and of what carries them."""
+
+ORDER = "dysta"
+"""The server's parameter order; its answer_by is that of the vehicles."""
 
 MAX_AGE = 1.0
 """The server's parameter max_age, in seconds."""
@@ -225,15 +229,21 @@ class _Bottleneck:
     sequence: int
     received: int
     since: float
+    deadline: float
     told: Report | None = None
     answered: bool = False
 
+    @property
+    def waiting(self) -> "Waiting[_Vehicle]":
+        return Waiting(self.vehicle, "", self.since, self.deadline)
+
 
 class _Server:
-    """Workers that take the newest bottleneck of each vehicle, the vehicles in turn and never two of one at once."""
+    """Workers that take the newest bottleneck of each vehicle in the nodes' order, and never two of one at once."""
 
     def __init__(self, at: At, service: float, workers: int) -> None:
         self._at, self.service, self._free = at, service, workers
+        self._schedule: Schedule[_Vehicle] = Schedule(ORDERS[ORDER])
         self._waiting: dict[_Vehicle, _Bottleneck] = {}
         self._at_work: dict[_Vehicle, float] = {}
 
@@ -250,17 +260,20 @@ class _Server:
         return max(arrived, self._at_work.get(vehicle, 0.0))
 
     def _begin(self, now: float) -> None:
-        while self._free and (own := next((one for one in self._waiting if one not in self._at_work), None)):
-            bottleneck = self._waiting.pop(own)
-            if now - own.stamp(bottleneck.frame) > MAX_AGE:
-                own.report(bottleneck, now - bottleneck.since, 0.0, Fate.UNTIMELY, now)
-                continue
+        while self._free and (ready := [own for own in self._waiting if own not in self._at_work]):
+            choice = self._schedule.choose([self._waiting[own].waiting for own in ready], now)
+            for own in choice.hopeless:
+                given_up = self._waiting.pop(own)
+                own.report(given_up, now - given_up.since, 0.0, Fate.HOPELESS, now)
+            if choice.next is None:
+                return
             self._free -= 1
-            self._at_work[own] = now + self.service
-            self._at(now + self.service, partial(self._done, bottleneck, now))
+            self._at_work[choice.next] = now + self.service
+            self._at(now + self.service, partial(self._done, self._waiting.pop(choice.next), now))
 
     def _done(self, bottleneck: _Bottleneck, begun: float, now: float) -> None:
         own = bottleneck.vehicle
+        self._schedule.answered(bottleneck.waiting, begun, now)
         self._free += 1
         del self._at_work[own]
         late = now - own.stamp(bottleneck.frame) > MAX_AGE
@@ -328,7 +341,8 @@ class _Vehicle:
         if self._session.repeats(arrival):
             self._repeat(sequence, now)
             return
-        bottleneck = _Bottleneck(self, frame, sequence, self._session.receive(arrival), now)
+        deadline = self.stamp(frame) + self._menu.answer_by
+        bottleneck = _Bottleneck(self, frame, sequence, self._session.receive(arrival), now, deadline)
         if now - self.stamp(frame) > MAX_AGE:
             self.report(bottleneck, 0.0, 0.0, Fate.UNTIMELY, now)
         elif self._session.take(arrival) is not None:

@@ -3,6 +3,7 @@
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ COLUMNS = ["seconds", "kbit_s"]
 class Trace:
     """The rate of a link over time, constant from one moment to the next; at its end it begins again."""
 
-    def __init__(self, seconds: npt.NDArray[np.float64], rates: npt.NDArray[np.float64]) -> None:
+    def __init__(self, seconds: npt.NDArray[np.floating[Any]], rates: npt.NDArray[np.floating[Any]]) -> None:
         """Hold rates in bits per second, each from its moment on; the last lasts as long as the one before.
 
         Raises InputError unless there are two moments at least, ascending from 0 on, with finite rates from 0 on that
