@@ -1,7 +1,8 @@
 """Vehicles over their links to one server, faster than real time: the nodes' control, with everything around simulated.
 
 `Controller`, `Answers`, `Session`, `Schedule` and the policies are the objects that the nodes run, and the link is the
-relay's `Direction`. Simulated are the times that computing takes, and the server's mailbox with one place for each vehicle.
+relay's `Direction`. Simulated are the times that computing takes, and the server's mailbox, with one place for each
+vehicle.
 """
 
 import heapq
