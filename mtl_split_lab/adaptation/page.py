@@ -11,6 +11,7 @@ import numpy as np
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.policy import FIXED, LADDER, PREDICTIVE, Own
+from mtl_split_core.errors import InputError
 from mtl_split_core.profile import Profile
 from mtl_split_lab.adaptation.cars import (
     ANSWER_BY,
@@ -145,10 +146,12 @@ def all_traces(folder: Path) -> dict[str, Trace]:
 def plan_lessons(
     cars: Sequence[Car], chosen: Chosen, sizes: Sequence[tuple[int, ...]], work: Path
 ) -> dict[tuple[str, str, str, int], Lesson]:
-    """Return what is to be learned, by car, held-out carrier, method and seed."""
+    """Return what is to be learned, by car, held-out carrier, method and seed. Raises InputError for a single fold."""
     lessons: dict[tuple[str, str, str, int], Lesson] = {}
     for group in groups_of(chosen.traces, chosen.folds):
         seen = {name: trace for name, trace in chosen.traces.items() if carrier(name) not in group}
+        if not seen:
+            raise InputError("folds is 1, expected 2 or more: policies are tested on carriers that they have not seen")
         for car in cars:
             for method in (LEARNED, IMITATION):
                 for seed in range(chosen.seeds):
