@@ -197,6 +197,11 @@ class LabBrightness:
     def accuracy(self, score: float, task: str) -> float:
         return 1 - score
 
+    def count(
+        self, tasks: Sequence[Task], pairs: Sequence[float]
+    ) -> Callable[[npt.NDArray[np.int64]], dict[str, float]]:
+        return lambda counts: {task.name: 1 - float(counts @ np.array(pairs)) / counts.sum() for task in tasks}
+
     def figures(self, score: float) -> dict[str, Any]:
         return {"brightness_error": score}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_split_core.control.policy import Action, Menu, Policy, Situation, actions, is_allowed, observation
+from mtl_split_core.control.policy import Action, Menu, Policy, Situation, actions, ask, is_allowed, observation
 from mtl_split_core.engine import Interface, load_engine
 from mtl_split_core.errors import InferenceError, InputError, in_one_line
 from mtl_split_core.onnx_file import OnnxFile
@@ -18,6 +18,8 @@ MOST_BYTES = 1 << 24
 
 def learned(path: Path, menu: Menu, example: Situation) -> Policy:
     """Load a policy that takes the action with the highest value, of those that keep to the limits.
+
+    Where nothing would be sent, it asks now and then whether the server answers: see policy.ask.
 
     menu: what it has to choose from; example: any situation. Raises InputError for a file that cannot be read, is too
     large, or was learned for another menu. The policy raises InferenceError where the network fails.
@@ -40,6 +42,6 @@ def learned(path: Path, menu: Menu, example: Situation) -> Policy:
         allowed = [at for at, action in enumerate(choices) if is_allowed(menu, situation, action)]
         if not np.isfinite(values[allowed]).all():
             raise InferenceError(f"the policy {path} has values that are not finite: NaN or infinity")
-        return choices[max(allowed, key=lambda at: float(values[at]))]
+        return ask(menu, situation, choices[max(allowed, key=lambda at: float(values[at]))])
 
     return policy

@@ -7,7 +7,7 @@ arXiv 2205.11269); here the choices are the operating points of one cut, copies,
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -245,11 +245,20 @@ def has_to_wait(menu: Menu, link: LinkState) -> bool:
 
 def answer_alone(menu: Menu, situation: Situation) -> Action:
     """Answer by oneself, at once where the processor has room, and now and then ask whether the server answers."""
-    link, own = situation.link, best_own(menu, situation)
+    own = best_own(menu, situation)
+    return ask(menu, situation, Action(None, own=own, at_once=own is not None and has_room(menu, situation, own)))
+
+
+def ask(menu: Menu, situation: Situation, action: Action) -> Action:
+    """Return an action that sends nothing with a bottleneck that asks whether the server answers, if it is time for it.
+
+    Who never asked would never know that an outage is over.
+    """
+    link = situation.link
     heard = not link.in_flight or link.silence < link.newest
     interval = max(PROBE, min(LONGEST_PROBE, PATIENCE * link.silence))
     asks = (heard or link.idle >= interval) and not has_to_wait(menu, link)
-    return Action(0 if asks else None, own=own, at_once=own is not None and has_room(menu, situation, own))
+    return replace(action, point=0) if action.point is None and asks else action
 
 
 def find_policy(name: str) -> Policy:

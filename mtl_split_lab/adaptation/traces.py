@@ -3,6 +3,7 @@
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ COLUMNS = ["seconds", "kbit_s"]
 class Trace:
     """The rate of a link over time, constant from one moment to the next; at its end it begins again."""
 
-    def __init__(self, seconds: npt.NDArray[np.float64], rates: npt.NDArray[np.float64]) -> None:
+    def __init__(self, seconds: npt.NDArray[np.floating[Any]], rates: npt.NDArray[np.floating[Any]]) -> None:
         """Hold rates in bits per second, each from its moment on; the last lasts as long as the one before.
 
         Raises InputError unless there are two moments at least, ascending from 0 on, with finite rates from 0 on that
@@ -34,6 +35,11 @@ class Trace:
     def duration(self) -> float:
         """Seconds until it begins again."""
         return float(self._moments[-1])
+
+    @property
+    def rows(self) -> list[tuple[float, float]]:
+        """The moments, in seconds, and the rates from them on, in bits per second."""
+        return list(zip(self._moments[:-1].tolist(), self._rates.tolist(), strict=True))
 
     def rate(self, at: float) -> float:
         """Return the rate at a time in seconds, in bits per second."""
@@ -81,6 +87,28 @@ def read_trace(path: Path) -> Trace:
         return Trace(columns[0], columns[1] * 1e3)
     except InputError as error:
         raise InputError(f"{path} is no trace: {error}") from error
+
+
+def write_trace(trace: Trace, path: Path) -> None:
+    """Write a trace as `read_trace` reads it, its moments to the millisecond and its rates to the bit per second."""
+    rows = "".join(f"{moment:.3f},{rate / 1e3:.3f}\n" for moment, rate in trace.rows)
+    path.write_text(",".join(COLUMNS) + "\n" + rows, encoding="utf-8")
+
+
+def read_traces(folder: Path) -> dict[str, Trace]:
+    """Read all traces of a folder, its CSV files, by the files' names without ending.
+
+    Raises InputError where there is none, and for a file that is no trace.
+    """
+    paths = sorted(folder.glob("*.csv"))
+    if not paths:
+        raise InputError(f"{folder} has no traces, expected files .csv with the columns {','.join(COLUMNS)}")
+    return {path.stem: read_trace(path) for path in paths}
+
+
+def carrier(name: str) -> str:
+    """Return the carrier whose link a trace is of: what its name has before the first underscore."""
+    return name.partition("_")[0]
 
 
 def _numbers(path: Path, line: int, row: list[str]) -> tuple[float, float]:

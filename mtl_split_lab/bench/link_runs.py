@@ -17,11 +17,11 @@ from tqdm import tqdm
 from mtl_split_camera.sources import DEFAULT_RATE, SECONDS_PER_STREET, Streets
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.scene import Size
+from mtl_split_lab.adaptation.direction import Counts
 from mtl_split_lab.bench.answers import DEADLINE, Answers, answered, first_in_time, judge
 from mtl_split_lab.bench.drive_listener import Drive, read_drive
 from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
-from mtl_split_lab.bench.relay import Counts
 from mtl_split_lab.live.processes import ProcessError, Processes
 from mtl_split_ros.graph import COMPRESSED, DISCOVERY_RANGE, Options, Value, camera, edge, image_topic, server
 

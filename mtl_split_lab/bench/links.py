@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from mtl_split_camera.sources import DEFAULT_RATE
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.share import bundle_folder
+from mtl_split_lab.adaptation.direction import QUEUE_BYTES, QUEUE_SECONDS
 from mtl_split_lab.bench.answers import DEADLINE, STALE
 from mtl_split_lab.bench.link_runs import (
     DISCOVERY,
@@ -26,7 +27,6 @@ from mtl_split_lab.bench.link_runs import (
     measure_links,
 )
 from mtl_split_lab.bench.namespaces import REASSEMBLY_SECONDS, Condition, NoLinkError
-from mtl_split_lab.bench.relay import QUEUE_BYTES, QUEUE_SECONDS
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 

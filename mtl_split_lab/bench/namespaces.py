@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mtl_split_lab.bench.relay import Counts
+from mtl_split_lab.adaptation.direction import Counts
 from mtl_split_ros.graph import DISCOVERY_RANGE
 
 VEHICLE, SERVER, BETWEEN = "vehicle", "server", "between"

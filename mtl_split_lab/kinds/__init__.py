@@ -1,13 +1,19 @@
 """The kinds of task as they are scored and shown, one module each, and the table of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from mtl_split_core.scene import Results, Task, Truth
 from mtl_split_lab.kinds import classification, detection, segmentation
 from mtl_split_lab.kinds.calibration import Calibration
 from mtl_split_lab.kinds.sheet import Sheet
+
+Counted = Callable[[npt.NDArray[np.int64]], Mapping[str, float]]
+"""Gives each task's accuracy, 0 to 1, by its name, where each picture counts so many times: int64 (pictures,)."""
 
 
 class Kind(Protocol):
@@ -36,6 +42,9 @@ class Kind(Protocol):
 
     def accuracy(self, score: Any, task: str) -> float:
         """Return the one figure of the task of this name, 0 to 1. Raises KeyError where nothing of it is known."""
+
+    def count(self, tasks: Sequence[Task], pairs: Sequence[Any]) -> Counted:
+        """Return what tells `accuracy` of any choice of the pictures that `pair` returned these of, again and again."""
 
     def figures(self, score: Any) -> dict[str, Any]:
         """Return a score ready for JSON. Every kind has keys of its own; None and {} stand for what is unknown."""

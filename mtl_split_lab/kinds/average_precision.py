@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -15,6 +16,9 @@ from mtl_split_lab.kinds.identities import IdentityScore
 
 SIZES = {"small": [0.0, 32.0**2], "medium": [32.0**2, 96.0**2], "large": [96.0**2, np.inf]}
 """COCO's sizes of objects: areas of their boxes in square pixels of the picture."""
+
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""At which COCO takes the precision."""
 
 MOST_DETECTIONS = 100
 """Detections per picture and label that count, as in COCO."""
@@ -63,15 +67,47 @@ def score_detections(pairs: Sequence[tuple[Truth, Detections]]) -> DetectionScor
     return DetectionScore(float(chosen[..., 0].mean()), float(chosen[0, :, :, 0].mean()), ap50, by_size)
 
 
-def match_detections(pairs: Sequence[tuple[Truth, Detections]]) -> list[tuple[str, float, bool]]:
-    """Return label and score of every detection that counts, and whether it is right at an overlap of 0.5."""
+class CountedPrecision:
+    """mAP50 of pictures of which each may count any number of times: they are matched once, and so it is quick."""
+
+    def __init__(self, pairs: Sequence[tuple[Truth, Detections]]) -> None:
+        """Match the detections of all pictures with their truths, see score_detections."""
+        self._labels = sorted({label for truth, _ in pairs for label in truth.labels})
+        self._objects = np.zeros((len(self._labels), len(pairs)), np.int64)
+        for number, (truth, _) in enumerate(pairs):
+            for label, ignore in zip(truth.labels, truth.ignore, strict=True):
+                counted = truth.labelled is None or label in truth.labelled
+                self._objects[self._labels.index(label), number] += counted and not ignore
+        found = sorted(match_detections(pairs), key=lambda match: -match[1])
+        self._matches = [
+            (np.array([at for name, _, _, at in found if name == label], np.intp),
+             np.array([right for name, _, right, _ in found if name == label], np.bool_))
+            for label in self._labels
+        ]  # fmt: skip
+
+    def __call__(self, counts: npt.NDArray[np.int64]) -> float:
+        """Return mAP50, 0 to 1, by how often each picture counts (pictures,); 0 without an object to be found."""
+        precisions = []
+        for objects, (pictures, right) in zip(self._objects @ counts, self._matches, strict=True):
+            if not objects:
+                continue
+            weights = counts[pictures]
+            hits = np.cumsum(weights * right)
+            precision = hits / np.maximum(1, np.cumsum(weights))
+            highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+            precisions.append(highest[np.searchsorted(hits / objects, RECALLS)].mean())
+        return float(np.mean(precisions)) if precisions else 0.0
+
+
+def match_detections(pairs: Sequence[tuple[Truth, Detections]]) -> list[tuple[str, float, bool, int]]:
+    """Return every detection that counts: label, score, whether it is right at an overlap of 0.5, the pair's index."""
     labels = dict(enumerate(sorted({label for _, found in pairs for label in found.labels}), 1))
     evaluator = _evaluate(pairs, {label: number for number, label in labels.items()})
     if evaluator is None:
         return []
     everything = evaluator.params.areaRng[0]
     return [
-        (labels[image["category_id"]], score, bool(match))
+        (labels[image["category_id"]], score, bool(match), image["image_id"] - 1)
         for image in evaluator.evalImgs
         if image is not None and image["aRng"] == everything
         for score, match, ignored in zip(image["dtScores"], image["dtMatches"][0], image["dtIgnore"][0], strict=True)

@@ -1,15 +1,16 @@
 """Detections scored and shown: average precision, boxes drawn into the picture."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mtl_split_core.kinds.detection import SHOWN_SCORE, count_objects
 from mtl_split_core.scene import Detections, Task, Truth
-from mtl_split_lab.kinds.average_precision import DetectionScore, match_detections, score_detections
+from mtl_split_lab.kinds.average_precision import CountedPrecision, DetectionScore, match_detections, score_detections
 from mtl_split_lab.kinds.calibration import Calibration, fit_logistic
 from mtl_split_lab.kinds.identities import score_identities
 from mtl_split_lab.kinds.overlaps import overlaps
@@ -65,6 +66,19 @@ def accuracy(score: DetectionScore, task: str) -> float:
     if not score.ap50:
         raise KeyError(task)
     return score.map50
+
+
+def count(
+    tasks: Sequence[Task], pairs: Sequence[tuple[Truth, Detections]]
+) -> Callable[[npt.NDArray[np.int64]], dict[str, float]]:
+    """The mAP50 of all detection tasks; the detections are matched once."""
+    precision = CountedPrecision(pairs)
+
+    def accuracies(counts: npt.NDArray[np.int64]) -> dict[str, float]:
+        found = precision(counts)
+        return {task.name: found for task in tasks}
+
+    return accuracies
 
 
 def figures(score: DetectionScore) -> dict[str, Any]:

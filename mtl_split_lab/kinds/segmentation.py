@@ -1,7 +1,7 @@
 """Semantic segmentation, scored: intersection over union."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,6 +90,23 @@ def _score(places: Sequence[Places]) -> SegmentationScore:
 def accuracy(score: Mapping[str, SegmentationScore], task: str) -> float:
     """The mean intersection over union."""
     return score[task].miou
+
+
+def count(
+    tasks: Sequence[Task], pairs: Sequence[Mapping[str, Places]]
+) -> Callable[[npt.NDArray[np.int64]], dict[str, float]]:
+    """Add up the places of the pictures, each as often as it counts."""
+
+    def accuracies(counts: npt.NDArray[np.int64]) -> dict[str, float]:
+        times = counts.tolist()
+        chosen = [
+            {task: Places(places.labels, places.counts * often) for task, places in pair.items()}
+            for pair, often in zip(pairs, times, strict=True)
+            if often
+        ]
+        return {task: found.miou for task, found in score(chosen).items()}
+
+    return accuracies
 
 
 def figures(score: Mapping[str, SegmentationScore]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
-from mtl_split.msg import AnswerInfo, Bottleneck
+from mtl_split.msg import AnswerInfo, Bottleneck, LinkReport
 from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.validate_namespace import validate_namespace
@@ -99,6 +99,7 @@ class BagRecorder(Node):
         image = CompressedImage if image_topic.endswith(COMPRESSED) else RawImage
         self._record(image, image_topic, RECORDED)
         self._record(Bottleneck, "bottleneck", RECORDED)
+        self._record(LinkReport, "link_report", RECORDED)
         self._record(AnswerInfo, "answer_info", RESULT)
         self._record(CameraInfo, camera_info_of(self._image_topic), RECORDED)
         for task in tasks:

@@ -226,7 +226,7 @@ class BagFrames:
         seen, doubtful = set[int](), set[int]()
         for _, _, data in bag.messages([topic]):
             try:
-                message = _deserialize(data, kind.MESSAGE, topic)
+                message = deserialize(data, kind.MESSAGE, topic)
             except InputError:
                 self._unusable["truths that are damaged"] += 1
                 continue
@@ -244,10 +244,11 @@ class BagFrames:
 
 
 def _read(data: bytes, kind: type[RawImage] | type[CompressedImage]) -> Image:
-    return to_picture(_deserialize(data, kind, "an image"))
+    return to_picture(deserialize(data, kind, "an image"))
 
 
-def _deserialize(data: bytes, kind: type[Any], what: str) -> Any:
+def deserialize(data: bytes, kind: type[Any], what: str) -> Any:
+    """Return the message of a type that some bytes hold. Raises InputError, naming `what` they are, where none."""
     try:
         return deserialize_message(data, kind)
     except RuntimeError as error:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_split_core.bundle import Bundle
+from mtl_split_lab.adaptation.direction import Counts
 from mtl_split_lab.bench import links
 from mtl_split_lab.bench.answers import Answers
 from mtl_split_lab.bench.link_runs import (
@@ -22,7 +23,6 @@ from mtl_split_lab.bench.link_runs import (
     measure,
 )
 from mtl_split_lab.bench.namespaces import Condition, NoLinkError
-from mtl_split_lab.bench.relay import Counts
 
 ANSWERS = Answers(frames=100, answered=95, in_time=90, p50=50.0, p99=120.0, gap=0.5, stale=0)
 

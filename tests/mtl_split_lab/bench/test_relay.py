@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtl_split_lab.adaptation.direction import QUEUE_BYTES, Counts, Direction
 from mtl_split_lab.adaptation.traces import Trace
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, NoLinkError, lay_link
-from mtl_split_lab.bench.relay import QUEUE_BYTES, Counts, Direction
 from tests.wire import link_or_skip
 
 SIZES = st.integers(60, 1514)

@@ -1,0 +1,474 @@
+"""The page about adaptation: what every policy is worth over every trace, and what shows that none of them cheats."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from mtl_split_core.bundle import Bundle
+from mtl_split_core.control.policy import FIXED, LADDER, PREDICTIVE, Own
+from mtl_split_core.errors import InputError
+from mtl_split_core.profile import Profile
+from mtl_split_lab.adaptation.cars import (
+    ANSWER_BY,
+    IMITATION,
+    LEARNED,
+    RATE,
+    SEEN,
+    Car,
+    Prices,
+    TrainingDrives,
+    both_cars,
+    payload_sizes,
+)
+from mtl_split_lab.adaptation.drawing import DRAWN
+from mtl_split_lab.adaptation.plots import plot_drives
+from mtl_split_lab.adaptation.scored import Scorer, answer_every_way
+from mtl_split_lab.adaptation.study import (
+    ALONE,
+    CLAIRVOYANT,
+    FLEET,
+    LOSSY_RATE,
+    MEASURED_OUTAGE,
+    SERVED,
+    SHIFT,
+    Lesson,
+    Result,
+    Row,
+    Study,
+    delay,
+    groups_of,
+    learn,
+    mean_of,
+    rows_of,
+)
+from mtl_split_lab.adaptation.traces import Trace, carrier, read_traces
+from mtl_split_lab.data.drives import find_drives
+from mtl_split_lab.machine import machine_in_words
+from mtl_split_lab.markdown import table
+
+PAGE, PLOT, FIGURES = "adaptation.md", "adaptation.png", "adaptation.json"
+
+LABELLED = "sim:300000:100:4"
+"""Simulated drives whose frames are answered and scored."""
+
+ALLOWED = 0.3
+"""Points that a policy may be below the best fixed action on one trace."""
+
+GAIN = 0.3
+"""The part of the gap between the best fixed action and the clairvoyant that is wanted of a learned policy."""
+
+NO_WORSE = 0.005
+"""Points within which two figures are the same."""
+
+Results = Mapping[tuple[str, str], Result]
+"""By the row's name and the trace's."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the study is about: traces by name, how many folds, seeds, and frames of training."""
+
+    traces: Mapping[str, Trace]
+    folds: int
+    seeds: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Studied:
+    """What came out for one car.
+
+    rows: without those that are learned; results: of all; doubled: results with twice the prices, of some; delays:
+    frames after which a policy answers by itself in an outage, by row, as it is and with the trace shifted; shuffled:
+    the mean of what is left of the learned policies if they observe everything in another place.
+    """
+
+    car: Car
+    rows: Sequence[Row]
+    results: Results
+    doubled: Mapping[str, Result]
+    delays: Mapping[str, tuple[float | None, float | None]]
+    shuffled: Result
+    lossy: Sequence[tuple[float, Row, Result]]
+    fleet: Sequence[tuple[Row, Result]]
+
+    def mean(self, name: str) -> Result:
+        """Return the mean of a row over all traces."""
+        return mean_of([result for (row, _), result in self.results.items() if row == name])
+
+    def best_fixed(self, trace: str) -> tuple[str, Result]:
+        """Return the fixed action that was best on a trace, as one knows afterwards, and how it went."""
+        fixed = [(row.name, self.results[row.name, trace]) for row in self.rows if row.is_fixed]
+        return max(fixed, key=lambda one: one[1].net)
+
+    def gains(self, name: str) -> dict[str, float]:
+        """Return by trace how many points more a row has than the best fixed action."""
+        traces = [trace for row, trace in self.results if row == name]
+        return {t: 100 * (self.results[name, t].net - self.best_fixed(t)[1].net) for t in traces}
+
+
+def adapt_study(
+    bundle: Bundle,
+    profile: Profile,
+    work: Path,
+    out: Path,
+    chosen: Chosen,
+    prices: Prices,
+    processes: int,
+) -> None:
+    """Study everything, and write page, plot and figures into the folder `out`; `work` keeps what was learned."""
+    labelled = [frame for drive in find_drives(LABELLED, Path()) for frame in drive.frames()]
+    answered = answer_every_way(bundle, labelled, len(bundle.payload_format.operating_points))
+    other = [frame for drive in find_drives(SEEN, Path()) for frame in drive.frames()]
+    sizes = [frame.sizes for frame in answered]
+    study = Study(Scorer(bundle, answered), sizes, processes)
+    own = work / f"{bundle.fingerprint}-{chosen.steps}-{chosen.folds}"
+    cars = both_cars(bundle, profile, prices)
+    lessons = plan_lessons(cars, chosen, payload_sizes(bundle, other), own)
+    learn(list(lessons.values()), processes)
+    studied = [study_car(study, car, chosen, lessons, sizes) for car in cars]
+    out.mkdir(parents=True, exist_ok=True)
+    plot_drives(studied[-1].car, Row(PREDICTIVE, PREDICTIVE), sizes, chosen.traces).savefig(out / PLOT, dpi=80)
+    (out / FIGURES).write_text(json.dumps(to_json(studied, chosen), indent=1) + "\n")
+    (out / PAGE).write_text(write_page(bundle, profile, studied, chosen, prices))
+
+
+def all_traces(folder: Path) -> dict[str, Trace]:
+    """Return the traces of a folder, and those that come with the project."""
+    return read_traces(folder) | read_traces(DRAWN)
+
+
+def plan_lessons(
+    cars: Sequence[Car], chosen: Chosen, sizes: Sequence[tuple[int, ...]], work: Path
+) -> dict[tuple[str, str, str, int], Lesson]:
+    """Return what is to be learned, by car, held-out carrier, method and seed. Raises InputError for a single fold."""
+    lessons: dict[tuple[str, str, str, int], Lesson] = {}
+    for group in groups_of(chosen.traces, chosen.folds):
+        seen = {name: trace for name, trace in chosen.traces.items() if carrier(name) not in group}
+        if not seen:
+            raise InputError("folds is 1, expected 2 or more: policies are tested on carriers that they have not seen")
+        for car in cars:
+            for method in (LEARNED, IMITATION):
+                for seed in range(chosen.seeds):
+                    path = work / f"{car.name}-without-{'-'.join(sorted(group))}-{method}-{seed}.onnx"
+                    lesson = Lesson(method, car, TrainingDrives(seen, sizes), seed, chosen.steps, path)
+                    lessons |= {(car.name, name, method, seed): lesson for name in group}
+    return lessons
+
+
+def study_car(
+    study: Study,
+    car: Car,
+    chosen: Chosen,
+    lessons: Mapping[tuple[str, str, str, int], Lesson],
+    sizes: Sequence[tuple[int, ...]],
+) -> Studied:
+    """Study one car."""
+    rows = rows_of(car)
+    jobs = [(car, row, name) for row in rows for name in chosen.traces]
+    for method in (LEARNED, IMITATION):
+        for seed in range(chosen.seeds):
+            for name in chosen.traces:
+                path = lessons[car.name, carrier(name), method, seed].path
+                jobs.append((car, Row(seeded(method, seed), LEARNED, path=path), name))
+    done = study.drive_all([(car, row, chosen.traces[name]) for car, row, name in jobs], car.name)
+    results = {(row.name, name): result for (_, row, name), result in zip(jobs, done, strict=True)}
+    dear = replace(
+        car, menu=replace(car.menu, second_price=2 * car.menu.second_price, byte_price=2 * car.menu.byte_price)
+    )
+    learned = [(row, name) for _, row, name in jobs if row.name == seeded(LEARNED, 0)]
+    policies = [row for row in rows if row.kind in (LADDER, PREDICTIVE)]
+    again = [(dear, row, name) for row in policies for name in chosen.traces]
+    again += [(dear, row, name) for row, name in learned]
+    shuffled = [(car, replace(row, shuffled=0), name) for row, name in learned]
+    checked = study.drive_all(
+        [(car, row, chosen.traces[name]) for car, row, name in again + shuffled], f"{car.name}, checks"
+    )
+    doubled: dict[str, list[Result]] = {}
+    for (_, row, _), result in zip(again, checked, strict=False):
+        doubled.setdefault(row.name, []).append(result)
+    simple = [row for row in rows if row.kind == FIXED and row.point == car.menu.finest] + policies
+    return Studied(
+        car=car,
+        rows=rows,
+        results=results,
+        doubled={name: mean_of(found) for name, found in doubled.items()},
+        delays=measure_delays(car, [(row, list(chosen.traces)) for row in policies] + by_row(learned), chosen, sizes),
+        shuffled=mean_of(checked[len(again) :]),
+        lossy=study.lossy(car, simple),
+        fleet=study.fleet(car, [rows[car.menu.finest], *simple]),
+    )
+
+
+def by_row(learned: Sequence[tuple[Row, str]]) -> list[tuple[Row, list[str]]]:
+    """Return the rows that were learned, each with the traces that it never saw."""
+    found: dict[Row, list[str]] = {}
+    for row, name in learned:
+        found.setdefault(row, []).append(name)
+    return list(found.items())
+
+
+def measure_delays(
+    car: Car, rows: Sequence[tuple[Row, Sequence[str]]], chosen: Chosen, sizes: Sequence[tuple[int, ...]]
+) -> dict[str, tuple[float | None, float | None]]:
+    """Return after how many frames of outages policies answer by themselves, as it is and with the traces shifted."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for row, names in rows:
+        for name in names:
+            if not chosen.traces[name].outages(MEASURED_OUTAGE):
+                continue
+            for values, shift in zip(found.setdefault(row.name, ([], [])), (0.0, SHIFT), strict=True):
+                one = delay(car, row, sizes, chosen.traces[name], shift)
+                values += [] if one is None else [one]
+    return {
+        name: (median(plain) if plain else None, median(moved) if moved else None)
+        for name, (plain, moved) in found.items()
+    }
+
+
+def seeded(method: str, seed: int) -> str:
+    """Return the name of a row that was learned."""
+    return f"{method}, seed {seed}"
+
+
+def by_worth(studied: Studied, method: str, chosen: Chosen) -> list[str]:
+    """Return the rows of all seeds of a method, the worst first, by the mean over all traces."""
+    names = [seeded(method, seed) for seed in range(chosen.seeds)]
+    return sorted(names, key=lambda name: studied.mean(name).net)
+
+
+def to_json(studied: Sequence[Studied], chosen: Chosen) -> dict[str, Any]:
+    """Return all figures, ready for JSON."""
+    return {
+        "folds": [sorted(group) for group in groups_of(chosen.traces, chosen.folds)],
+        "steps": chosen.steps,
+        "cars": {
+            one.car.name: {
+                "menu": asdict(replace(one.car.menu, own={})) | {"own": _by_name(one.car.menu.own)},
+                "milliseconds": {
+                    "prefix": one.car.times.prefix * 1e3,
+                    "service": one.car.times.service * 1e3,
+                    **{name: seconds * 1e3 for name, seconds in _by_name(one.car.times.own).items()},
+                },
+                "traces": {
+                    name: {row: asdict(result) for (row, other), result in one.results.items() if other == name}
+                    for name in chosen.traces
+                },
+                "twice the prices": {name: asdict(result) for name, result in one.doubled.items()},
+                "permuted observations": asdict(one.shuffled),
+                "delays": one.delays,
+                "lossy": [[loss, row.name, asdict(result)] for loss, row, result in one.lossy],
+                "fleet": {row.name: asdict(result) for row, result in one.fleet},
+            }
+            for one in studied
+        },
+    }
+
+
+def _by_name(own: Mapping[Own, float]) -> dict[str, float]:
+    return {network.value: value for network, value in own.items()}
+
+
+def write_page(bundle: Bundle, profile: Profile, studied: Sequence[Studied], chosen: Chosen, prices: Prices) -> str:
+    """Return the page."""
+    groups = ", ".join("/".join(sorted(group)) for group in groups_of(chosen.traces, chosen.folds))
+    parts = [
+        _HEAD.format(
+            bundle=f"{bundle.name} ({bundle.fingerprint})",
+            rate=RATE,
+            deadline=1e3 * ANSWER_BY,
+            machine=", ".join(str(value) for value in profile.machine.values()),
+            second=prices.second,
+            megabyte=prices.megabyte,
+            traces=len(chosen.traces),
+            groups=groups,
+            folds=len(groups_of(chosen.traces, chosen.folds)),
+            seeds=chosen.seeds,
+            steps=f"{chosen.steps:,}",
+            plot=PLOT,
+            figures=FIGURES,
+        ),
+        table(
+            "vehicle|own answers|to the latents, ms|own answer, ms|server, ms", [_car_row(one.car) for one in studied]
+        ),
+    ]
+    for one in studied:
+        parts += [f"## {one.car.name}: {one.car.words}", _verdict(one, chosen), _rows_table(one, chosen)]
+        parts += ["### Every trace", _EVERY, _traces_table(one, chosen)]
+    parts += ["## Is any of it cheated?", *(_checks(one, chosen) for one in studied)]
+    parts += ["## Lost packets", _LOSSY.format(rate=LOSSY_RATE / 1e6), *(_lossy_table(one) for one in studied)]
+    parts += [f"## {FLEET} vehicles on a server for {SERVED}", _FLEET, *(_fleet_table(one) for one in studied)]
+    parts.append(f"`mtl-split adapt-study` makes this page. Simulated on: {machine_in_words()}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _car_row(car: Car) -> list[str]:
+    [(own, seconds)] = car.times.own.items()
+    return [
+        car.name,
+        f"{own.value}, worth {car.menu.own[own]:.4f}",
+        f"{1e3 * car.times.prefix:.1f}",
+        f"{1e3 * seconds:.1f}",
+        f"{1e3 * car.times.service:.1f}",
+    ]
+
+
+def _verdict(one: Studied, chosen: Chosen) -> str:
+    """Say how the policies do by the figures that are wanted."""
+    worst, middle = (by_worth(one, LEARNED, chosen)[at] for at in (0, chosen.seeds // 2))
+    fixed = float(np.mean([one.best_fixed(name)[1].net for name in chosen.traces]))
+    gap = one.mean(CLAIRVOYANT).net - fixed
+    lines = [
+        f"- Between the best fixed action of each trace and the clairvoyant are {100 * gap:.2f} points in the mean.",
+        _say_gain(f"`{PREDICTIVE}`", one.gains(PREDICTIVE), gap),
+        _say_gain("learned, the median seed", one.gains(middle), gap),
+        _say_gain("learned, the worst seed", one.gains(worst), gap),
+        _say_gain("imitation, the median seed", one.gains(by_worth(one, IMITATION, chosen)[chosen.seeds // 2]), gap),
+    ]
+    gained = float(np.mean(list(one.gains(middle).values()))) / 100
+    better = gained >= GAIN * gap and one.mean(middle).net > one.mean(PREDICTIVE).net
+    reached = min(one.gains(worst).values()) >= -ALLOWED
+    lines.append(
+        f"- What is wanted of a learned policy, {GAIN:.0%} of that gap by the median seed, and by the worst never more "
+        f"than {ALLOWED} points below the best fixed action, is {'' if better and reached else 'not '}reached"
+        f"{'.' if better and reached else f', so that `{PREDICTIVE}` stays the default.'}"
+    )
+    return "\n".join(lines)
+
+
+def _say_gain(name: str, gains: Mapping[str, float], gap: float) -> str:
+    mean, least = float(np.mean(list(gains.values()))), min(gains.values())
+    share = f", {mean / gap / 100:.0%} of the gap" if gap > NO_WORSE / 100 else ""
+    return f"- {name}: {mean:+.2f} points in the mean of the traces{share}; {least:+.2f} on the worst one."
+
+
+def _named(one: Studied, chosen: Chosen) -> list[tuple[str, str]]:
+    """Return what is shown under which name: those that were learned by their median and worst seed."""
+    learned = []
+    for method in (LEARNED, IMITATION):
+        names = by_worth(one, method, chosen)
+        learned += [(f"{method}, median of {len(names)} seeds", names[len(names) // 2])]
+        learned += [(f"{method}, worst of {len(names)} seeds", names[0])]
+    plain = [(row.name, row.name) for row in one.rows]
+    return [*plain[:-1], *learned, plain[-1]]
+
+
+def _rows_table(one: Studied, chosen: Chosen) -> str:
+    rows = [[name, *_cells(one.mean(row))] for name, row in _named(one, chosen)]
+    return table(f"policy|{_COLUMNS}", rows)
+
+
+_COLUMNS = "S, %|S less prices, %|answered, %|by the server, %|own ms per frame|bytes per frame|actions, %"
+
+
+def _cells(result: Result) -> list[str]:
+    actions = ", ".join(
+        f"{name} {100 * share:.0f}" for name, share in list(result.actions.items())[:4] if share > 0.005
+    )
+    return [
+        f"{100 * result.accuracy:.2f}",
+        f"{100 * result.net:.2f}",
+        f"{100 * result.answered:.1f}",
+        f"{100 * result.served:.1f}",
+        f"{result.milliseconds:.2f}",
+        f"{result.bytes:,.0f}",
+        actions,
+    ]
+
+
+def _traces_table(one: Studied, chosen: Chosen) -> str:
+    worst, middle = (by_worth(one, LEARNED, chosen)[at] for at in (0, chosen.seeds // 2))
+    imitation = by_worth(one, IMITATION, chosen)[chosen.seeds // 2]
+    shown = [LADDER, PREDICTIVE, middle, worst, imitation, CLAIRVOYANT]
+    rows = []
+    for name in chosen.traces:
+        best, result = one.best_fixed(name)
+        gains = [one.gains(row)[name] for row in shown]
+        rows.append([name, best, f"{100 * result.net:.2f}", *(f"{gain:+.2f}" for gain in gains)])
+    rows.append(["mean", "", "", *(f"{np.mean(list(one.gains(row).values())):+.2f}" for row in shown)])
+    names = "ladder|predictive|learned, median|learned, worst|imitation, median|clairvoyant"
+    return table(f"trace|best fixed|its S less prices, %|{names}", rows)
+
+
+def _checks(one: Studied, chosen: Chosen) -> str:
+    first = seeded(LEARNED, 0)
+    moved = [
+        [row, *(f"{100 * _share(results[row], ALONE):.1f}" for results in (_means(one), one.doubled)),
+         *(f"{results[row].bytes:,.0f}" for results in (_means(one), one.doubled)),
+         *(f"{results[row].milliseconds:.2f}" for results in (_means(one), one.doubled))]
+        for row in one.doubled
+    ]  # fmt: skip
+    late = [[row, *("-" if value is None else f"{value:g}" for value in values)] for row, values in one.delays.items()]
+    head = (
+        "policy|alone, %|at twice the prices|bytes per frame|at twice the prices|own ms per frame|at twice the prices"
+    )
+    return "\n\n".join(
+        [
+            f"### {one.car.name}",
+            _DELAYS.format(outage=MEASURED_OUTAGE, shift=SHIFT),
+            table(f"policy|frames|with the trace {SHIFT:g} s later", late),
+            "Twice the prices move what is done:",
+            table(head, moved),
+            f"The learned policy (seed 0) with all that it observes in another place: S less prices "
+            f"{100 * one.shuffled.net:.2f} %, instead of {100 * one.mean(first).net:.2f} %.",
+        ]
+    )
+
+
+def _means(one: Studied) -> dict[str, Result]:
+    return {row: one.mean(row) for row in one.doubled}
+
+
+def _share(result: Result, action: str) -> float:
+    return result.actions.get(action, 0.0)
+
+
+def _lossy_table(one: Studied) -> str:
+    rows = [[one.car.name, f"{loss:.0%}", row.name, *_cells(result)] for loss, row, result in one.lossy]
+    return table(f"vehicle|lost|policy|{_COLUMNS}", rows)
+
+
+def _fleet_table(one: Studied) -> str:
+    rows = [[one.car.name, row.name, *_cells(result)] for row, result in one.fleet]
+    return table(f"vehicle|policy|{_COLUMNS}", rows)
+
+
+_HEAD = """# Adaptation
+
+What each policy of [the edge's control](../adaptation.md) is worth: simulated drives of {bundle} at {rate:g} frames
+per second over {traces} traces of links, real ones from cars and those that the project draws from chains fitted to
+them. The simulator runs the nodes' own controller, policies, sessions and the relay's link; only computing is
+simulated, with the milliseconds of a profile ({machine}). The link has no delay beside its rate.
+
+**S** is the mean over the tasks of the accuracy (mAP50, share of right classes, mIoU) of what was there {deadline:g} ms
+after the camera's stamp, scored on the real answers to 400 labelled frames of 100 simulated streets, which the drives
+see again and again: the server's answer at the operating point that was chosen, the edge's own, or none.
+**S less prices** takes off {second:g} for each second of the vehicle's processor that own answers take, and
+{megabyte:g} for each megabyte sent: without prices, to compute everything in the vehicle would always be best.
+
+A *fixed* action sends every frame at one operating point, once or twice, and answers by itself what the server does not
+answer in time; *no own answers* is what a vehicle without a network of its own has. The best fixed action of each trace
+is chosen afterwards. The *clairvoyant* knows what the link will do with each frame, and takes what is best for it.
+*Learned* is discrete soft actor-critic (SAC-d), *imitation* a regression of what each action would have brought.
+Both learn on {steps} frames, and are tested on carriers that they have not seen: {folds} groups, {groups}, each
+tested by policies that were trained on the others; {seeds} seeds of each. All figures are in [{figures}]({figures}).
+
+![Drives over time: the link, what was chosen, who answered, and how old the answers were]({plot})
+
+The plot is of `predictive`, around the longest outages.
+"""
+
+_EVERY = """Points of S less prices, against the best fixed action of that trace."""
+
+_DELAYS = """After so many frames of an outage of {outage:g} s or more a policy answers by itself, in the median of the
+traces; and with the trace shifted by {shift:g} s behind its back. Who saw the trace instead of the link would be as far
+off."""
+
+_LOSSY = """A link of {rate:g} Mbit/s that loses packets by chance, both ways."""
+
+_FLEET = """The link carries 50 Mbit/s; all vehicles have the same policy. Figures are means over the vehicles."""
