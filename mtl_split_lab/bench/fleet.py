@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -61,6 +61,8 @@ BATCHES = (1, 2, 4, 8)
 BATCH_CALLS = 50
 
 Messages = Mapping[str, Sequence[Bottleneck]]
+Half = tuple[str, bool]
+"""An engine, and whether the suffix has 8 bits."""
 
 
 JITTER = 0.01
@@ -93,6 +95,11 @@ class Run:
     setting: Setting
     eight_bits: bool = False
     jitter: float = 0.0
+
+    @property
+    def half(self) -> Half:
+        """What the suffix runs in."""
+        return self.setting.engine, self.eight_bits
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,9 @@ def main() -> None:
             measure(smaller if run.eight_bits else bundle, messages, run, options.seconds)
             for run in tqdm(runs, "fleets", disable=None)
         ]
-    write_page(bundle, loads, chosen, batch_times(bundle, messages), options.out)
+        payloads = [message.payload.tobytes() for message in next(iter(messages.values()))]
+        stages = {half: stage_times(smaller if half[1] else bundle, half[0], payloads) for half in halves(chosen)}
+    write_page(bundle, loads, chosen, batch_times(bundle, messages), stages, options.out)
 
 
 def timely(chosen: Setting) -> list[Run]:
@@ -154,14 +163,16 @@ def timely(chosen: Setting) -> list[Run]:
     orders = [replace(chosen, order="turn")]
     orders += [replace(with_deadline, order=order) for order in ORDERS if order != chosen.order]
     orders.append(replace(with_deadline, least_share=0.0))
-    halves = [(chosen.engine, False)]
-    if find_spec("openvino"):
-        halves += [("openvino", False), ("openvino", True)]
     return [Run(TIMELY_FLEETS[-1], setting, jitter=JITTER) for setting in orders] + [
         Run(vehicles, replace(with_deadline, engine=engine), eight_bits, JITTER)
-        for engine, eight_bits in halves
+        for engine, eight_bits in halves(chosen)
         for vehicles in TIMELY_FLEETS
     ]
+
+
+def halves(chosen: Setting) -> list[Half]:
+    """Return the engines that are installed, each with and without 8 bits where it has such operators."""
+    return [(chosen.engine, False), *([("openvino", False), ("openvino", True)] if find_spec("openvino") else ())]
 
 
 def calibrating() -> Iterator[Image]:
@@ -217,6 +228,16 @@ def batch_times(bundle: Bundle, messages: Messages, calls: int = BATCH_CALLS) ->
     return {size: min(times[str(size)]) / size for size in BATCHES}
 
 
+def stage_times(bundle: Bundle, engine: str, payloads: Sequence[bytes], calls: int = BATCH_CALLS) -> dict[str, float]:
+    """Return the milliseconds of the server half's stages without ROS, each the fastest of some calls."""
+    half = ServerHalf(bundle, engine=engine)
+    stages: dict[str, float] = {}
+    for payload in islice(cycle(payloads), calls):
+        half.decode(payload, SIZE)
+        stages = {stage: min(took, stages.get(stage, took)) for stage, took in half.stopwatch.milliseconds.items()}
+    return stages
+
+
 def served(loads: Sequence[Load]) -> int:
     """Return the most vehicles up to which every fleet is served; 0 if not even the smallest is."""
     most = 0
@@ -227,7 +248,14 @@ def served(loads: Sequence[Load]) -> int:
     return most
 
 
-def write_page(bundle: Bundle, loads: Sequence[Load], chosen: Setting, batches: Mapping[int, float], out: Path) -> None:
+def write_page(
+    bundle: Bundle,
+    loads: Sequence[Load],
+    chosen: Setting,
+    batches: Mapping[int, float],
+    stages: Mapping[Half, Mapping[str, float]],
+    out: Path,
+) -> None:
     """Write page and plot into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     steady = [load for load in loads if not load.run.jitter]
@@ -255,6 +283,7 @@ def write_page(bundle: Bundle, loads: Sequence[Load], chosen: Setting, batches: 
             calls=BATCH_CALLS,
             deadline=f"{DEADLINE:g}",
             jitter=f"{JITTER * 1e3:g}",
+            profile=_profile(loads, stages),
             timely=_timely_table([load for load in loads if load.run.jitter]),
             machine=machine_in_words(),
         )
@@ -282,6 +311,25 @@ def _table(first: str, rows: Sequence[tuple[str, Load]]) -> str:
     )
 
 
+def _name(half: Half) -> str:
+    engine, eight_bits = half
+    return f"{engine}, 8-bit suffix" if eight_bits else engine
+
+
+def _profile(loads: Sequence[Load], stages: Mapping[Half, Mapping[str, float]]) -> str:
+    """What a frame takes by stage, and beside the stages, with the smallest fleet of each half."""
+    rows = []
+    for half, own in stages.items():
+        load = min((load for load in loads if load.run.half == half), key=lambda load: load.run.vehicles, default=None)
+        if load is None:
+            continue
+        rest = load.cost - sum(own.values())
+        vehicles = len(os.sched_getaffinity(0)) * 1e3 / load.cost / RATE
+        row = (*own.values(), rest, load.cost)
+        rows.append([_name(half), *(f"{milliseconds:.1f}" for milliseconds in row), f"{vehicles:.1f}"])
+    return table("engine|decode|suffix|post|ROS and the rest|ms per frame|vehicles at most", rows)
+
+
 def _timely_table(loads: Sequence[Load]) -> str:
     head = "vehicles|engine|order|in time|worst vehicle|answered at all|p50, ms|p99, ms|processor, s/s|ms per frame"
     rows = []
@@ -291,7 +339,7 @@ def _timely_table(loads: Sequence[Load]) -> str:
         rows.append(
             [
                 str(load.run.vehicles),
-                setting.engine + (", 8-bit suffix" if load.run.eight_bits else ""),
+                _name(load.run.half),
                 order,
                 f"{outcome.in_time(DEADLINE * 1e3):.1%}",
                 f"{load.worst:.1%}",
@@ -362,6 +410,14 @@ suffix is made by `mtl-split int8`; it is for OpenVINO, and [networks.md](../net
 [serving.md](serving.md) says what the orders do.
 
 {timely}
+
+## What bounds it
+
+Milliseconds of one core for each frame: the half's stages without ROS, the fastest of {calls} calls, and all that the
+server took beside them, with the smallest fleet of each engine: receiving, tracks, publishing, reports. *Vehicles at
+most* is what they would come to if the server had all {cores} cores for itself.
+
+{profile}
 
 ## The suffix on several frames at once
 

@@ -1,6 +1,5 @@
 """A finished bundle once more, with a suffix that calculates with 8-bit integers, and what that costs and saves."""
 
-import itertools
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image, Size
 from mtl_split_core.stopwatch import measure_in_turn
 from mtl_split_lab.data.sources import find_pictures
-from mtl_split_lab.learning.export import measure_sources
+from mtl_split_lab.learning.export import measure_sources, read_some
 from mtl_split_lab.learning.quantisation import quantise_convolutions
 from mtl_split_lab.markdown import table
 from mtl_split_lab.recipe import Portion
@@ -41,16 +40,16 @@ def write_eight_bit_suffix(
 ) -> Bundle:
     """Write a bundle with an 8-bit suffix and the same contract into a folder; returns it.
 
-    calibrating: pictures that show which numbers there are, of those that were trained on; testing: others, on which
+    calibrating: pictures that were trained on, of which some show what numbers there are; testing: others, on which
     both suffixes are measured; both as in a recipe's `pictures`. data, drawn, processes, size: see find_pictures;
     tell: is handed a report in Markdown. Raises InputError where a score of any source falls by more than MOST_LOST,
     and writes nothing then.
     """
     find = partial(find_pictures, data=data, drawn=drawn, size=size, processes=processes)
-    pictures = itertools.chain.from_iterable(find(Portion(name)) for name in calibrating)
+    pictures = [picture for name in calibrating for picture in find(Portion(name))]
     sources = {name: find(Portion(name)) for name in testing}
     with TemporaryDirectory() as unfinished:
-        smaller = quantise_suffix(bundle, Path(unfinished) / "bundle", (picture.read() for picture in pictures))
+        smaller = quantise_suffix(bundle, Path(unfinished) / "bundle", read_some(pictures))
         before, after = (measure_sources(each, sources) for each in (bundle, smaller))
         tell(f"{_compare(before, after)}\n\n{_time(bundle, smaller)}")
         lost = {source: max(_losses(before[source], after[source]).values(), default=0.0) for source in sources}

@@ -159,14 +159,17 @@ def _seen_pictures(recipe: Recipe, run: Path, data: Path, processes: int) -> lis
     unlabelled = recipe.distil.pictures if recipe.distil else ()
     once = [replace(portion, repeat=1) for portion in recipe.training or unlabelled]
     pictures = find_unlabelled(once, data, run, recipe.input_size, processes)
-    chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), CALIBRATION_PICTURES)).astype(int)
-    images = []
-    for index in chosen:
+    images = read_some(pictures)
+    return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]
+
+
+def read_some(pictures: Sequence[LabelledPicture]) -> Iterator[Image]:
+    """Read CALIBRATION_PICTURES at most, evenly spread, without those that are damaged."""
+    for index in np.linspace(0, len(pictures) - 1, min(len(pictures), CALIBRATION_PICTURES)).astype(int):
         try:
-            images.append(pictures[index].read())
+            yield pictures[index].read()
         except InputError as error:
             logging.warning("left out: %s", error)
-    return [Letterbox((image.shape[1], image.shape[0]), recipe.input_size).apply(image) for image in images]
 
 
 def find_frames(bundle: Bundle, sources: Mapping[str, Sequence[LabelledPicture]]) -> dict[str, Iterator[Frame]]:

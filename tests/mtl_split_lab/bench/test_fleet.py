@@ -18,11 +18,15 @@ from mtl_split_lab.bench.fleet import (
     bottlenecks,
     measure,
     served,
+    stage_times,
     write_page,
 )
 from mtl_split_lab.bench.traffic import Outcome
 
 STREET = Path(__file__).parents[3] / "models" / "street"
+
+
+STAGES = {("onnxruntime", False): {"decode": 1.0, "suffix": 10.0, "post": 0.5}}
 
 
 def load(vehicles: int, answered: int, workers: int = 2) -> Load:
@@ -42,11 +46,12 @@ def test_a_fleet_is_served_only_if_every_smaller_one_is(answered: dict[int, int]
 def test_a_server_that_answers_nothing_has_no_cost_and_still_a_page(bundle: Bundle, tmp_path: Path) -> None:
     late = Outcome(1.0, 4, (20.0, 120.0, 99.0), (Outcome(1.0, 2, (20.0, 99.0)), Outcome(1.0, 2, (120.0,))))
     timely = Load(Run(2, Setting(2, deadline=0.1, order="edf", engine="openvino"), True, 0.01), late, 10**8, 1.5, 0.2)
-    write_page(bundle, [load(1, 100), load(8, 0), load(8, 50, 1), timely], Setting(2), {1: 12.0}, tmp_path)
+    write_page(bundle, [load(1, 100), load(8, 0), load(8, 50, 1), timely], Setting(2), {1: 12.0}, STAGES, tmp_path)
     page = (tmp_path / "fleet.md").read_text()
     assert "**1 vehicles are served" in page
     assert "| 8 | 0.0% | 0.0 | nan | nan |" in page
     assert "| `workers: 1`, `threads: 1` | 50.0% |" in page
+    assert "| onnxruntime | 1.0 | 10.0 | 0.5 | 3.5 | 15.0 |" in page
     assert "| 2 | openvino, 8-bit suffix | `edf`, `least_share: 0.3` | 50.0% | 0.0% | 75.0% |" in page
 
 
@@ -58,6 +63,8 @@ def test_vehicles_have_bottlenecks_of_their_own() -> None:
     assert batch_times(bundle, {str(n): own for n, own in enumerate([*messages.values()] * 4)}, 1).keys() == set(
         BATCHES
     )
+    stages = stage_times(bundle, "onnxruntime", [*payloads], 1)
+    assert stages.keys() == {"decode", "suffix", "post"} and min(stages.values()) > 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -69,5 +76,5 @@ def test_a_fleet_is_answered(workers: int, bundle: Bundle, monkeypatch: pytest.M
     assert 0 < len(found.outcome.latencies) <= found.outcome.sent
     assert min(found.outcome.latencies) > 0 and found.memory > 10**7
     assert [vehicle.sent for vehicle in found.outcome.vehicles] == [RATE, RATE]
-    write_page(bundle, [found], found.run.setting, {1: 1.0}, tmp_path)
+    write_page(bundle, [found], found.run.setting, {1: 1.0}, STAGES, tmp_path)
     assert (tmp_path / "fleet.png").stat().st_size > 1000
