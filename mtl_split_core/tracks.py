@@ -1,7 +1,7 @@
 """The identities of what one vehicle sees: a tracker for every task whose kind has one."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from mtl_split_core.byte_track import LEAST_SCORE
 from mtl_split_core.kinds import KINDS, Tracker
@@ -43,6 +43,11 @@ class Tracks:
         if tracking != NONE:
             found = {task.name: KINDS[task.kind].tracker(score_threshold, self._name) for task in tasks}
             self._trackers = {name: tracker for name, tracker in found.items() if tracker is not None}
+
+    @property
+    def followed(self) -> Collection[str]:
+        """The names of the tasks whose objects get identities."""
+        return self._trackers.keys()
 
     def anew(self) -> "Tracks":
         """Return others for the same vehicle that know no object, and never use an identity of these."""

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from mtl_split_core.bundle import EXIT, WHOLE, Bundle, load_bundle
 from mtl_split_core.errors import BundleError, InputError
 from mtl_split_core.halves import SCORE_THRESHOLD, EdgeHalf, ServerHalf
-from mtl_split_core.scene import Image, Results, Task
+from mtl_split_core.scene import Image, Results, Task, Truth
 from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_core.tracks import BYTETRACK, Tracks
 from mtl_split_lab.cluster import Cluster, ClusterError, in_order
@@ -28,7 +28,7 @@ from mtl_split_lab.machine import machine
 from mtl_split_lab.recordings.gallery import Gallery
 from mtl_split_lab.recordings.inputs import Input
 from mtl_split_lab.scoring.frames import NOTHING_KNOWN, Frame, as_truth, results_to_json
-from mtl_split_lab.scoring.measurement import Measurement
+from mtl_split_lab.scoring.measurement import Compared, Measurement, compare
 from mtl_split_lab.scoring.ways import Way, find_way
 
 REPORT = "report.json"
@@ -41,11 +41,17 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Answer:
-    """What one way made of a frame: bytes sent, results, milliseconds by stage."""
+    """What one way made of a frame: bytes sent, results, milliseconds by stage.
+
+    compared, agreed: its results compared with the truth, and with those of the way WHOLE, but for the tasks whose
+    objects are followed, which has to be done in order first.
+    """
 
     size: int
     results: Results
     milliseconds: dict[str, float]
+    compared: Compared = field(default_factory=dict)
+    agreed: Compared = field(default_factory=dict)
 
 
 @dataclass
@@ -87,20 +93,23 @@ class Replay:
         stopwatch = Stopwatch()
         with stopwatch.stage("track"):
             results = tracks.follow(answer.results, stamp)
-        return Answer(answer.size, results, answer.milliseconds | stopwatch.milliseconds)
+        return replace(answer, results=results, milliseconds=answer.milliseconds | stopwatch.milliseconds)
 
     def add(self, frame: Frame, answers: Mapping[str, Answer | InputError]) -> None:
         """Add a frame."""
         self.known.update(frame.known)
         whole = answers.get(WHOLE)
         reference = as_truth(whole.results, self.tasks) if isinstance(whole, Answer) else NOTHING_KNOWN
+        followed = [task for task in self.tasks if any(task.name in one.followed for one in self.tracks.values())]
         for way, answer in answers.items():
             if isinstance(answer, InputError):
                 self.refused.append(f"{frame.name}: {way}: {answer}")
                 continue
-            self.ways[way].add(frame.truth, answer.size, answer.results)
+            compared = answer.compared | compare(frame.truth, answer.results, followed)
+            self.ways[way].add_compared(answer.size, compared)
             if way in self.agreement:
-                self.agreement[way].add(reference, answer.size, answer.results)
+                agreed = answer.agreed | compare(reference, answer.results, followed)
+                self.agreement[way].add_compared(answer.size, agreed)
             for stage, milliseconds in answer.milliseconds.items():
                 self.times[way][stage].append(milliseconds)
         first = next(iter(answers.values()))
@@ -158,7 +167,9 @@ def replay(
     for name in ways:
         find_way(name, bundle, max_payload_bytes)
     done = Replay(bundle.tasks, measurements, compared, tracks, times, at_once, Gallery(out, bundle.tasks))
-    answer = partial(_answer, _Job(bundle.folder, bundle.fingerprint, tuple(ways), max_payload_bytes))
+    followed = {name for one in tracks.values() for name in one.followed}
+    compared_at_once = tuple(task.name for task in bundle.tasks if task.name not in followed)
+    answer = partial(_answer, _Job(bundle.folder, bundle.fingerprint, tuple(ways), max_payload_bytes, compared_at_once))
     pool: Executor = ThreadPoolExecutor(at_once)
     if cluster:
         pool = Cluster(cluster, at_once)
@@ -172,7 +183,7 @@ def replay(
         (out / FRAMES).open("w") as lines,
         tqdm(total=expected or None, desc="replay", unit="frame") as progress,
     ):
-        for frame, pending in in_order(pool, answer, islice(source, most), lambda frame: frame.read, 2 * at_once):
+        for frame, pending in in_order(pool, answer, islice(source, most), _picture, 2 * at_once):
             try:
                 answers = done.follow(frame, pending())
             except ClusterError:
@@ -196,12 +207,16 @@ def replay(
 
 @dataclass(frozen=True)
 class _Job:
-    """What has to be loaded to answer frames: the bundle in a folder, with its fingerprint, and the ways."""
+    """What has to be loaded to answer frames: the bundle in a folder, with its fingerprint, and the ways.
+
+    compared: the names of the tasks whose results are compared at once.
+    """
 
     folder: Path
     fingerprint: str
     ways: tuple[str, ...]
     max_payload_bytes: int
+    compared: tuple[str, ...]
 
     def load(self) -> tuple[EdgeHalf, dict[str, ServerHalf], dict[str, Way]]:
         """Return the edge's half, what answers by its role, and the ways by name.
@@ -223,13 +238,32 @@ class _Job:
 _loaded = threading.local()
 
 
-def _answer(job: _Job, read: Callable[[], Image]) -> dict[str, Answer | InputError]:
+def _picture(frame: Frame) -> tuple[Callable[[], Image], Truth]:
+    return frame.read, frame.truth
+
+
+def _answer(job: _Job, picture: tuple[Callable[[], Image], Truth]) -> dict[str, Answer | InputError]:
     """Answer a picture every way. Halves are not shared between threads, and are kept for the next picture."""
     if getattr(_loaded, "job", None) != job:
         _loaded.halves, _loaded.job = job.load(), job
     edge, answering, ways = _loaded.halves
+    read, truth = picture
     image = read()
-    return {name: _answer_way(edge, answering[way.role], way, image) for name, way in ways.items()}
+    answers = {name: _answer_way(edge, answering[way.role], way, image) for name, way in ways.items()}
+    tasks = [task for task in edge.bundle.tasks if task.name in job.compared]
+    whole = answers.get(WHOLE)
+    reference = as_truth(whole.results, tasks) if isinstance(whole, Answer) else NOTHING_KNOWN
+    return {
+        name: _compare(answer, truth, NOTHING_KNOWN if name == WHOLE else reference, tasks)
+        for name, answer in answers.items()
+    }
+
+
+def _compare(answer: Answer | InputError, truth: Truth, reference: Truth, tasks: Sequence[Task]) -> Answer | InputError:
+    if isinstance(answer, InputError):
+        return answer
+    compared, agreed = (compare(one, answer.results, tasks) for one in (truth, reference))
+    return replace(answer, compared=compared, agreed=agreed)
 
 
 def _answer_way(edge: EdgeHalf, server: ServerHalf, way: Way, image: Image) -> Answer | InputError:

@@ -24,13 +24,23 @@ MOST_BYTES = 1200
 """The edge node's `max_payload_bytes` by default: frames that take more go out at a coarser operating point."""
 
 
+Compared = dict[str, Any]
+"""What the scores are made of that one picture's results get, by kind of task: see `pair` in mtl_split_lab.kinds."""
+
+
+def compare(truth: Truth, results: Results, tasks: Sequence[Task]) -> Compared:
+    """Compare the results of these tasks with what is true of their picture."""
+    pairs = {kind: KINDS[kind].pair(truth, results_of(own, results)) for kind, own in by_kind(tasks).items()}
+    return {kind: pair for kind, pair in pairs.items() if pair is not None}
+
+
 class Measurement:
     """Results of pictures, as they come, and how many bytes each took."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         """Measure the results of these tasks."""
         self._sizes: list[int] = []
-        self._tasks = by_kind(tasks)
+        self._tasks = tasks
         self._pairs: dict[str, list[Any]] = {kind: [] for kind in KINDS}
 
     @property
@@ -40,11 +50,13 @@ class Measurement:
 
     def add(self, truth: Truth, size: int, results: Results) -> None:
         """Add one picture's."""
+        self.add_compared(size, compare(truth, results, self._tasks))
+
+    def add_compared(self, size: int, compared: Compared) -> None:
+        """Add one picture's that were compared before, which takes most of the time."""
         self._sizes.append(size)
-        for kind, tasks in self._tasks.items():
-            pair = KINDS[kind].pair(truth, results_of(tasks, results))
-            if pair is not None:
-                self._pairs[kind].append(pair)
+        for kind, pair in compared.items():
+            self._pairs[kind].append(pair)
 
     def scores(self) -> dict[str, Any]:
         """Return every kind's score, see its module in mtl_split_lab.kinds."""
@@ -54,7 +66,7 @@ class Measurement:
         """Return the one figure of every task of which anything is known, 0 to 1, by its name."""
         found = {}
         for kind, score in self.scores().items():
-            for task in self._tasks[kind]:
+            for task in by_kind(self._tasks)[kind]:
                 with suppress(KeyError):
                     found[task.name] = KINDS[kind].accuracy(score, task.name)
         return found

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,12 +17,12 @@ from tqdm import tqdm
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.scene import Image, Results
+from mtl_split_core.scene import Image
 from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_lab.cluster import in_order
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.scoring.frames import keep_known
-from mtl_split_lab.scoring.measurement import Measurement
+from mtl_split_lab.scoring.measurement import Compared, Measurement, compare
 from mtl_split_lab.scoring.ways import Way, all_ways
 
 UNCOMPRESSED = ("naive split", "float32")
@@ -60,11 +60,10 @@ def measure_ways(
     work = partial(_answer, bundle.folder)
     for source, pictures in sources.items():
         measurements = {name: Measurement(bundle.tasks) for name in names}
-        answers = in_order(pool, work, pictures, lambda picture: picture.read, 4 * at_once)
-        for picture, answered in tqdm(answers, source, len(pictures), unit="picture"):
-            truth = keep_known(picture.truth, bundle.tasks, Counter())
-            for name, (size, results) in zip(names, answered(), strict=False):
-                measurements[name].add(truth, size, results)
+        answers = in_order(pool, work, pictures, lambda picture: picture, 4 * at_once)
+        for _, answered in tqdm(answers, source, len(pictures), unit="picture"):
+            for name, (size, compared) in zip(names, answered(), strict=False):
+                measurements[name].add_compared(size, compared)
         for family in dict.fromkeys(family for family, _ in names):
             points = {setting: measurements[family, setting].summary() for one, setting in names if one == family}
             curves.append(Curve(source, family, points))
@@ -79,16 +78,18 @@ def _prepare(folder: Path) -> tuple[EdgeHalf, ServerHalf, list[Way]]:
     return EdgeHalf(bundle), ServerHalf(bundle), all_ways(bundle)
 
 
-def _answer(folder: Path, read: Callable[[], Image]) -> list[tuple[int, Results]]:
-    """Return every way's bytes and results; none for a damaged picture."""
+def _answer(folder: Path, picture: LabelledPicture) -> list[tuple[int, Compared]]:
+    """Return every way's bytes, and its results compared with the truth; none for a damaged picture."""
     edge, server, ways = _prepare(folder)
     try:
-        image = read()
+        image = picture.read()
     except InputError as error:
         logging.warning("left out: %s", error)
         return []
+    tasks, size = edge.bundle.tasks, (image.shape[1], image.shape[0])
+    truth = keep_known(picture.truth, tasks, Counter())
     carried = (way.carry(edge, image) for way in ways)
-    return [(size, server.answer(latents, (image.shape[1], image.shape[0]))) for size, latents in carried]
+    return [(count, compare(truth, server.answer(latents, size), tasks)) for count, latents in carried]
 
 
 def time_edge(bundle: Bundle, images: Sequence[Image], engine: str) -> tuple[str, dict[str, float]]:

@@ -108,6 +108,6 @@ def test_another_bundle_on_another_machine_is_refused(bundle: Bundle, tmp_path: 
     from mtl_split_lab.recordings.replay import _Job
 
     with pytest.raises(ClusterError, match="is another bundle: copy it to all machines"):
-        _Job(bundle.folder, "0" * 16, ("split",), 1200).load()
+        _Job(bundle.folder, "0" * 16, ("split",), 1200, ()).load()
     with pytest.raises(ClusterError, match=rf"on .*{tmp_path}"):
-        _Job(tmp_path, "0" * 16, ("split",), 1200).load()
+        _Job(tmp_path, "0" * 16, ("split",), 1200, ()).load()
