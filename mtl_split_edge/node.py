@@ -124,7 +124,7 @@ PARAMETERS = Parameters(
     Parameter("max_pixels", "Images with more pixels are refused, before they are decoded.", range=(1, 2**30)),
 )
 
-_STAGES = ("image_transport", "convert", "prepare", "prefix", "encode", "round_trip", "server")
+_STAGES = ("image_transport", "convert", "prepare", "prefix", "choose", "encode", "round_trip", "server")
 _PAYLOAD_PARAMETERS = ("operating_point", "max_payload_bytes")
 
 
@@ -286,7 +286,8 @@ class EdgeNode(ManagedNode):
         size = picture.shape[1], picture.shape[0]
         latents = self._half.latents(picture)
         limit: int = self.get_parameter("max_payload_bytes").value
-        action = self._choose(stream, received, limit)
+        with stopwatch.stage("choose"):
+            action = self._choose(stream, received, limit)
         frame = Frame(message.header, received.arrived, plausible_age(received.age), size, latents, "", None, action)
         encoded = None
         if action.point is not None:
@@ -300,6 +301,8 @@ class EdgeNode(ManagedNode):
         else:
             self._expect(frame)
         stages = {"image_transport": received.age * 1e3, **stopwatch.milliseconds}
+        if encoded is None:
+            stages.pop("encode", None)  # is another frame's
         stream.published(stages, None if encoded is None else len(encoded.payload))
 
     def _choose(self, stream: Stream, received: Received, limit: int) -> Action:

@@ -16,7 +16,7 @@ from mtl_split.msg import AnswerInfo
 from tqdm import tqdm
 
 from mtl_split_core.bundle import Bundle, load_bundle
-from mtl_split_core.control.policy import FIXED, LADDER, PREDICTIVE, Own
+from mtl_split_core.control.policy import FIXED, LADDER, PREDICTIVE
 from mtl_split_core.share import bundle_folder
 from mtl_split_lab.adaptation.traces import read_trace
 from mtl_split_lab.bench.answers import DEADLINE
@@ -26,6 +26,7 @@ from mtl_split_lab.bench.namespaces import Condition, NoLinkError
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 from mtl_split_ros.graph import Value
+from mtl_split_ros.messages import SOURCES
 
 RATE = 10.0
 """Frames per second."""
@@ -38,8 +39,6 @@ OUTAGE = 1.0
 
 CHOSEN = "chosen/"
 """What the counts of actions in the edge's diagnostics begin with."""
-
-SOURCES = {AnswerInfo.SERVER: "server", AnswerInfo.EXIT: Own.EXIT.value, AnswerInfo.WHOLE: Own.WHOLE.value}
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,14 @@ EDGE_STAGES = {
     "convert": "the camera's message becomes a picture",
     "prepare": "the picture is scaled to the network's input",
     "prefix": "the edge's part of the network",
+    "choose": "what is done with the frame",
     "encode": "its output becomes the payload",
 }
 SERVER_STAGES = {
     "decode": "the payload becomes the input of the rest",
     "suffix": "the server's part of the network",
     "post": "its outputs become results",
+    "answer": "the results become one packet, for an edge with a deadline",
     "track": "objects are given their identities",
     "publish": "the results are handed to the middleware",
 }
