@@ -102,4 +102,4 @@ def test_a_bundle_that_is_not_divided_is_refused_with_the_cure(tmp_path: Path, s
     bundle = write_tiny_bundle(tmp_path / "tiny")
     middle = start("middle", "-p", f"bundle:={bundle.folder}")
     assert middle.end() == 1
-    assert f"is not divided: `mtl-split cut --bundle {bundle.folder} --at TENSOR`" in middle.log
+    assert f"is not divided: `mtl-split cut --bundle {bundle.folder} --at TENSOR --out FOLDER`" in middle.log
