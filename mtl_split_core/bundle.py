@@ -101,7 +101,7 @@ class Bundle:
         if not self.divisions:
             raise BundleError(
                 f"the suffix of the bundle at {self.folder} is not divided:"
-                f" `mtl-split cut --bundle {self.folder} --at TENSOR` does it"
+                f" `mtl-split cut --bundle {self.folder} --at TENSOR --out FOLDER` does it"
             )
         if not found:
             cuts = ", ".join(division.cut for division in self.divisions)

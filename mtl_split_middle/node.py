@@ -6,7 +6,7 @@ import time
 from array import array
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mtl_split.msg import Bottleneck, Features, LinkReport
 from rcl_interfaces.msg import SetParametersResult
@@ -67,7 +67,7 @@ PARAMETERS = Parameters(
 
 _STAGES = ("link", "decode", "middle", "pack", "publish")
 
-Served = Vehicle[Publisher[Features]]
+Served: TypeAlias = Vehicle["Publisher[Features]"]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 from mtl_split.msg import Answer, Bottleneck, Features, LinkReport
@@ -110,13 +110,16 @@ PARAMETERS = Parameters(
 )
 
 
+Served: TypeAlias = Vehicle[ResultPublishers]
+
+
 @dataclass(frozen=True)
 class Received:
     """A frame, its receipt, how it waits, its milliseconds on the way, and what its objects are followed with."""
 
     message: Sent
     receipt: Receipt
-    waiting: Waiting[Vehicle[ResultPublishers]]
+    waiting: Waiting[Served]
     link: float
     tracks: Tracks
 
@@ -131,10 +134,10 @@ class ServerNode(ManagedNode):
     _reports: dict[str, Publisher[LinkReport]]
     _answers: dict[str, Publisher[Answer]]
     _tracks: dict[str, Tracks]
-    _mailbox: Mailbox[Vehicle[ResultPublishers], Received]
-    _schedule: Schedule[Vehicle[ResultPublishers]]
+    _mailbox: Mailbox[Served, Received]
+    _schedule: Schedule[Served]
     _inputs: Subscriptions
-    _vehicles: list[Vehicle[ResultPublishers]]
+    _vehicles: list[Served]
     _jumps: JumpHandle
 
     def __init__(self) -> None:
@@ -198,7 +201,7 @@ class ServerNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe to the bottlenecks and features of all vehicles and start the workers."""
         self._inputs, self._vehicles = Subscriptions(self), []
-        schedule: Schedule[Vehicle[ResultPublishers]] = Schedule(ORDERS[self._order], self._least_share)
+        schedule: Schedule[Served] = Schedule(ORDERS[self._order], self._least_share)
         self._schedule = schedule
         try:
             for namespace, results in self._results.items():
@@ -212,7 +215,7 @@ class ServerNode(ManagedNode):
             raise
         works = [partial(self._process, self._suffixes.twins()) for _ in range(self._workers)]
 
-        def choose(waiting: Mapping[Vehicle[ResultPublishers], Received]) -> Choice[Vehicle[ResultPublishers]]:
+        def choose(waiting: Mapping[Served, Received]) -> Choice[Served]:
             return schedule.choose([received.waiting for received in waiting.values()], time.monotonic())
 
         self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error), choose, self._give_up)
@@ -295,7 +298,7 @@ class ServerNode(ManagedNode):
         for vehicle in self._vehicles:
             vehicle.session.forget_stamps()
 
-    def _receive(self, vehicle: Vehicle[ResultPublishers], message: Sent, info: MessageInfo) -> None:
+    def _receive(self, vehicle: Served, message: Sent, info: MessageInfo) -> None:
         receipt = vehicle.take(message, info)
         if receipt is None:
             return
@@ -310,20 +313,18 @@ class ServerNode(ManagedNode):
             vehicle.stream.count("dropped")
             self._settle(vehicle, replaced, Fate.REPLACED, time.monotonic())
 
-    def _give_up(self, vehicle: Vehicle[ResultPublishers], received: Received) -> None:
+    def _give_up(self, vehicle: Served, received: Received) -> None:
         vehicle.stream.count("hopeless")
         self._settle(vehicle, received, Fate.HOPELESS, time.monotonic())
 
-    def _process(
-        self, halves: Mapping[str, ServerHalf], vehicle: Vehicle[ResultPublishers], received: Received
-    ) -> None:
+    def _process(self, halves: Mapping[str, ServerHalf], vehicle: Served, received: Received) -> None:
         begun, fate = time.monotonic(), Fate.FAILED
         try:
             fate = self._answer(halves[received.message.contract], vehicle, received)
         finally:
             self._settle(vehicle, received, fate, begun)
 
-    def _settle(self, vehicle: Vehicle[ResultPublishers], received: Received, fate: Fate, begun: float) -> None:
+    def _settle(self, vehicle: Served, received: Received, fate: Fate, begun: float) -> None:
         """Report what became of a bottleneck, and note it; `begun`: when the work on it began."""
         vehicle.report(received.receipt, fate, begun)
         if fate == Fate.ANSWERED:
@@ -332,7 +333,7 @@ class ServerNode(ManagedNode):
             self._schedule.missed(vehicle)
         vehicle.facts.update(self._schedule.facts(vehicle))
 
-    def _answer(self, half: ServerHalf, vehicle: Vehicle[ResultPublishers], received: Received) -> Fate:
+    def _answer(self, half: ServerHalf, vehicle: Served, received: Received) -> Fate:
         message, payload = received.message, received.message.payload.tobytes()
         # Again: it may have waited for its turn.
         if not vehicle.is_timely(message):

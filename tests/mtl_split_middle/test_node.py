@@ -1,5 +1,6 @@
 """The roadside unit between an edge and a server: changes of the cut lose nothing and change no answer."""
 
+import itertools
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -51,35 +52,41 @@ def test_a_hundred_changes_of_the_cut_under_load_lose_no_signed_frame_and_change
     reports = probe.listen(LinkReport, "/link_report", MANY)
     edge = probe.publisher(Bottleneck, "/bottleneck", QoSProfile(depth=10))
     half = EdgeHalf(bundle)
-    first = bottleneck(half, plain(RED), 1, 0)
-    sign(first, keys, "/bottleneck")
-    probe.exchange(edge, first, colours)
+
+    def send(number: int) -> Bottleneck:
+        message = bottleneck(half, plain(RED), 1 + number, number)
+        sign(message, keys, "/bottleneck")
+        edge.publish(message)
+        return message
+
+    # A signed one counts only once, and the server may not have found the roadside unit yet.
+    tries = itertools.count()
+    numbers = itertools.count()
+    probe.wait_for("a first answer", lambda: colours or (next(tries) % 20 == 0 and send(next(numbers)) and None))
     change: Client[Any, Any] = probe.node.create_client(SetParameters, "/middle/set_parameters")
     probe.wait_for("the service", change.service_is_ready)
     cuts = ["brightness", WHOLE, "means"]
     futures: list[Any] = []
-    for number in range(1, CHANGES * FRAMES_PER_CHANGE + 1):
-        message = bottleneck(half, plain(RED), 1 + number, number)
-        sign(message, keys, "/bottleneck")
+    begun = next(numbers)
+    for number in range(begun, begun + CHANGES * FRAMES_PER_CHANGE):
         if number % FRAMES_PER_CHANGE == 0:
             value = Parameter("cut", value=cuts[len(futures) % len(cuts)]).to_parameter_msg()
             futures.append(change.call_async(SetParameters.Request(parameters=[value])))
-        edge.publish(message)
-        probe.wait_for(f"an answer to frame {number}", partial(is_answered, detections, message.header))
-        probe.wait_for(f"an answer to frame {number}", partial(is_answered, colours, message.header))
+        header = send(number).header
+        probe.wait_for(f"an answer to frame {number}", partial(is_answered, detections, header))
+        probe.wait_for(f"an answer to frame {number}", partial(is_answered, colours, header))
     probe.wait_for("all changes", lambda: all(future.done() for future in futures))
     assert len(futures) == CHANGES
     assert all(result.successful for future in futures for result in future.result().results)
     answered = [colour.header.stamp.sec for colour in colours]
-    assert answered == sorted(set(answered)) == [*range(1, CHANGES * FRAMES_PER_CHANGE + 2)]
+    assert answered == [*range(answered[0], 1 + number + 1)]
     for answers in (detections, colours):
         assert len({str(same(answer)) for answer in answers}) == 1
-    wanted = len(answered)
-    passed = probe.status("/middle: /bottleneck", lambda _, values: values["published"] == str(wanted))
-    assert 0 < int(passed["passed_on"]) < wanted and passed["lost"] == passed["dropped"] == "0"
-    taken = probe.status("/server: /features", lambda _, values: values["published"] == str(wanted))
+    passed = probe.status("/middle: /bottleneck", lambda _, values: values["published"] == str(number + 1))
+    assert 0 < int(passed["passed_on"]) < CHANGES and passed["lost"] == passed["dropped"] == "0"
+    taken = probe.status("/server: /features", lambda _, values: values["published"] == str(len(answered)))
     assert taken["lost"] == taken["out_of_order"] == taken["dropped"] == "0"
-    probe.wait_for("a report of every frame", lambda: len({report.sequence for report in reports}) == wanted)
+    probe.wait_for("a report of every frame", lambda: len({report.sequence for report in reports}) >= len(answered))
     assert {report.fate for report in reports} == {int(Fate.ANSWERED)}
     refusal = probe.set_parameter("/middle", "cut", "nowhere")
     assert not refusal.successful and "no division at 'nowhere', only at means, brightness" in refusal.reason
@@ -102,4 +109,4 @@ def test_a_bundle_that_is_not_divided_is_refused_with_the_cure(tmp_path: Path, s
     bundle = write_tiny_bundle(tmp_path / "tiny")
     middle = start("middle", "-p", f"bundle:={bundle.folder}")
     assert middle.end() == 1
-    assert f"is not divided: `mtl-split cut --bundle {bundle.folder} --at TENSOR`" in middle.log
+    assert f"is not divided: `mtl-split cut --bundle {bundle.folder} --at TENSOR --out FOLDER`" in middle.log
