@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
 from mtl_split_core.scene import Classification, Detections, Task, Truth
@@ -42,7 +43,7 @@ def test_without_a_truth_there_is_no_score() -> None:
 def test_every_task_has_one_accuracy_if_anything_of_it_is_known() -> None:
     measurement = Measurement(TASKS)
     measurement.add(TRUTH, 7, RESULTS)
-    assert measurement.accuracies() == {"cars": 1, "buses": 1, "weather": 0}
+    assert measurement.accuracies() == pytest.approx({"cars": 1, "buses": 1, "weather": 0})
     unknown = Measurement(TASKS)
     unknown.add(Truth(classes={"weather": "clear"}, labelled=frozenset()), 7, RESULTS)
     assert unknown.accuracies() == {"weather": 1}
