@@ -60,7 +60,11 @@ def add_exit(bundle: Bundle) -> Bundle:
 def add_areas(bundle: Bundle) -> Bundle:
     """Let a tiny bundle also answer which of the three colours is the strongest at each place, as the task `areas`."""
     model = load(bundle.path(SUFFIX))
-    model.graph.node.append(helper.make_node("Softmax", ["latents"], ["areas"], axis=1))
+    # All branch off behind the input, so that the suffix can be divided beside it.
+    for node in model.graph.node:
+        node.input[:] = ["shared" if name == "latents" else name for name in node.input]
+    model.graph.node.insert(0, helper.make_node("Identity", ["latents"], ["shared"]))
+    model.graph.node.append(helper.make_node("Softmax", ["shared"], ["areas"], axis=1))
     model.graph.output.append(helper.make_tensor_value_info("areas", TensorProto.FLOAT, [1, 3, 2, 4]))
     save(model, bundle.path(SUFFIX))
     contract = replace(bundle.contract, tasks=(*bundle.tasks, Task("areas", "segmentation", COLOURS)))
