@@ -198,7 +198,7 @@ frame that was answered by no server or by two.
 ![Frames around the first kill, and the time until vehicles are answered again]({plot})
 
 Vehicles with a * are the killed server's. [Several machines](../several-machines.md) tells how it works.
-`python -m mtl_split_lab.bench.standing_in` makes this page. Measured on: {machine}.
+`make bench` makes this page. Measured on: {machine}.
 """
 
 if __name__ == "__main__":

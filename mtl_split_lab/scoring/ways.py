@@ -191,26 +191,27 @@ def _still(suffix: str, flag: int, quality: int) -> Codec:
 
 
 class H264:
-    """Pictures as key frames of one H.264 stream; what is sent once per stream is not counted."""
+    """Pictures as key frames of H.264 streams; what is sent once per stream is not counted.
+
+    Each picture has an encoder of its own: the rate control of a stream remembers its other pictures, so that the
+    result would depend on which of them the same process had.
+    """
 
     def __init__(self, crf: int) -> None:
         """Encode with x264 at a constant rate factor, 0 to 51; higher is coarser."""
         self._crf = crf
-        self._encoder: av.VideoCodecContext | None = None
-        self._count = 0
 
     def __call__(self, image: Image, stopwatch: Stopwatch) -> tuple[int, Image]:
         """Encode and decode one picture."""
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # the colours are at half the resolution
-        if self._encoder is None or (self._encoder.width, self._encoder.height) != image.shape[1::-1]:
-            self._encoder = self._open(image.shape[1], image.shape[0])
-            # The first packet also tells all about the encoder.
-            self._encode(image)
+        encoder = self._open(image.shape[1], image.shape[0])
+        # The first packet also tells all about the encoder.
+        _encode(encoder, image, 0)
         with stopwatch.stage("compress"):
-            packet = self._encode(image)
+            packet = _encode(encoder, image, 1)
         with stopwatch.stage("decompress"):
             decoder = av.CodecContext.create("h264", "r")
-            decoder.extradata = self._encoder.extradata
+            decoder.extradata = encoder.extradata
             frames = [*decoder.decode(packet), *decoder.decode(None)]  # type: ignore[attr-defined]
             return packet.size, np.asarray(frames[0].to_ndarray(format="bgr24"), np.uint8)
 
@@ -223,10 +224,9 @@ class H264:
         encoder.options = {"crf": str(self._crf), "preset": "medium", "tune": "zerolatency"}
         return encoder
 
-    def _encode(self, image: Image) -> "av.Packet":
-        assert self._encoder is not None
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24").reformat(format="yuv420p")
-        frame.pts = self._count
-        self._count += 1
-        (packet,) = self._encoder.encode(frame)
-        return packet
+
+def _encode(encoder: "av.VideoCodecContext", image: Image, number: int) -> "av.Packet":
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24").reformat(format="yuv420p")
+    frame.pts = number
+    (packet,) = encoder.encode(frame)
+    return packet
