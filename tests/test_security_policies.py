@@ -138,7 +138,8 @@ class AnyMessages(AutowareMessages):
 def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
     """What the nodes of each enclave do in all, with a task of each kind."""
     folder = tmp_path_factory.mktemp("security")
-    bundle, *_ = divide(add_areas(write_tiny_bundle(folder / "tiny")), "means")
+    bundle = add_areas(write_tiny_bundle(folder / "tiny"))
+    divided, *_ = divide(write_tiny_bundle(folder / "divided"), "means")
     assert {task.kind for task in bundle.tasks} == KINDS.keys()
     car, network = ["-r", "__ns:=/car1"], ["-p", f"bundle:={bundle.folder}"]
     recorders: list[Callable[[], Node]] = [
@@ -154,15 +155,21 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
     recorder = [names_of(create, *car) for create in recorders]
     autoware = names_of(partial(AutowareNode, lambda: AnyMessages(None, None)), *car)
     camera = names_of(CameraNode, *car, "-p", "compressed:=true")
-    server = names_of(ServerNode, *network, "-p", 'vehicles:=["", car1]', "-p", "group:=fleet")
+    vehicles = ["-p", 'vehicles:=["", car1]']
+    sources = ("false", "true")
+    server = [
+        names_of(ServerNode, *network, *vehicles, "-p", "group:=fleet", "-p", f"from_middle:={each}")
+        for each in sources
+    ]
+    middle = names_of(MiddleNode, "-p", f"bundle:={divided.folder}", *vehicles)
     watch = names_of(partial(watching, bundle), "-p", "port:=0")
     return {
         f"{VEHICLE}/edge": together(edge),
         f"{VEHICLE}/autoware": autoware,
         f"{VEHICLE}/camera": camera,
         f"{VEHICLE}/recorder": together(recorder),
-        MIDDLE: names_of(MiddleNode, *network, "-p", 'vehicles:=["", car1]'),
-        SERVER: server,
+        MIDDLE: middle,
+        SERVER: together(server),
         WATCH: watch,
     }
 

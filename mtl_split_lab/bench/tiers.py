@@ -6,11 +6,13 @@ ros2_ws/run python -m mtl_split_lab.bench.tiers --traces FOLDER --out docs/resul
 import argparse
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -73,6 +75,9 @@ LONGEST_TRACE = 600.0
 """Seconds of a trace that are followed."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Parity:
     """How a division's parts in series compare with the whole suffix in one engine.
@@ -90,7 +95,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of the edge half and of the whole server half, and the bottleneck's median bytes."""
+    """Milliseconds of the edge half and of the whole server half, and the bottleneck's bytes, all of them medians."""
 
     edge: float
     server: float
@@ -99,7 +104,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a division costs: median compressed bytes, and milliseconds of the middle's and the rest's stages."""
+    """What a division costs: compressed bytes, and milliseconds of the middle's and the rest's part, all medians."""
 
     division: Division
     bytes: float
@@ -200,29 +205,33 @@ def compare(bundle: Bundle, payloads: Sequence[bytes], kind: str) -> list[Parity
 def measure(bundle: Bundle, payloads: Sequence[bytes]) -> tuple[Times, list[Cost]]:
     """Measure the halves and every division's parts, one thread each, decoding and packing included.
 
-    Of each, the fastest over all pictures counts: it is what the work takes where nothing disturbs it.
+    In processor time, which is what the work takes where nothing disturbs it; of each, the median over all pictures.
     """
-    edge, between, server_half = EdgeHalf(bundle), MiddleHalf(bundle), ServerHalf(bundle, divisions=bundle.divisions)
+    edge, between, at_server = EdgeHalf(bundle), MiddleHalf(bundle), ServerHalf(bundle, divisions=bundle.divisions)
     pictures = [picture for picture, _ in islice(Streets(SIZE, 1 / SECONDS_PER_STREET), len(payloads))]
-    at_edge = []
-    for picture in pictures:
-        edge.encode(picture)
-        at_edge.append(sum(edge.stopwatch.milliseconds.values()))
-    whole: list[float] = []
-    spent: dict[str, list[tuple[float, float, int]]] = {division.cut: [] for division in bundle.divisions}
-    for payload in payloads:
-        server_half.decode(payload, SIZE)
-        whole.append(sum(server_half.stopwatch.milliseconds.values()))
-        for division in bundle.divisions:
-            features = between.forward(payload, division.cut)
-            server_half.decode(features, SIZE, division.fingerprint)
-            first, rest = (sum(half.stopwatch.milliseconds.values()) for half in (between, server_half))
-            spent[division.cut].append((first, rest, len(features)))
+    at_edge = [_processor_time(partial(edge.encode, picture))[0] for picture in pictures]
+    whole = [_processor_time(partial(at_server.decode, payload, SIZE))[0] for payload in payloads]
     costs = []
     for division in bundle.divisions:
-        middles, rests, sizes = zip(*spent[division.cut], strict=True)
-        costs.append(Cost(division, statistics.median(sizes), min(middles), min(rests)))
-    return Times(min(at_edge), min(whole), statistics.median(map(len, payloads))), costs
+        middles = [_processor_time(partial(between.forward, payload, division.cut)) for payload in payloads]
+        rests = [
+            _processor_time(partial(at_server.decode, features, SIZE, division.fingerprint))[0]
+            for _, features in middles
+        ]
+        size = _median(len(features) for _, features in middles)
+        costs.append(Cost(division, size, _median(spent for spent, _ in middles), _median(rests)))
+    return Times(_median(at_edge), _median(whole), _median(map(len, payloads))), costs
+
+
+def _processor_time(call: Callable[[], T]) -> tuple[float, T]:
+    """Return the milliseconds of processor time that a call takes, and what it returns."""
+    begun = time.process_time()
+    result = call()
+    return (time.process_time() - begun) * 1e3, result
+
+
+def _median(values: Iterable[float]) -> float:
+    return float(statistics.median(values))
 
 
 def measure_live(bundle: Bundle, way: str, seconds: float) -> Exchange:
@@ -478,8 +487,8 @@ simulated street; the difference is relative to each output's largest number.
 
 ## What a division costs
 
-Milliseconds on one thread, the fastest of {timed} pictures, decoding and packing included, and kilobytes before and
-after compression.
+Milliseconds of processor time on one thread, the median of {timed} pictures, decoding and packing included, and
+kilobytes before and after compression.
 
 {costs}
 
