@@ -256,7 +256,9 @@ def ask(menu: Menu, situation: Situation, action: Action) -> Action:
     """
     link = situation.link
     heard = not link.in_flight or link.silence < link.newest
-    interval = max(PROBE, min(LONGEST_PROBE, PATIENCE * link.silence))
+    # Before the first report the middleware may not have found the server yet, and then nothing is sent in fact.
+    silence = link.silence if link.silence < math.inf else 0.0
+    interval = max(PROBE, min(LONGEST_PROBE, PATIENCE * silence))
     asks = (heard or link.idle >= interval) and not has_to_wait(menu, link)
     return replace(action, point=0) if action.point is None and asks else action
 

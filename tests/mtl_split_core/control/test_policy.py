@@ -130,7 +130,7 @@ def test_in_an_outage_the_edge_answers_at_once_and_asks_now_and_then(policy: Pol
         heard = replace(link, silence=0.01)
         assert policy(MENU, replace(CALM, link=heard)).point == 0
     assert policy(MENU, replace(CALM, link=LinkState())).point == 0
-    for silence, interval in ((0.5, PROBE), (8.0, 1.0), (100.0, LONGEST_PROBE)):
+    for silence, interval in ((0.5, PROBE), (8.0, 1.0), (100.0, LONGEST_PROBE), (math.inf, PROBE)):
         for idle, asks in ((interval - 0.01, False), (interval, True)):
             link = replace(DEAD, silence=silence, idle=idle)
             assert (policy(MENU, replace(CALM, link=link)).point == 0) == asks
