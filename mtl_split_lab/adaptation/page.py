@@ -35,6 +35,7 @@ from mtl_split_lab.adaptation.study import (
     LOSSY_RATE,
     MEASURED_OUTAGE,
     SERVED,
+    SERVER_DEADLINE,
     SHIFT,
     Lesson,
     Result,
@@ -302,7 +303,11 @@ def write_page(bundle: Bundle, profile: Profile, studied: Sequence[Studied], cho
         parts += ["### Every trace", _EVERY, _traces_table(one, chosen)]
     parts += ["## Is any of it cheated?", *(_checks(one, chosen) for one in studied)]
     parts += ["## Lost packets", _LOSSY.format(rate=LOSSY_RATE / 1e6), *(_lossy_table(one) for one in studied)]
-    parts += [f"## {FLEET} vehicles on a server for {SERVED}", _FLEET, *(_fleet_table(one) for one in studied)]
+    parts += [
+        f"## {FLEET} vehicles on a server for {SERVED}",
+        _FLEET.format(deadline=SERVER_DEADLINE),
+        *(_fleet_table(one) for one in studied),
+    ]
     parts.append(f"`mtl-split adapt-study` makes this page. Simulated on: {machine_in_words()}.")
     return "\n\n".join(parts) + "\n"
 
@@ -471,4 +476,5 @@ off."""
 
 _LOSSY = """A link of {rate:g} Mbit/s that loses packets by chance, both ways."""
 
-_FLEET = """The link carries 50 Mbit/s; all vehicles have the same policy. Figures are means over the vehicles."""
+_FLEET = """The link carries 50 Mbit/s; all vehicles have the same policy, and the server a `deadline` of {deadline:g} s,
+so that what it answers is in the vehicle before that computes by itself. Figures are means over the vehicles."""

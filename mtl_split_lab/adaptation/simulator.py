@@ -38,7 +38,7 @@ ANSWER_BYTES = 900 + 108 + 14
 """Bytes of all results of a frame with a dozen objects, and of what carries them."""
 
 ORDER = "dysta"
-"""The server's parameter order; its answer_by is that of the vehicles."""
+"""The server's parameter order, which counts where it has a deadline."""
 
 MAX_AGE = 1.0
 """The server's parameter max_age, in seconds."""
@@ -107,12 +107,14 @@ class Decision:
 class Simulation:
     """Vehicles with one server. `decisions` yields what is to be decided; each needs an `act` before the next."""
 
-    def __init__(self, menu: Menu, times: Times, drives: Sequence[Drive], workers: int = 1) -> None:
-        """Prepare; drives: one of each vehicle; workers: bottlenecks that the server processes in parallel."""
+    def __init__(
+        self, menu: Menu, times: Times, drives: Sequence[Drive], workers: int = 1, deadline: float = math.inf
+    ) -> None:
+        """Prepare; drives: one of each vehicle; workers, deadline: the server's parameters, see there."""
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = itertools.count()
         self._open: Decision | None = None
-        self._server = _Server(self.at, times.service, workers)
+        self._server = _Server(self.at, times.service, workers, deadline)
         self._vehicles = [
             _Vehicle(self.at, self._server, menu, times, drive, number / len(drives) / drive.rate)
             for number, drive in enumerate(drives)
@@ -164,10 +166,15 @@ class Simulation:
 
 
 def simulate(
-    policy: Policy, menu: Menu, times: Times, drives: Sequence[Drive], workers: int = 1
+    policy: Policy,
+    menu: Menu,
+    times: Times,
+    drives: Sequence[Drive],
+    workers: int = 1,
+    deadline: float = math.inf,
 ) -> list[list[Outcome]]:
-    """Return what becomes of the frames of each vehicle; all of them have the same policy."""
-    simulation = Simulation(menu, times, drives, workers)
+    """Return what becomes of the frames of each vehicle; all of them have the same policy. See Simulation."""
+    simulation = Simulation(menu, times, drives, workers, deadline)
     for decision in simulation.decisions():
         simulation.act(policy(menu, decision.situation))
     return simulation.outcomes
@@ -242,8 +249,8 @@ class _Bottleneck:
 class _Server:
     """Workers that take the newest bottleneck of each vehicle in the nodes' order, and never two of one at once."""
 
-    def __init__(self, at: At, service: float, workers: int) -> None:
-        self._at, self.service, self._free = at, service, workers
+    def __init__(self, at: At, service: float, workers: int, deadline: float) -> None:
+        self._at, self.service, self._free, self.deadline = at, service, workers, deadline
         self._schedule: Schedule[_Vehicle] = Schedule(ORDERS[ORDER])
         self._waiting: dict[_Vehicle, _Bottleneck] = {}
         self._at_work: dict[_Vehicle, float] = {}
@@ -268,9 +275,13 @@ class _Server:
                 own.report(given_up, now - given_up.since, 0.0, Fate.HOPELESS, now)
             if choice.next is None:
                 return
+            bottleneck = self._waiting.pop(choice.next)
+            if now - choice.next.stamp(bottleneck.frame) > MAX_AGE:
+                choice.next.report(bottleneck, now - bottleneck.since, 0.0, Fate.UNTIMELY, now)
+                continue
             self._free -= 1
             self._at_work[choice.next] = now + self.service
-            self._at(now + self.service, partial(self._done, self._waiting.pop(choice.next), now))
+            self._at(now + self.service, partial(self._done, bottleneck, now))
 
     def _done(self, bottleneck: _Bottleneck, begun: float, now: float) -> None:
         own = bottleneck.vehicle
@@ -342,7 +353,7 @@ class _Vehicle:
         if self._session.repeats(arrival):
             self._repeat(sequence, now)
             return
-        deadline = self.stamp(frame) + self._menu.answer_by
+        deadline = self.stamp(frame) + self._server.deadline
         bottleneck = _Bottleneck(self, frame, sequence, self._session.receive(arrival), now, deadline)
         if now - self.stamp(frame) > MAX_AGE:
             self.report(bottleneck, 0.0, 0.0, Fate.UNTIMELY, now)
