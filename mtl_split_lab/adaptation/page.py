@@ -476,5 +476,6 @@ off."""
 
 _LOSSY = """A link of {rate:g} Mbit/s that loses packets by chance, both ways."""
 
-_FLEET = """The link carries 50 Mbit/s; all vehicles have the same policy, and the server a `deadline` of {deadline:g} s,
-so that what it answers is in the vehicle before that computes by itself. Figures are means over the vehicles."""
+_FLEET = """The link carries 50 Mbit/s; all vehicles have the same policy, and the server a `deadline` of
+{deadline:g} s, so that what it answers is there before the vehicle computes by itself. Figures are means over the
+vehicles."""
