@@ -8,8 +8,10 @@ import pytest
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.profile import load_profile
 from mtl_split_core.stopwatch import Stopwatch
-from mtl_split_lab.bench.profiling import recording
+from mtl_split_lab.bench.profiling import measure_profile, recording
 from mtl_split_lab.command import main
+
+from ...tiny_bundle import add_exit, write_tiny_bundle
 
 
 def test_a_profile_of_a_bundle(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +33,11 @@ def test_a_profile_of_a_bundle(bundle: Bundle, tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr().out
     assert f"contract {bundle.contract.fingerprint}" in said and f"written: {path}" in said
     assert all(f"| {name} |" in said for name in ("prefix", "whole", "encode, fine", "decode, coarse"))
+
+
+def test_the_exit_is_a_part_where_there_is_one(tmp_path: Path) -> None:
+    profile = measure_profile(add_exit(write_tiny_bundle(tmp_path / "tiny")), calls=2, size=(160, 90))
+    assert profile.parts["exit"].median > 0
 
 
 def test_a_call_is_recorded_by_its_stages() -> None:
