@@ -401,7 +401,7 @@ def _add_adaptation(command: argparse.ArgumentParser) -> None:
         "--second-price", type=float, default=5.0, help="value of a second of the processor (default: %(default)s)"
     )
     command.add_argument(
-        "--megabyte-price", type=float, default=10.0, help="value of a megabyte on the link (default: %(default)s)"
+        "--megabyte-price", type=float, default=6.0, help="value of a megabyte on the link (default: %(default)s)"
     )
 
 

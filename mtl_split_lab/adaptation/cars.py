@@ -52,7 +52,7 @@ class Prices:
     """The value that a second of the vehicle's processor, and a megabyte on the link, have to bring."""
 
     second: float = 5.0
-    megabyte: float = 10.0
+    megabyte: float = 6.0
 
 
 def make_car(bundle: Bundle, profile: Profile, own: Own, slower: float, prices: Prices, name: str, words: str) -> Car:

@@ -283,7 +283,7 @@ def write_page(bundle: Bundle, profile: Profile, studied: Sequence[Studied], cho
             bundle=f"{bundle.name} ({bundle.fingerprint})",
             rate=RATE,
             deadline=1e3 * ANSWER_BY,
-            machine=", ".join(str(value) for value in profile.machine.values()),
+            machine=f"{profile.machine.get('processor', 'a machine')}, {profile.machine.get('cores', 1)} cores",
             second=prices.second,
             megabyte=prices.megabyte,
             traces=len(chosen.traces),
@@ -445,10 +445,10 @@ def _fleet_table(one: Studied) -> str:
 
 _HEAD = """# Adaptation
 
-What each policy of [the edge's control](../adaptation.md) is worth: simulated drives of {bundle} at {rate:g} frames
-per second over {traces} traces of links, real ones from cars and those that the project draws from chains fitted to
-them. The simulator runs the nodes' own controller, policies, sessions and the relay's link; only computing is
-simulated, with the milliseconds of a profile ({machine}). The link has no delay beside its rate.
+What each policy of [the edge's control](../adaptation.md) is worth: simulated drives of {bundle} at
+{rate:g} frames per second over {traces} traces of links, real ones from cars and those that the project draws from
+chains fitted to them. The simulator runs the nodes' own controller, policies, sessions and the relay's link; only
+computing is simulated, with the milliseconds of a profile ({machine}). The link has no delay beside its rate.
 
 **S** is the mean over the tasks of the accuracy (mAP50, share of right classes, mIoU) of what was there {deadline:g} ms
 after the camera's stamp, scored on the real answers to 400 labelled frames of 100 simulated streets, which the drives
@@ -465,8 +465,7 @@ tested by policies that were trained on the others; {seeds} seeds of each. All f
 
 ![Drives over time: the link, what was chosen, who answered, and how old the answers were]({plot})
 
-The plot is of `predictive`, around the longest outages.
-"""
+The plot is of `predictive`, around the longest outages."""
 
 _EVERY = """Points of S less prices, against the best fixed action of that trace."""
 

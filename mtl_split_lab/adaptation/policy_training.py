@@ -81,7 +81,7 @@ class Values(nn.Module):
 def learn_policy(method: str, car: Car, drives: TrainingDrives, seed: int, steps: int, path: Path) -> None:
     """Learn a policy for a car by LEARNED or IMITATION, and write its file. So many frames are driven."""
     environment = DriveEnvironment(car.menu, car.times, drives, PRICES)
-    settings = Settings(steps=steps)
+    settings = Settings(steps=steps, first=min(Settings.first, steps // 4))
     values = {LEARNED: train, IMITATION: imitate}[method](environment, settings, seed)
     # So that one that is half written is never taken for a policy.
     unfinished = path.with_suffix(".part")

@@ -29,10 +29,10 @@ def test_it_learns_to_leave_frames_to_a_good_link(method: str, tmp_path: Path) -
     """Where an own answer costs a quarter of what it is worth."""
     path = tmp_path / "policy.onnx"
     if method == LEARNED:
-        settings = Settings(steps=1_200, first=300)
+        settings = Settings(steps=800, first=200)
         write_policy(train(DriveEnvironment(CAR.menu, CAR.times, DRIVES), settings, 0), path)
     else:
-        learn_policy(method, CAR, DRIVES, 0, 800, path)
+        learn_policy(method, CAR, DRIVES, 0, 600, path)
     outcomes = run(CAR, Row("it", LEARNED, path=path), drive(TRACE, 200))
     good = [outcome for number, outcome in enumerate(outcomes) if not 95 <= number < 155]
     served = sum(isinstance(outcome.in_time(0.1), int) for outcome in good)

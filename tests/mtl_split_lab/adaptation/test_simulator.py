@@ -1,8 +1,10 @@
 """A simulated drive: what is certain of it whatever the link, and what the link does to it."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +89,17 @@ def test_a_server_answers_so_many_vehicles_as_it_has_time_for() -> None:
     served = sum(isinstance(source, int) for vehicle in outcomes for source in in_time(vehicle))
     assert 0 < served <= 40 * 6.1  # in the 5 s of the drive and the second after it
     assert all(None not in in_time(vehicle) for vehicle in outcomes)
+
+
+def test_a_server_with_a_deadline_wastes_no_time_on_what_would_be_late() -> None:
+    times = Times(TIMES.prefix, TIMES.own, service=0.025)
+    drives = [drive(steady(50e6), 50, seed=seed) for seed in range(8)]
+    served = [
+        sum(isinstance(source, int) for vehicle in outcomes for source in in_time(vehicle))
+        for outcomes in (simulate(fixed(0), MENU, times, drives, deadline=deadline) for deadline in (math.inf, 0.065))
+    ]
+    assert served[1] > 1.2 * served[0]
+    assert served[1] == pytest.approx(40 * 5, rel=0.1)
 
 
 def test_what_is_foreseen_comes_true() -> None:
