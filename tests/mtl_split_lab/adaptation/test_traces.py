@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_split_core.errors import InputError
-from mtl_split_lab.adaptation.traces import Trace, read_trace
+from mtl_split_lab.adaptation.traces import Trace, carrier, read_trace, read_traces, write_trace
 
 STEPS = st.lists(
     st.tuples(st.floats(0.01, 5.0), st.one_of(st.just(0.0), st.floats(10.0, 1e6))), min_size=2, max_size=20
@@ -86,3 +86,13 @@ def test_a_trace_is_read(tmp_path: Path) -> None:
     assert read_trace(path).carried(0.0, 300.0) == pytest.approx(0.2)
     with pytest.raises(InputError, match="cannot be read"):
         read_trace(tmp_path / "none.csv")
+
+
+def test_a_folder_of_traces_is_read_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no traces, expected files .csv with the columns seconds,kbit_s"):
+        read_traces(tmp_path)
+    for name in ("one_up", "two_up"):
+        write_trace(made([(1.0, 8.0), (1.0, 0.0)]), tmp_path / f"{name}.csv")
+    traces = read_traces(tmp_path)
+    assert [carrier(name) for name in traces] == ["one", "two"]
+    assert traces["one_up"].outages(1.0) == [(1.0, 2.0)]
