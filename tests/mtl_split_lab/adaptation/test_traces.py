@@ -89,7 +89,7 @@ def test_a_trace_is_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_traces_is_read_by_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no traces, expected files .csv with the columns seconds,kbit_s"):
+    with pytest.raises(InputError, match="has no traces, expected files"):
         read_traces(tmp_path)
     for name in ("one_up", "two_up"):
         write_trace(made([(1.0, 8.0), (1.0, 0.0)]), tmp_path / f"{name}.csv")
