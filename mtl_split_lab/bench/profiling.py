@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from mtl_split_camera.sources import SECONDS_PER_STREET, Streets
-from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle
+from mtl_split_core.bundle import EXIT, PREFIX, SUFFIX, WHOLE, Bundle
 from mtl_split_core.choice import REFERENCE
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.profile import POST, PREPARE, WHOLE, PointCost, Profile, Spread
+from mtl_split_core.profile import POST, PREPARE, PointCost, Profile, Spread
 from mtl_split_core.scene import Size
 from mtl_split_core.stopwatch import Stopwatch, measure_in_turn
 from mtl_split_lab.bench.usage import own_bytes
@@ -43,7 +43,11 @@ def measure_profile(
     edge = EdgeHalf(bundle, threads, engine)
     between = own_bytes(os.getpid())
     server = ServerHalf(bundle, threads, engine=engine)
-    memory = {PREFIX: between - before, SUFFIX: own_bytes(os.getpid()) - between}
+    loaded = own_bytes(os.getpid())
+    memory = {PREFIX: between - before, SUFFIX: loaded - between}
+    small = ServerHalf(bundle, threads, engine=engine, role=EXIT) if EXIT in bundle.files else None
+    if small:
+        memory[EXIT] = own_bytes(os.getpid()) - loaded
     pictures = [picture for picture, _ in itertools.islice(Streets(size, 1 / SECONDS_PER_STREET), min(PICTURES, calls))]
     points = [point.name for point in bundle.payload_format.operating_points]
     payloads = [[edge.encode(picture, point).payload for picture in pictures] for point in range(len(points))]
@@ -58,6 +62,9 @@ def measure_profile(
         **{part: [ms for stages in at_server for ms in stages[part]] for part in (SUFFIX, POST)},
         **measure_in_turn(both, calls),
     }
+    if small:
+        latents = [edge.latents(picture) for picture in pictures]
+        times |= measure_in_turn({EXIT: _of_each(latents, partial(small.answer, size=size))}, calls)
     return Profile(
         bundle=bundle.name,
         fingerprint=bundle.fingerprint,
