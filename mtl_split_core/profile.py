@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtl_split_core.bundle import EXIT, PREFIX, SUFFIX, WHOLE
 from mtl_split_core.contract import items, pattern, read_entry, refuse, text
 from mtl_split_core.errors import InputError
 from mtl_split_core.plain_json import parse_json
@@ -18,7 +19,8 @@ MOST_BYTES = 1 << 22
 """Files of more bytes are refused."""
 MOST_LAYERS = 10_000
 
-PREPARE, PREFIX, SUFFIX, POST, WHOLE, EXIT = PARTS = ("prepare", "prefix", "suffix", "post", "whole", "exit")
+PREPARE, POST = "prepare", "post"
+PARTS = (PREPARE, PREFIX, SUFFIX, POST, WHOLE, EXIT)
 """Parts of the work on a frame: the stages of both halves but for the coding, all four in one go, and the answer of the
 bundle's exit from the latents on."""
 NEEDED = PARTS[:4]

@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = commands.add_parser("plan-study", help="compare ways of planning on random graphs")
     command.add_argument("--graphs", type=_positive, default=200, help="(default: %(default)s)")
     command.add_argument(
-        "--seconds", type=_positive, default=30, help="at most, for the exact solver on each (default: %(default)s)"
+        "--seconds", type=_positive, default=60, help="at most, for the exact solver on each (default: %(default)s)"
     )
     command.add_argument(
         "--run", type=Path, default=Path("runs/planning"), help="folder of what is done so far (default: %(default)s)"

@@ -5,6 +5,7 @@ Memory is bounded while something is read, so that a file that takes too much en
 
 import contextlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +20,10 @@ from hypothesis import strategies as st
 from mtl_split_core.bundle import MANIFEST, load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.profile import load_profile
+from mtl_split_lab.command import FLEET
 from mtl_split_lab.data.pictures import LABELS, LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.sources import find_pictures
+from mtl_split_lab.planning.fleet import load_fleet
 from mtl_split_lab.portion import Portion
 from mtl_split_lab.recipe import RECIPES, load_recipe
 
@@ -88,6 +91,11 @@ def _read_profile(folder: Path) -> None:
     assert np.isfinite([profile.whole, *(profile.edge(point) for point in profile.points)]).all()
 
 
+def _read_fleet(folder: Path) -> None:
+    shutil.copy(FLEET.with_name("street.json"), folder)
+    assert load_fleet(folder / FLEET.name).fleet.machines
+
+
 def _read_labels(folder: Path) -> None:
     _check_pictures(read_pictures(folder / LABELS), folder)
 
@@ -123,6 +131,7 @@ KINDS = {
     "manifests": Kind(MANIFEST, _damaged_manifests, _read_manifest),
     "recipes": Kind(RECIPE_FILE, partial(_always, RECIPE_CONTENTS, yaml.safe_dump), _read_recipe),
     "profiles": Kind(PROFILE_FILE, partial(_always, [WRITTEN], json.dumps), _read_profile),
+    "fleets": Kind(FLEET.name, partial(_always, [yaml.safe_load(FLEET.read_text())], yaml.safe_dump), _read_fleet),
     "label files": Kind(LABELS, partial(_always, [BDD100K, COCO], json.dumps), _read_labels),
     "attribute files": Kind(ATTRIBUTES_FILE, partial(_always, [ATTRIBUTES], json.dumps), _read_attributes),
     "tables": Kind(TABLE_FILE, partial(_always, [TABLE], str), _read_table),

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtl_split_core.bundle import EXIT as EXIT_ROLE
-from mtl_split_core.bundle import Bundle
+from mtl_split_core.bundle import EXIT, SUFFIX, Bundle
 from mtl_split_core.control.controller import is_measured, menu_of
 from mtl_split_core.control.policy import Menu, Own
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf
-from mtl_split_core.profile import EXIT, POST, SUFFIX, Profile
+from mtl_split_core.profile import POST, Profile
 from mtl_split_core.scene import Image, Truth
 from mtl_split_lab.adaptation.simulator import Drive, Times
 from mtl_split_lab.adaptation.traces import Trace
@@ -88,7 +87,7 @@ def both_cars(bundle: Bundle, profile: Profile, prices: Prices) -> list[Car]:
     slow = f"computes {slower:g} times slower, and answers by the bundle's exit"
     fast = "answers by the whole network"
     cars = [make_car(bundle, profile, Own.WHOLE, 1.0, prices, "whole", fast)]
-    if EXIT_ROLE in bundle.files:
+    if EXIT in bundle.files:
         cars.insert(0, make_car(bundle, profile, Own.EXIT, slower, prices, "exit", slow))
     return cars
 

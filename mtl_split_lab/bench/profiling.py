@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from mtl_split_camera.sources import SECONDS_PER_STREET, Streets
-from mtl_split_core.bundle import EXIT, PREFIX, SUFFIX, Bundle
+from mtl_split_core.bundle import EXIT, PREFIX, SUFFIX, WHOLE, Bundle
 from mtl_split_core.choice import REFERENCE
 from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.profile import POST, PREPARE, WHOLE, PointCost, Profile, Spread
+from mtl_split_core.profile import POST, PREPARE, PointCost, Profile, Spread
 from mtl_split_core.scene import Size
 from mtl_split_core.stopwatch import Stopwatch, measure_in_turn
 from mtl_split_lab.bench.usage import own_bytes
@@ -36,14 +36,18 @@ def measure_profile(
     """Measure every part of a bundle, all but its layers: each half `calls` times at every operating point.
 
     size: (width, height) of the camera's pictures. The edge's and the server's parts are measured one after the other,
-    as on two machines, and both in one go and the exit after that. Raises BundleError and InputError as the halves do.
+    as on two machines, and both in one go after that. Raises BundleError and InputError as the halves do.
     """
     cv2.setNumThreads(threads)
     before = own_bytes(os.getpid())
     edge = EdgeHalf(bundle, threads, engine)
     between = own_bytes(os.getpid())
     server = ServerHalf(bundle, threads, engine=engine)
-    memory = {PREFIX: between - before, SUFFIX: own_bytes(os.getpid()) - between}
+    loaded = own_bytes(os.getpid())
+    memory = {PREFIX: between - before, SUFFIX: loaded - between}
+    small = ServerHalf(bundle, threads, engine=engine, role=EXIT) if EXIT in bundle.files else None
+    if small:
+        memory[EXIT] = own_bytes(os.getpid()) - loaded
     pictures = [picture for picture, _ in itertools.islice(Streets(size, 1 / SECONDS_PER_STREET), min(PICTURES, calls))]
     points = [point.name for point in bundle.payload_format.operating_points]
     payloads = [[edge.encode(picture, point).payload for picture in pictures] for point in range(len(points))]
@@ -52,15 +56,15 @@ def measure_profile(
     at_edge = _measure_stages(edge.stopwatch, [_of_each(pictures, call) for call in encoding], calls)
     decoding = partial(server.decode, size=size)
     at_server = _measure_stages(server.stopwatch, [_of_each(each, decoding) for each in payloads], calls)
-    at_once = {WHOLE: _of_each(pictures, lambda picture: server.answer(edge.latents(picture), size))}
-    if EXIT in bundle.files:
-        own = ServerHalf(bundle, threads, engine=engine, role=EXIT)
-        at_once[EXIT] = _of_each([edge.latents(picture) for picture in pictures], partial(own.answer, size=size))
+    both = {WHOLE: _of_each(pictures, lambda picture: server.answer(edge.latents(picture), size))}
     times = {
         **{part: [ms for stages in at_edge for ms in stages[part]] for part in (PREPARE, PREFIX)},
         **{part: [ms for stages in at_server for ms in stages[part]] for part in (SUFFIX, POST)},
-        **measure_in_turn(at_once, calls),
+        **measure_in_turn(both, calls),
     }
+    if small:
+        latents = [edge.latents(picture) for picture in pictures]
+        times |= measure_in_turn({EXIT: _of_each(latents, partial(small.answer, size=size))}, calls)
     return Profile(
         bundle=bundle.name,
         fingerprint=bundle.fingerprint,

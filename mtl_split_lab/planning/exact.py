@@ -29,10 +29,11 @@ class Solution:
         return self.schedule is not None and self.schedule.end == self.bound
 
 
-def solve_cp_sat(problem: Problem, seconds: float, workers: int = 1, hint: Schedule | None = None) -> Solution:
-    """Solve a problem with OR-Tools' CP-SAT within some seconds.
+def solve_cp_sat(problem: Problem, seconds: float, hint: Schedule | None = None, repeatable: bool = False) -> Solution:
+    """Solve a problem with OR-Tools' CP-SAT on one core, within some seconds.
 
-    hint: a schedule to begin with: whatever cannot be part of a shorter one is left out from the start. Raises
+    hint: a schedule to begin with: whatever cannot be part of a shorter one is left out from the start; repeatable:
+    count CP-SAT's own steps, about as many as fit into so many seconds, so that a busy machine finds the same. Raises
     NoRoomError where the tasks do not fit into the memory.
     """
     limit = hint.end if hint else longest(problem)
@@ -81,8 +82,11 @@ def solve_cp_sat(problem: Problem, seconds: float, workers: int = 1, hint: Sched
             for machine, chosen in on[group[0]].items():
                 model.add_hint(chosen, machine == hint.machines[group[0]])
     solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = seconds
-    solver.parameters.num_workers = workers
+    if repeatable:
+        solver.parameters.max_deterministic_time = seconds
+    else:
+        solver.parameters.max_time_in_seconds = seconds
+    solver.parameters.num_workers = 1
     status = solver.solve(model)
     if status == cp_model.INFEASIBLE:
         raise NoRoomError(f"the tasks need {problem.sizes.sum()} bytes, the machines have {problem.room.tolist()}")

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Len
-from pydantic import Field, NonNegativeFloat, PositiveFloat, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from mtl_split_core.bundle import Bundle, load_bundle
+from mtl_split_core.contract import text
 from mtl_split_core.errors import InputError
 from mtl_split_core.profile import Profile, load_profile
 from mtl_split_core.share import bundle_folder
@@ -17,6 +18,7 @@ from mtl_split_lab.untrusted import name_faults, read_yaml
 
 _MOST_NAMED = 5
 _Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
+_Text = Annotated[str, AfterValidator(text)]
 _Few = Annotated[int, Field(ge=1, le=1000, strict=True)]
 
 
@@ -28,7 +30,7 @@ class Machine:
     memory: megabytes; speed: how many times as fast as where the profiles were measured.
     """
 
-    profiles: Annotated[tuple[str, ...], Len(1, 100)]
+    profiles: Annotated[tuple[_Text, ...], Len(1, 100)]
     cores: _Few = 1
     memory: PositiveFloat = 4000.0
     speed: PositiveFloat = 1.0
@@ -61,8 +63,8 @@ class Vehicles:
     count: _Few = 1
     rate: Annotated[float, Field(gt=0, le=1000)] = 10.0
     deadline: Annotated[float, Field(gt=0, le=60)] = 0.1
-    bundles: Annotated[tuple[str, ...], Len(1, 20)] = ("street",)
-    operating_points: tuple[str, ...] = ()
+    bundles: Annotated[tuple[_Text, ...], Len(1, 20)] = ("street",)
+    operating_points: tuple[_Text, ...] = ()
 
 
 @dataclass(frozen=True, config=NO_OTHER_KEYS)

@@ -10,13 +10,13 @@ import numpy as np
 from mtl_split_lab.planning.exact import solve_cp_sat
 from mtl_split_lab.planning.problem import NEVER, Builder, NoRoomError, Problem, Schedule, check_room
 
-MOST_MODULES = 20
+MOST_MODULES = 32
 """Modules that CP-SAT places; with as many tasks or less, each is a module."""
 
-SECONDS = 2.0
-"""At most, for CP-SAT to place the modules."""
+SECONDS = 0.3
+"""About, for CP-SAT to place the modules."""
 
-RESOLUTIONS = (0.3, 1.0)
+RESOLUTIONS = (1.0, 0.3)
 """Of the modularity: a larger one makes smaller modules (Newman 2016). The first one's are placed exactly."""
 
 KICKS = 3
@@ -72,7 +72,7 @@ def modules(problem: Problem, kicks: int = KICKS) -> Schedule:
 def place_modules(problem: Problem, groups: Sequence[set[int]]) -> Schedule:
     """Place modules exactly, if there is the time, and then their tasks one by one. Raises NoRoomError."""
     coarse, module = contract(problem, groups)
-    placed = solve_cp_sat(coarse, SECONDS).schedule
+    placed = solve_cp_sat(coarse, SECONDS, repeatable=True).schedule
     if placed is None:
         raise NoRoomError(f"no place was found for {coarse.count} modules within {SECONDS:g} s")
     if coarse.count == problem.count:

@@ -1,17 +1,18 @@
 """A bundle's profile: every part is measured, and its layers are those of its files."""
 
+import shutil
 from pathlib import Path
 
 import onnx
 import pytest
 
-from mtl_split_core.bundle import Bundle
+from mtl_split_core.bundle import EXIT, HALVES, SUFFIX, Bundle, write_manifest
 from mtl_split_core.profile import load_profile
 from mtl_split_core.stopwatch import Stopwatch
 from mtl_split_lab.bench.profiling import measure_profile, recording
 from mtl_split_lab.command import main
 
-from ...tiny_bundle import add_exit, write_tiny_bundle
+from ...tiny_bundle import write_tiny_bundle
 
 
 def test_a_profile_of_a_bundle(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,9 +36,12 @@ def test_a_profile_of_a_bundle(bundle: Bundle, tmp_path: Path, capsys: pytest.Ca
     assert all(f"| {name} |" in said for name in ("prefix", "whole", "encode, fine", "decode, coarse"))
 
 
-def test_the_exit_is_a_part_where_there_is_one(tmp_path: Path) -> None:
-    profile = measure_profile(add_exit(write_tiny_bundle(tmp_path / "tiny")), calls=2, size=(160, 90))
-    assert profile.parts["exit"].median > 0
+def test_an_exit_is_measured_where_there_is_one(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    shutil.copy(bundle.path(SUFFIX), bundle.folder / "exit.onnx")
+    bundle = write_manifest(bundle.folder, bundle.manifest, {**HALVES, EXIT: "exit.onnx"})
+    profile = measure_profile(bundle, calls=2, size=(160, 90))
+    assert profile.parts[EXIT].median > 0 and EXIT in profile.memory
 
 
 def test_a_call_is_recorded_by_its_stages() -> None:
