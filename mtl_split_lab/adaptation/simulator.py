@@ -16,7 +16,7 @@ from functools import partial
 from mtl_split_core.control.answers import Answers
 from mtl_split_core.control.controller import Controller
 from mtl_split_core.control.link import Fate, Report
-from mtl_split_core.control.policy import Action, Menu, Own, Policy, Situation, predictive
+from mtl_split_core.control.policy import MOST_COPIES, Action, Menu, Own, Policy, Situation, predictive
 from mtl_split_core.serving import ORDERS, Schedule, Waiting
 from mtl_split_core.session import Arrival, Session
 from mtl_split_core.tracks import NONE, Tracks
@@ -404,8 +404,8 @@ class _Vehicle:
                 self._compute(due.frame, self._controller.network_for(due.own, due.deadline - now), now)
                 return
             assert due.sequence is not None
-            self._send(due.frame, due.sequence, 1, now)
-            self._controller.sent_again(due.sequence, 1, now)
+            self._send(due.frame, due.sequence, MOST_COPIES, now)
+            self._controller.sent_again(due.sequence, MOST_COPIES, now)
             self._answers.ask_again(due.key, self._controller.send_again_at(now, due.deadline))
         if not now < self._wake_at <= now + due:
             self._wake_at = now + due
