@@ -150,6 +150,7 @@ class Member:
     _able: dict[Server, frozenset[str]] = field(init=False, default_factory=dict)
     _shares: dict[str, Server] = field(init=False, default_factory=dict)
     _number: int = field(init=False, default=0)
+    _is_ready: bool = field(init=False, default=False)
     _leaving: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -209,26 +210,26 @@ class Member:
 
     def leave(self) -> None:
         """Give up all vehicles, for good."""
-        self._leaving = True
+        self._leaving, self._is_ready = True, False
         self._give_up()
 
     def tell(self, now: float) -> State:
         """Return what to tell the others now, which is to be sent at once."""
         self._wake(now)
+        # Only here, so that the others hear of it before it could have a consequence.
+        self._is_ready = not self._leaving and now - self._joined >= SETTLE
         self._decide(now)
         self._told = now
         vehicles = {vehicle: Holding(own.serves, own.newest) for vehicle, own in self._own.items()}
-        state = State(self.me, self._number, self._is_ready(now), vehicles)
+        state = State(self.me, self._number, self._is_ready, vehicles)
         self._number += 1
         return state
-
-    def _is_ready(self, now: float) -> bool:
-        return not self._leaving and now - self._joined >= SETTLE
 
     def _wake(self, now: float) -> None:
         if now - self._told <= FENCE:
             return
         self._give_up()
+        self._is_ready = False
         self._joined = self._told = now
         # What they have told meanwhile may still wait to be heard.
         for other in self._others.values():
@@ -245,7 +246,7 @@ class Member:
             if len(self._gone) > MOST_GONE:
                 del self._gone[next(iter(self._gone))]
         able = {server: frozenset(other.state.vehicles) for server, other in self._others.items() if other.state.ready}
-        if self._is_ready(now):
+        if self._is_ready:
             able[self.me] = frozenset(self._own)
         if able != self._able:
             self._able, self._shares, self._changed = able, share_out(able), now

@@ -531,6 +531,8 @@ def _list_cuts(options: argparse.Namespace) -> None:
 
     graph = OnnxGraph(options.network)
     names = graph.cuts if options.tensors == 1 else graph.places(options.tensors)
+    if options.cut and options.tensors == 1:
+        graph.check_cut(options.cut)
     cuts = measure_cuts(graph, [options.cut] if options.cut else names)
     if not cuts:
         raise InputError(f"{options.network} has no cut: no tensor lies on all paths from {graph.inputs}")

@@ -21,6 +21,8 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 os.environ.setdefault(DISCOVERY_RANGE, "LOCALHOST")
+# Ray reads it when it is imported, which another library may do before a test starts a cluster.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 Start = Callable[..., NodeProcess]
 

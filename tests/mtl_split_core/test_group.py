@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtl_split_core.group import (
@@ -217,6 +217,8 @@ BLOWS = ("kill", "stall", "leave")
 
 
 @settings(max_examples=25)
+# Two that begin at the same moment, and a third whose message arrives as they become ready.
+@example(0, [(0.0, "kill", 0, 1.40625), (0.96875, "kill", 1, 0.875), (0.0, "kill", 2, 0.4375)])
 @given(
     st.integers(0, 10**6),
     st.lists(
