@@ -82,7 +82,9 @@ def test_a_hundred_changes_of_the_cut_under_load_lose_no_signed_frame_and_change
     assert answered == [*range(answered[0], 1 + number + 1)]
     for answers in (detections, colours):
         assert len({str(same(answer)) for answer in answers}) == 1
-    passed = probe.status("/middle: /bottleneck", lambda _, values: values["published"] == str(number + 1))
+    # The first ones may have been sent before anybody had found anybody.
+    passed = probe.status("/middle: /bottleneck", lambda _, values: int(values["published"]) >= len(answered))
+    assert passed["published"] == passed["received"]
     assert 0 < int(passed["passed_on"]) < CHANGES and passed["lost"] == passed["dropped"] == "0"
     taken = probe.status("/server: /features", lambda _, values: values["published"] == str(len(answered)))
     assert taken["lost"] == taken["out_of_order"] == taken["dropped"] == "0"
