@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mtl_split.msg import Bottleneck, Features, LinkReport
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
-from rclpy.duration import Duration
+from rclpy.clock import JumpHandle
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 
@@ -37,6 +36,7 @@ from mtl_split_ros.vehicle import (
     TopicPublishers,
     Vehicle,
     check_vehicles,
+    forget_stamps_on_jumps_back,
     topic_within,
 )
 
@@ -137,8 +137,7 @@ class MiddleNode(ManagedNode):
         works = [partial(self._process, half) for half in self._halves]
         self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error))
         self.end_with(self._mailbox.ended)
-        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._forget_stamps)
+        self._jumps = forget_stamps_on_jumps_back(self, self._vehicles)
 
     def deactivate(self) -> None:
         """Unsubscribe, and stop the workers after the bottlenecks they are at."""
@@ -194,10 +193,6 @@ class MiddleNode(ManagedNode):
         except InputError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
-
-    def _forget_stamps(self, _: TimeJump) -> None:
-        for vehicle in self._vehicles:
-            vehicle.session.forget_stamps()
 
     def _receive(self, vehicle: Served, message: Bottleneck, info: MessageInfo) -> None:
         receipt = vehicle.take(message, info)

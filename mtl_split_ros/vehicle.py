@@ -8,11 +8,13 @@ from __future__ import annotations  # rclpy's classes are generic from Kilted on
 import math
 import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from mtl_split.msg import Answer, Features, LinkReport
+from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
@@ -78,6 +80,17 @@ COUNTS = ("dropped", "lost", "repeated", "too_old", "in_future", "out_of_order")
 def topic_within(vehicle: str, name: str) -> str:
     """Return the name of a vehicle's topic, relative to the node's namespace, as the vehicle's is."""
     return f"{vehicle.rstrip('/')}/{name}" if vehicle else name
+
+
+def forget_stamps_on_jumps_back(node: Node, vehicles: Iterable[Vehicle[Any]]) -> JumpHandle:
+    """Let the sessions forget their stamps whenever the node's clock goes back, until the handle is unregistered."""
+
+    def forget(_: TimeJump) -> None:
+        for vehicle in vehicles:
+            vehicle.session.forget_stamps()
+
+    back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+    return node.get_clock().create_jump_callback(back, post_callback=forget)
 
 
 def check_vehicles(node: Node, vehicles: list[str]) -> None:

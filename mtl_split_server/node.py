@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 from mtl_split.msg import Answer, Bottleneck, Features, LinkReport
-from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
-from rclpy.duration import Duration
+from rclpy.clock import JumpHandle
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 from std_msgs.msg import Header
@@ -43,6 +42,7 @@ from mtl_split_ros.vehicle import (
     TopicPublishers,
     Vehicle,
     check_vehicles,
+    forget_stamps_on_jumps_back,
     key_of,
     topic_within,
 )
@@ -220,8 +220,7 @@ class ServerNode(ManagedNode):
 
         self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error), choose, self._give_up)
         self.end_with(self._mailbox.ended)
-        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._forget_stamps)
+        self._jumps = forget_stamps_on_jumps_back(self, self._vehicles)
 
     def deactivate(self) -> None:
         """Unsubscribe, and stop the workers after the bottlenecks they are at."""
@@ -293,10 +292,6 @@ class ServerNode(ManagedNode):
     def _unsubscribe(self) -> None:
         self._inputs.close()
         self.streams = []
-
-    def _forget_stamps(self, _: TimeJump) -> None:
-        for vehicle in self._vehicles:
-            vehicle.session.forget_stamps()
 
     def _receive(self, vehicle: Served, message: Sent, info: MessageInfo) -> None:
         receipt = vehicle.take(message, info)
