@@ -8,6 +8,7 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy
 from std_msgs.msg import Header
 
 from mtl_split_core.errors import InputError
@@ -37,20 +38,21 @@ def result_parameters(remark: str = "") -> tuple[Parameter, ...]:
 
 @dataclass(frozen=True)
 class _Output:
-    """One topic with a task's results; on_demand: it is published only while somebody listens."""
+    """One topic with a task's results."""
 
     task: str
     publisher: Publisher[Any]
     write: Callable[[Any, Header], Any]
-    on_demand: bool
 
     @property
     def is_wanted(self) -> bool:
-        return not self.on_demand or self.publisher.get_subscription_count() > 0
+        """Whether somebody listens, or may get it later, by a user's override."""
+        latched = self.publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        return latched or self.publisher.get_subscription_count() > 0
 
 
 class ResultPublishers:
-    """Publishes every task's results, on a topic for each."""
+    """Publishes every task's results, in each form on a topic of its own, while somebody listens to that."""
 
     def __init__(self, node: Node, tasks: Sequence[Task], within: str = "") -> None:
         """Advertise the topics within a namespace, relative to the node's own.
@@ -63,18 +65,16 @@ class ResultPublishers:
         try:
             for task in tasks:
                 kind = KINDS[task.kind]
-                self._advertise(task, kind.MESSAGE, prefix + result_topic(task), kind.to_message, on_demand=False)
+                self._advertise(task, kind.MESSAGE, prefix + result_topic(task), kind.to_message)
                 for topic, form in kind.further_forms(task).items():
-                    self._advertise(task, form.message, prefix + topic, form.write, on_demand=True)
+                    self._advertise(task, form.message, prefix + topic, form.write)
         except InputError:
             self.destroy()
             raise
 
-    def _advertise(
-        self, task: Task, message: type[Any], topic: str, write: Callable[[Any, Header], Any], on_demand: bool
-    ) -> None:
+    def _advertise(self, task: Task, message: type[Any], topic: str, write: Callable[[Any, Header], Any]) -> None:
         publisher = advertise(self._node, message, topic, RESULT, watch=False)
-        self._outputs.append(_Output(task.name, publisher, write, on_demand))
+        self._outputs.append(_Output(task.name, publisher, write))
 
     def publish(self, results: Results, header: Header) -> None:
         """Publish the results for one image, of all tasks or some."""

@@ -15,7 +15,7 @@ from mtl_split_core.canvas import AREA_COLOURS, Canvas
 from mtl_split_core.compressed import decode_numbers
 from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
-from mtl_split_core.label_map import Segmentation, fit_places, pack, pack_small, renumber, scale
+from mtl_split_core.label_map import Segmentation, fit_places, pack, renumber
 from mtl_split_core.scene import Floats, Indices, Size, Task, Truth
 
 HAS_THRESHOLD = False
@@ -47,9 +47,10 @@ def result(
 
 
 def to_picture(result: Probabilities, letterbox: Letterbox) -> Segmentation:
-    """Choose the most likely label of each place of the input, and map these to the picture's places."""
+    """Choose the most likely label of each place of the input, of which the picture's have the nearest one's."""
     chosen = _most_likely(result.values, letterbox.target)
-    return Segmentation(result.labels, pack(label_map.to_picture(chosen, letterbox)))
+    numbers = label_map.to_picture(chosen, letterbox)
+    return Segmentation(result.labels, pack(numbers), fit_places(letterbox.source))
 
 
 def _most_likely(values: Floats, size: Size) -> Indices:
@@ -69,7 +70,7 @@ def tracker(score_threshold: float, name: Callable[[], str]) -> None:
 
 def to_json(result: Segmentation) -> dict[str, Any]:
     """The labels, and the numbers as a PNG in Base64."""
-    return {"labels": result.labels, "png": base64.b64encode(result.png).decode()}
+    return {"labels": result.labels, "png": base64.b64encode(result.whole()).decode()}
 
 
 def select(result: Segmentation, score_threshold: float) -> Segmentation:
@@ -78,18 +79,16 @@ def select(result: Segmentation, score_threshold: float) -> Segmentation:
 
 
 def to_bytes(result: Segmentation, task: Task, letterbox: Letterbox) -> bytes:
-    """A PNG of the numbers, no larger than the network's input, from which they come."""
-    numbers = result.indices()
-    places = min(numbers.shape[1], letterbox.fitted[0]), min(numbers.shape[0], letterbox.fitted[1])
-    return pack_small(scale(numbers, places))
+    """The PNG of the numbers, which is no larger than the network's input: see to_picture."""
+    return result.png
 
 
 def from_bytes(data: bytes, task: Task, letterbox: Letterbox) -> Segmentation:
-    """Read the numbers, and give the result as many places as it had."""
+    """Check the numbers, and give the result as many places as it had."""
     numbers = decode_numbers(data, letterbox.target[0] * letterbox.target[1])
     if (most := int(numbers.max())) >= len(task.labels):
         raise InputError(f"the answer to {task.name} has the number {most}, expected 0 to {len(task.labels) - 1}")
-    return Segmentation(task.labels, pack(scale(numbers, fit_places(letterbox.source))))
+    return Segmentation(task.labels, data, fit_places(letterbox.source))
 
 
 def draw(canvas: Canvas, tasks: Sequence[Task], results: Mapping[str, Segmentation], truth: Truth | None) -> None:

@@ -28,7 +28,7 @@ class Kind(Protocol):
         """Write a result with its image's header."""
 
     def further_forms(self, task: Task) -> Mapping[str, Form]:
-        """Return forms in which results are published only while somebody listens, by their topics' relative names."""
+        """Return further forms in which results are published, by their topics' relative names."""
 
     def to_result(self, message: Any, task: Task) -> Any:
         """Read a task's result. Raises InputError for a message without a label, or with a number that is none."""

@@ -33,7 +33,7 @@ def truth_topic(task: Task) -> str:
 
 def to_message(result: Segmentation, header: Header) -> CompressedImage:
     """Write the numbers as they are."""
-    return CompressedImage(header=header, format=FORMAT, data=array.array("B", result.png))
+    return CompressedImage(header=header, format=FORMAT, data=array.array("B", result.whole()))
 
 
 def further_forms(task: Task) -> dict[str, Form]:

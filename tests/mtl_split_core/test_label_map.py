@@ -17,6 +17,7 @@ from mtl_split_core.label_map import (
     fit_places,
     pack,
     renumber,
+    scale,
     to_input,
     to_picture,
 )
@@ -32,6 +33,23 @@ def png(values: np.ndarray) -> bytes:
 @given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20)))
 def test_what_is_packed_is_unpacked(numbers: Indices) -> None:
     assert np.array_equal(Segmentation(("a",), pack(numbers)).indices(), numbers)
+    decoded = cv2.imdecode(np.frombuffer(pack(numbers), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded is not None and np.array_equal(decoded, numbers)
+
+
+def test_a_street_takes_little_more_than_with_the_best_compression() -> None:
+    rows, columns = np.mgrid[:288, :512]
+    numbers = ((rows > 150) & (abs(columns - 256) < rows - 100)).astype(np.uint8)
+    best = cv2.imencode(".png", numbers, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+    assert len(pack(numbers)) < 1.1 * len(best)
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20)), st.integers(1, 4))
+def test_it_has_more_places_than_the_png_where_it_says_so(numbers: Indices, times: int) -> None:
+    places = numbers.shape[1] * times, numbers.shape[0] * times
+    found = Segmentation(("a",), pack(numbers), places)
+    assert np.array_equal(found.indices(), numbers.repeat(times, axis=0).repeat(times, axis=1))
+    assert np.array_equal(Segmentation(("a",), found.whole()).indices(), found.indices())
 
 
 @given(width=SIDES, height=SIDES)
@@ -52,7 +70,9 @@ def test_numbers_keep_their_place_in_the_picture() -> None:
     assert fitted.shape == (32, 64)
     assert (fitted[:8] == UNKNOWN).all() and (fitted[24:] == UNKNOWN).all()
     assert (fitted[8:24, :48] == 0).all() and (fitted[8:24, 48:] == 3).all()
-    assert np.array_equal(to_picture(fitted, letterbox), numbers)
+    assert np.array_equal(scale(to_picture(fitted, letterbox), (128, 32)), numbers)
+    small = Letterbox((16, 8), (64, 32))
+    assert to_picture(to_input(numbers[:8, :16], small), small).shape == (8, 16)
 
 
 def test_labels_are_found_by_name() -> None:

@@ -42,6 +42,12 @@ def test_a_result_is_a_picture_that_standard_tools_can_decode() -> None:
     assert message.format.split(";")[0] == "mono8" and "png compressed" in message.format
 
 
+def test_it_is_written_with_a_pixel_for_every_place() -> None:
+    found = Segmentation(TASK.labels, pack(NUMBERS), (8, 4))
+    assert to_result(to_message(found, header(1)), TASK).indices().tolist() == found.indices().tolist()
+    assert to_picture(to_message(found, header(1))).shape == (4, 8, 3)
+
+
 def test_the_same_as_an_image_that_is_not_compressed() -> None:
     [(name, form)] = further_forms(TASK).items()
     message = deserialize_message(serialize_message(form.write(FOUND, header(2))), Image)
