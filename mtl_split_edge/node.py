@@ -202,12 +202,17 @@ class EdgeNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe to the camera and to the server's reports, and start the worker."""
         signatures = (UnsignedError, SignatureError) if self._keys else ()
+        # A later session needs a larger number: by the wall clock, because a simulated one begins anew.
+        self._session = max(self._session + 1, time.time_ns())
+        self._sequence = 0
+        seconds = self._answering.seconds if self._answering else {}
+        # Without a policy, what is fixed may be changed from frame to frame.
+        self._controller = Controller(self._menu, self._policy or fixed(0), self._session, seconds)
+        self._sending = threading.Lock()
         facts = {
             **self._half.choice.facts,
             "policy": self.get_parameter("policy").value if self._policy else FIXED,
-            **_facts(LinkState(), 0.0, 0.0),
         }
-        self._facts = facts
         stream = Stream(
             self.resolve_topic_name(TOPICS[COMPRESSED if self._transport == COMPRESSED else RAW][1]),
             stages=(*_STAGES, *(["local"] if self._answering else [])),
@@ -216,19 +221,13 @@ class EdgeNode(ManagedNode):
             clock=self.get_clock(),
             logger=self.get_logger(),
             facts=facts,
+            figures=partial(_figures, self._controller),
         )
 
         def receive(message: CameraMessage) -> None:
             received = Received(message, stream.received(message.header.stamp), time.monotonic())
             stream.count("dropped", self._mailbox.put(stream, received) is not None)
 
-        # A later session needs a larger number: by the wall clock, because a simulated one begins anew.
-        self._session = max(self._session + 1, time.time_ns())
-        self._sequence = 0
-        seconds = self._answering.seconds if self._answering else {}
-        # Without a policy, what is fixed may be changed from frame to frame.
-        self._controller = Controller(self._menu, self._policy or fixed(0), self._session, seconds)
-        self._sending = threading.Lock()
         self._reports = subscribe(self, LinkReport, "link_report", partial(self._hear, stream), MANY, stream.warn)
         self._input = CameraInput(self, self._transport, receive, stream, facts)
         if self._answering:
@@ -321,7 +320,6 @@ class EdgeNode(ManagedNode):
             action = controller.answer_alone(situation)
         if self._answering:
             stream.count(f"chosen/{self._in_words(action)}")
-        self._facts |= _facts(situation.link, situation.busy, controller.own_seconds)
         return action
 
     def _in_words(self, action: Action) -> str:
@@ -390,11 +388,13 @@ class EdgeNode(ManagedNode):
             stream.measured({"round_trip": account.round_trip * 1e3, "server": in_server * 1e3})
 
 
-def _facts(link: LinkState, busy: float, own_seconds: float) -> dict[str, str]:
-    """What a choice was made by, as key and value pairs."""
+def _figures(controller: Controller) -> dict[str, str]:
+    """What choices are made by, as it is now."""
+    situation = controller.observe(0.0, time.monotonic())
+    link = situation.link
     return {
-        "own_share": f"{busy:.2f}",
-        "own_seconds": f"{own_seconds:.3f}",
+        "own_share": f"{situation.busy:.2f}",
+        "own_seconds": f"{controller.own_seconds:.3f}",
         "link/outage": f"{outage(link):.2f}",
         "link/silence_s": f"{link.silence:.2f}",
         "link/in_flight": str(link.in_flight),

@@ -170,7 +170,6 @@ class MiddleNode(ManagedNode):
             resolved,
             {(self._bundle.contract.fingerprint, ""): self._bundle.payload_format},
             stream,
-            {},
             output,
             self._reports[namespace],
             None,

@@ -4,7 +4,7 @@ import statistics
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from builtin_interfaces.msg import Time as Stamp
@@ -52,16 +52,19 @@ class Stream:
         clock: Clock,
         logger: Logger,
         facts: Mapping[str, str],
+        figures: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """Start with nothing received.
 
         topic: resolved name; stages: the stages of a frame; errors, counts: types of InputError and further counts that
-        are reported even where they are 0; clock: the node's; facts: what stays as it is, reported with the rest.
+        are reported even where they are 0; clock: the node's; facts: what stays as it is, reported with the rest;
+        figures: what does not, which is asked for whenever it is reported.
         """
         self.topic = topic
         self._clock = clock
         self._logger = logger
         self._facts = facts
+        self._figures = figures
         self._lock = threading.Lock()
         self._stages: dict[str, list[float]] = {stage: [] for stage in stages}
         self._bytes: list[int] = []
@@ -168,6 +171,7 @@ class Stream:
 
     def report(self, name: str) -> DiagnosticStatus:
         """Return a status about the time since the previous report, and begin anew."""
+        figures = self._figures()
         with self._lock:
             now = time.monotonic()
             seconds, self._reported_at = now - self._reported_at, now
@@ -181,6 +185,7 @@ class Stream:
                 **{name: str(total) for name, total in self._totals.items()},
                 **{f"stage_ms/{stage}": _median(times) for stage, times in self._stages.items()},
                 **self._facts,
+                **figures,
             }
             level, message = self._judge(news, values["published_hz"])
             self._bytes.clear()

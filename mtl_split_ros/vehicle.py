@@ -186,19 +186,18 @@ class Vehicle(Generic[Out]):
     """What a node knows and wants of one vehicle whose frames it takes.
 
     namespace: as in the node's parameters; topic: resolved name of its bottlenecks' topic; formats: of the payloads
-    that it may send, see `key_of`; stream: the account of them; facts: what else it tells; out: the publishers of what
-    is made of them; reports, answers: the publishers of what becomes of each of them, and of all results at once (None:
-    of none); max_age: in seconds, 0 disables the limit; deadline: of an answer, in seconds from the stamp, 0: none;
-    keys: None: signatures do not count; tracks: without an object; features_topic: resolved name of the topic of what
-    roadside units send; serves: whether a good bottleneck is this server's to answer, which it is asked once. What
-    another server answers is only remembered, so that this one can go on with it.
+    that it may send, see `key_of`; stream: the account of them; out: the publishers of what is made of them; reports,
+    answers: the publishers of what becomes of each of them, and of all results at once (None: of none); max_age: in
+    seconds, 0 disables the limit; deadline: of an answer, in seconds from the stamp, 0: none; keys: None: signatures do
+    not count; tracks: without an object; features_topic: resolved name of the topic of what roadside units send;
+    serves: whether a good bottleneck is this server's to answer, which it is asked once. What another server answers is
+    only remembered, so that this one can go on with it.
     """
 
     namespace: str
     topic: str
     formats: Mapping[Key, Form]
     stream: Stream
-    facts: dict[str, str]
     out: Out
     reports: Publisher[LinkReport]
     answers: Publisher[Answer] | None

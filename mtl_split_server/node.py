@@ -20,7 +20,7 @@ from vision_msgs.msg import LabelInfo
 from mtl_split_core.control.link import Fate
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import ServerHalf
-from mtl_split_core.serving import ORDERS, Choice, Schedule, Tally, Waiting, turn
+from mtl_split_core.serving import ORDERS, Choice, Schedule, Waiting, turn
 from mtl_split_core.session import Arrival
 from mtl_split_core.tracks import Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
@@ -250,7 +250,6 @@ class ServerNode(ManagedNode):
         resolved = self.resolve_topic_name(topic)
         signatures = SIGNED_REFUSALS if self._keys else ()
         divisions = [OtherDivisionError] if self._suffixes.divided else []
-        facts = {**self._suffixes.facts, **Tally().facts()}
         stream = Stream(
             self.resolve_topic_name(features) if self._from_middle else resolved,
             stages=("link", "decode", "suffix", "post", "answer", "track", "publish"),
@@ -258,7 +257,8 @@ class ServerNode(ManagedNode):
             counts=(*COUNTS, "hopeless", ELSEWHERE),
             clock=self.get_clock(),
             logger=self.get_logger(),
-            facts=facts,
+            facts=self._suffixes.facts,
+            figures=lambda: self._schedule.facts(vehicle),
         )
         publishers = TopicPublishers(self, resolved, self._keys is not None)
         vehicle = Vehicle(
@@ -266,7 +266,6 @@ class ServerNode(ManagedNode):
             resolved,
             self._suffixes.formats,
             stream,
-            facts,
             results,
             self._reports[namespace],
             self._answers[namespace],
@@ -326,7 +325,6 @@ class ServerNode(ManagedNode):
             self._schedule.answered(received.waiting, begun, time.monotonic())
         elif fate != Fate.HOPELESS:
             self._schedule.missed(vehicle)
-        vehicle.facts.update(self._schedule.facts(vehicle))
 
     def _answer(self, half: ServerHalf, vehicle: Served, received: Received) -> Fate:
         message, payload = received.message, received.message.payload.tobytes()

@@ -1,5 +1,6 @@
 """The account of a stream of frames: what is counted, what is logged, and how it is judged."""
 
+import itertools
 from dataclasses import dataclass, field
 
 import pytest
@@ -55,6 +56,13 @@ def test_before_the_first_frame_it_says_what_it_waits_for(stream: Stream) -> Non
     assert {values[key] for key in ("age_ms", "bytes_per_frame", "stage_ms/link", "stage_ms/decode")} == {"n/a"}
     assert values["refused/PayloadError"] == values["dropped"] == "0"
     assert values["engine"] == "steam"
+
+
+def test_figures_are_asked_for_when_they_are_reported(log: Log) -> None:
+    asked = itertools.count()
+    stream = Stream("/bottleneck", (), (), (), Clock(), log, {}, lambda: {"asked": str(next(asked))})
+    stream.received(now())
+    assert [report(stream)[1]["asked"] for _ in range(2)] == ["0", "1"]
 
 
 def test_a_stream_without_payloads_has_no_bytes(stream: Stream) -> None:

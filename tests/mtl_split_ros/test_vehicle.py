@@ -149,7 +149,7 @@ def serve(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Serve:
         formats = {(bundle.contract.fingerprint, ""): bundle.payload_format}
         out = cast(Any, None), cast(Any, reports), cast(Any, answers)
         vehicle = Vehicle(
-            *("car1", TOPIC, formats, stream, {}, *out, publishers, max_age, deadline, keys),
+            *("car1", TOPIC, formats, stream, *out, publishers, max_age, deadline, keys),
             tracks,
         )
         return Served(vehicle, graph, log, reports, answers)
