@@ -18,8 +18,8 @@ from mtl_split_core.answer import AnswerError, unpack_results
 from mtl_split_core.bundle import EXIT, SUFFIX, Bundle
 from mtl_split_core.control.answers import Answers, Due
 from mtl_split_core.control.controller import Controller
-from mtl_split_core.control.link import Fate, Report
-from mtl_split_core.control.policy import Action, Own
+from mtl_split_core.control.link import Fate, LinkState, Report
+from mtl_split_core.control.policy import Action, Own, send_again_at
 from mtl_split_core.errors import InferenceError, InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import ServerHalf
@@ -48,7 +48,7 @@ class Frame:
 
     arrived: when the image did, by the monotonic clock; age: its age then, both in seconds; point: the name of the
     operating point that its bottleneck goes out at, empty where none does; bottleneck: that goes out; action: what was
-    chosen.
+    chosen; link: what was known of it then.
     """
 
     header: Header
@@ -59,6 +59,7 @@ class Frame:
     point: str
     bottleneck: Bottleneck | None
     action: Action
+    link: LinkState
 
 
 class Answering:
@@ -126,7 +127,7 @@ class Answering:
         sequence = None if frame.bottleneck is None else frame.bottleneck.sequence
         again_at = float("inf")
         if sequence is not None and not frame.action.at_once:
-            again_at = self._controller.send_again_at(time.monotonic(), deadline)
+            again_at = send_again_at(frame.link, time.monotonic(), deadline)
         given_up = self._answers.expect(
             _key(frame.header), frame, deadline, sequence, frame.action.own, frame.action.at_once, again_at
         )

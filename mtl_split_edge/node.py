@@ -286,8 +286,9 @@ class EdgeNode(ManagedNode):
         latents = self._half.latents(picture)
         limit: int = self.get_parameter("max_payload_bytes").value
         with stopwatch.stage("choose"):
-            action = self._choose(stream, received, limit)
-        frame = Frame(message.header, received.arrived, plausible_age(received.age), size, latents, "", None, action)
+            action, link = self._choose(stream, received, limit)
+        age = plausible_age(received.age)
+        frame = Frame(message.header, received.arrived, age, size, latents, "", None, action, link)
         encoded = None
         if action.point is not None:
             try:
@@ -304,8 +305,8 @@ class EdgeNode(ManagedNode):
             stages.pop("encode", None)  # is another frame's
         stream.published(stages, None if encoded is None else len(encoded.payload))
 
-    def _choose(self, stream: Stream, received: Received, limit: int) -> Action:
-        """Choose what to do with a frame."""
+    def _choose(self, stream: Stream, received: Received, limit: int) -> tuple[Action, LinkState]:
+        """Choose what to do with a frame; returns it, and what was known of the link."""
         controller, begun = self._controller, time.monotonic()
         if limit != controller.menu.most_bytes:
             controller.menu = replace(self._menu, most_bytes=limit)
@@ -320,7 +321,7 @@ class EdgeNode(ManagedNode):
             action = controller.answer_alone(situation)
         if self._answering:
             stream.count(f"chosen/{self._in_words(action)}")
-        return action
+        return action, situation.link
 
     def _in_words(self, action: Action) -> str:
         if action.point is None:
