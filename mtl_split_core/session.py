@@ -9,8 +9,8 @@ from mtl_split_core.tracks import Tracks
 
 _ALL_REPORTED = (1 << REPORTED) - 1
 
-MOST_COPIES = 8
-"""Copies of a bottleneck that are answered again; further ones would only be a stranger's, who wants many answers."""
+MOST_ANSWERED = 8
+"""Copies of one bottleneck that are answered; further ones would only be a stranger's, who wants many answers."""
 
 MOST_LOST = 1_000_000
 """A sequence that jumps further ahead has begun anew: a day at 10 frames per second has fewer frames."""
@@ -87,8 +87,8 @@ class Session:
 
     def count_copy(self) -> bool:
         """Note that the newest one has come once more; returns False where that is too often to answer it again."""
-        self._copies = min(self._copies + 1, MOST_COPIES + 1)
-        return self._copies <= MOST_COPIES
+        self._copies = min(self._copies + 1, MOST_ANSWERED + 1)
+        return self._copies <= MOST_ANSWERED
 
     def copies(self, session: int, sequence: int) -> int:
         """Return how often a bottleneck has arrived, as far as that is remembered: of the newest."""
@@ -146,7 +146,7 @@ class Session:
         if not (restart or self._any_stamp or stamp is None or arrival.stamp > stamp):
             return None
         self._newest, self._newest_stamp = arrival, arrival.stamp
-        self._copies = min(max(arrival.copies, 1), MOST_COPIES)
+        self._copies = min(max(arrival.copies, 1), MOST_ANSWERED)
         if newest is not None and restart:
             # A worker may still be at the last bottleneck, with the tracks that it had.
             self.tracks = self.tracks.anew()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mtl_split_core.control.link import REPORTED
 from mtl_split_core.errors import ReplayError, SecondPublisherError
-from mtl_split_core.session import MOST_COPIES, MOST_LOST, Arrival, Session
+from mtl_split_core.session import MOST_ANSWERED, MOST_LOST, Arrival, Session
 from mtl_split_core.tracks import NONE, Tracks
 
 FIRST = Arrival("edge", session=10, sequence=0, stamp=1000)
@@ -110,8 +110,8 @@ def test_the_newest_once_more_is_a_repeat_and_nothing_else_is(signed: bool) -> N
 def test_copies_are_counted_of_the_newest_up_to_a_limit() -> None:
     session = begun(Publishers(), signed=True)
     assert session.copies(FIRST.session, FIRST.sequence) == 1
-    assert [session.count_copy() for _ in range(MOST_COPIES)] == [True] * (MOST_COPIES - 1) + [False]
-    assert session.copies(FIRST.session, FIRST.sequence) == MOST_COPIES + 1
+    assert [session.count_copy() for _ in range(MOST_ANSWERED)] == [True] * (MOST_ANSWERED - 1) + [False]
+    assert session.copies(FIRST.session, FIRST.sequence) == MOST_ANSWERED + 1
     assert session.copies(FIRST.session, FIRST.sequence + 1) == 1
     assert session.take(later(1, 2000)) == 0 and session.copies(FIRST.session, FIRST.sequence + 1) == 1
     assert session.copies(FIRST.session, FIRST.sequence) == 1

@@ -34,7 +34,7 @@ from mtl_split_core.errors import (
 from mtl_split_core.features import FeatureFormat
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, MiddleHalf, ServerHalf
-from mtl_split_core.session import MOST_COPIES
+from mtl_split_core.session import MOST_ANSWERED
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import BYTETRACK, Tracks
 from mtl_split_lab.learning.division import divide
@@ -403,12 +403,12 @@ def test_a_bottleneck_that_comes_again_is_answered_again(serve: Serve, send: Sen
         assert unpack_results(bundle.tasks, answer.results.tobytes(), letterbox).keys() == results.keys()
     last = served.reports.published[-1]
     KEYS.check(report_statement(last, "/car1/link_report"), last.signature.tobytes())
-    for _ in range(2 * MOST_COPIES):
+    for _ in range(2 * MOST_ANSWERED):
         served.take(message)
-    assert len(served.answers.published) == MOST_COPIES
+    assert len(served.answers.published) == MOST_ANSWERED
     newer = send(1, header=now(), keys=KEYS)
     assert served.take(newer) and served.take(newer) is None
-    assert len(served.answers.published) == MOST_COPIES
+    assert len(served.answers.published) == MOST_ANSWERED
 
 
 def test_nothing_is_packed_where_no_edge_wants_it(serve: Serve, send: Send, bundle: Bundle) -> None:
@@ -523,7 +523,7 @@ def test_a_node_without_divisions_takes_no_features(serve: Serve, send: Send, re
     assert "expected none: give roadside unit and server the same bundle" in served.log.errors[0]
 
 
-@pytest.mark.parametrize(("copies", "counted"), [(1, 1), (2, 2), (0, 1), (255, MOST_COPIES)])
+@pytest.mark.parametrize(("copies", "counted"), [(1, 1), (2, 2), (0, 1), (255, MOST_ANSWERED)])
 def test_a_roadside_unit_tells_how_many_copies_have_arrived_there(
     copies: int, counted: int, serve_both: Serve, send: Send, relay: Send
 ) -> None:
