@@ -1,8 +1,8 @@
 """Subscriptions that are made anew where nothing arrives though somebody publishes.
 
 Either the middleware is at fault, see shared_memory.py, or the publisher has nothing to say, such as a camera that is
-paused. Which of the two it was shows only when messages arrive again. Messages that the middleware knows to be lost
-are no silence.
+paused. Which of the two it was shows only when messages arrive again; of one that has sent none so far, it does not: it
+may just have begun. Messages that the middleware knows to be lost are no silence.
 """
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
@@ -70,27 +70,31 @@ class Participant:
 class Watch:
     """When a subscription that nothing arrives on is to be made anew: after `SILENCE`, again, then after longer pauses.
 
-    since: when the last message or attempt was, or who publishes changed.
+    since: when the last message or attempt was, or who publishes changed; publishers: None while messages arrive: those
+    who send them; known: whether any of theirs have arrived.
     """
 
     since: float
     pause: float = SILENCE
     attempts: int = 0
     arrived: int = 0
-    publishers: frozenset[bytes] = frozenset()
+    publishers: frozenset[bytes] | None = frozenset()
+    known: bool = False
 
     def has_arrived(self, now: float, arrived: int) -> bool:
         """Whether messages have arrived since the last look; `arrived`: how many so far."""
         if arrived == self.arrived:
             return False
         self.arrived = arrived
+        self.publishers, self.known = None, True
         self._begin(now)
         return True
 
     def is_overdue(self, now: float, publishers: frozenset[bytes]) -> bool:
         """Whether to make the subscription anew, now that these publish: others begin a silence of their own."""
-        if publishers != self.publishers:
-            self.publishers = publishers
+        before, self.publishers = self.publishers, publishers
+        if before not in (None, publishers):
+            self.known = False
             self._begin(now)
         if not publishers or now - self.since < self.pause:
             return False
@@ -177,9 +181,9 @@ class Subscriptions:
     def _look(self) -> None:
         now = time.monotonic()
         for one in self._subscriptions:
-            renewed, attempts = one.watch.since, one.watch.attempts
+            renewed, has_helped = one.watch.since, one.watch.attempts > 0 and one.watch.known
             if one.watch.has_arrived(now, one.heard()):
-                if attempts and now - renewed < CURE:
+                if has_helped and now - renewed < CURE:
                     one.stream.fail(f"nothing arrived on {one.full_name} until {self._place(one)}")
                 continue
             fit = {
@@ -191,7 +195,7 @@ class Subscriptions:
                 self._renew(one)
                 one.stream.count("renewed")
                 one.stream.warn(
-                    f"nothing arrives on {one.full_name} though {', '.join(sorted(fit.values()))} publishes:"
+                    f"nothing arrives on {one.full_name} though {', '.join(sorted(fit.values()))} advertises it:"
                     f" {self._place(one)}"
                 )
 

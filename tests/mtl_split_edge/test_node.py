@@ -233,7 +233,7 @@ def test_a_camera_that_was_silent_is_heard_in_a_new_participant(bundle: Bundle, 
     camera = probe.publisher(Image, "/image_raw", CAMERA)
     probe.value("/edge: /image_raw", "renewed", "2")
     assert probe.exchange(camera, image_message(plain(RED), 1), bottlenecks).header == header(1)
-    assert "though /probe publishes: it was subscribed to anew in a new participant" in edge.log
+    assert "though /probe advertises it: it was subscribed to anew in a new participant" in edge.log
     assert edge.end(signal.SIGTERM) == 0
 
 

@@ -40,6 +40,15 @@ def test_a_message_or_another_publisher_ends_a_silence() -> None:
     assert not watch.is_overdue(30.0, ANOTHER) and watch.is_overdue(30.0 + SILENCE, ANOTHER)
 
 
+def test_who_publishes_is_known_once_something_has_arrived_and_until_another_does() -> None:
+    watch = Watch(0.0)
+    assert watch.is_overdue(3.0, CAMERA) is watch.known is False
+    assert watch.has_arrived(4.0, 1) and watch.known
+    assert watch.is_overdue(7.0, CAMERA) and watch.known
+    assert not watch.is_overdue(8.0, frozenset()) and not watch.known
+    assert watch.has_arrived(9.0, 2) and not watch.is_overdue(10.0, ANOTHER) and watch.known
+
+
 class Listener:
     """Two topics of one node that are listened to in the probe's executor."""
 
@@ -91,21 +100,30 @@ def test_silent_topics_move_to_one_new_participant_and_are_heard_there(listener:
             listener.send(publisher, stream)
     finally:
         talker.close()
-    assert any("though /probe publishes: it was subscribed to anew" in warning for warning in listener.log.warnings)
+    assert any("though /probe advertises it: it was subscribed to anew" in warning for warning in listener.log.warnings)
 
 
-def test_what_has_helped_is_an_error_once(listener: Listener, probe: Probe) -> None:
+@pytest.mark.parametrize("before", [True, False])
+def test_what_has_helped_is_an_error_once_unless_it_may_just_have_begun(
+    listener: Listener, probe: Probe, before: bool
+) -> None:
     left, right = listener.streams
     talker = Probe(probe.node.context.get_domain_id())
     try:
         publisher = talker.publisher(Header, left.topic, NEWEST)
+        if before:
+            listener.send(publisher, left)
         probe.wait_for("an attempt", lambda: bool(listener.log.warnings))
         listener.send(publisher, left)
-        probe.wait_for("an error", lambda: bool(listener.log.errors))
+        if before:
+            probe.wait_for("an error", lambda: bool(listener.log.errors))
+            assert listener.log.errors[0].startswith("nothing arrived on /left until it was subscribed to anew")
+            assert report(left)[0].level == DiagnosticStatus.ERROR != report(left)[0].level
+        else:
+            probe.wait_for("the next attempt", lambda: len(listener.log.warnings) > 1)
+            assert not listener.log.errors
     finally:
         talker.close()
-    assert listener.log.errors[0].startswith("nothing arrived on /left until it was subscribed to anew")
-    assert report(left)[0].level == DiagnosticStatus.ERROR != report(left)[0].level
     assert not listener.renewed(right)
 
 
