@@ -18,17 +18,6 @@ from mtl_split_camera.world import SIGHT, Block, Mover, World, draw_road
 from mtl_split_core.label_map import UNKNOWN, Segmentation, pack
 from mtl_split_core.scene import Image, Size, Truth
 
-DETECTION_LABELS = (
-    "pedestrian",
-    "rider",
-    "car",
-    "truck",
-    "bus",
-    "motorcycle",
-    "bicycle",
-    "traffic light",
-    "traffic sign",
-)
 TIMEOFDAY = ("daytime", "dawn/dusk", "night")
 WEATHER = ("clear", "rainy", "foggy", "overcast")
 SCENE = ("city street", "residential", "highway")

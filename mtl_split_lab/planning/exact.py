@@ -23,11 +23,6 @@ class Solution:
     schedule: Schedule | None
     bound: int
 
-    @property
-    def proved(self) -> bool:
-        """Whether there is no better schedule."""
-        return self.schedule is not None and self.schedule.end == self.bound
-
 
 def solve_cp_sat(problem: Problem, seconds: float, hint: Schedule | None = None, repeatable: bool = False) -> Solution:
     """Solve a problem with OR-Tools' CP-SAT on one core, within some seconds.

@@ -20,12 +20,8 @@ from mtl_split_lab.planning.plan import Plan, format_plan, write_plan
 from mtl_split_lab.planning.problem import NoRoomError, Problem, Schedule, check
 from mtl_split_lab.planning.random_graphs import draw_problem
 
-GRAPHS = 200
 SIZES = (5, 6, 7, 8, 10, 12, 16, 20, 24, 28, 30, 32, 40, 50, 60, 80)
 """Tasks of the graphs, in turn."""
-
-SECONDS = 60.0
-"""For CP-SAT on each graph."""
 
 MOST_FOR_MILP = 16
 """Tasks of the graphs that DiviML's integer program is tried on, too, beside those of LARGE."""

@@ -11,12 +11,24 @@ import pytest
 
 from mtl_split_camera import scenery
 from mtl_split_camera.painter import MARKING, ROAD, Body, Camera, Canvas, Ground
-from mtl_split_camera.street import DETECTION_LABELS, SCENE, TIMEOFDAY, WEATHER, Street
+from mtl_split_camera.street import SCENE, TIMEOFDAY, WEATHER, Street
 from mtl_split_camera.weather import draw_air
 from mtl_split_camera.world import Block, draw_road
 from mtl_split_core.label_map import UNKNOWN
 from mtl_split_core.scene import Image, Truth
 from mtl_split_lab.data.simulated import street_pictures
+
+OBJECTS = (
+    "pedestrian",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "motorcycle",
+    "bicycle",
+    "traffic light",
+    "traffic sign",
+)
 
 SMALL = (320, 180)
 
@@ -67,7 +79,7 @@ def test_the_truth_of_every_condition_fits_the_picture(timeofday: str, weather: 
     assert truth.classes == {"timeofday": timeofday, "weather": weather, "scene": scene}
     count = len(truth.labels)
     assert truth.boxes.shape == (count, 4) and truth.visible.shape == truth.ignore.shape == (count,)
-    assert set(truth.labels) <= set(DETECTION_LABELS) and truth.labelled is None
+    assert set(truth.labels) <= set(OBJECTS) and truth.labelled is None
     x1, y1, x2, y2 = truth.boxes.T
     assert (x1 >= 0).all() and (y1 >= 0).all() and (x2 <= 320).all() and (y2 <= 180).all()
     assert (x1 < x2).all() and (y1 < y2).all()
@@ -97,7 +109,7 @@ def test_every_category_and_class_comes_up() -> None:
         for task, label in truth.classes.items():
             seen[task].add(label)
     assert seen == {
-        "detection": set(DETECTION_LABELS),
+        "detection": set(OBJECTS),
         "timeofday": set(TIMEOFDAY),
         "weather": set(WEATHER),
         "scene": set(SCENE),
