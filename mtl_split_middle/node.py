@@ -2,15 +2,13 @@
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
 
-import time
 from array import array
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from mtl_split.msg import Bottleneck, Features, LinkReport
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import JumpHandle
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 
@@ -21,13 +19,13 @@ from mtl_split_core.halves import MiddleHalf
 from mtl_split_core.share import bundle_folder
 from mtl_split_core.tracks import NONE, Tracks
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream
-from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
+from mtl_split_ros.lifecycle import COMMON_PARAMETERS
 from mtl_split_ros.mailbox import Mailbox
-from mtl_split_ros.messages import FEATURES, sign
+from mtl_split_ros.messages import FEATURES, Sent, sign
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LARGE, MANY, advertise
-from mtl_split_ros.subscriptions import Subscriptions
+from mtl_split_ros.serving_node import ServingNode
 from mtl_split_ros.vehicle import (
     COUNTS,
     REFUSALS,
@@ -36,12 +34,8 @@ from mtl_split_ros.vehicle import (
     TopicPublishers,
     Vehicle,
     check_vehicles,
-    forget_stamps_on_jumps_back,
     topic_within,
 )
-
-if TYPE_CHECKING:
-    from rclpy.subscription import MessageInfo
 
 WHOLE = "whole"
 """The `cut` with which the whole suffix stays with the server: bottlenecks are passed on as they are."""
@@ -74,12 +68,12 @@ Served: TypeAlias = Vehicle["Publisher[Features]"]
 class Received:
     """A bottleneck, its receipt, and how many milliseconds it was on its way."""
 
-    message: Bottleneck
+    message: Sent
     receipt: Receipt
     link: float
 
 
-class MiddleNode(ManagedNode):
+class MiddleNode(ServingNode["Publisher[Features]", Received]):
     """Runs the middle of the network on the vehicles' newest bottlenecks in turn, and sends the features on.
 
     What it sends of one vehicle keeps its order, whatever the cut: it is all on one topic. The server reports to the
@@ -89,10 +83,6 @@ class MiddleNode(ManagedNode):
     _halves: list[MiddleHalf]
     _outputs: dict[str, Publisher[Features]]
     _reports: dict[str, Publisher[LinkReport]]
-    _mailbox: Mailbox[Served, Received]
-    _inputs: Subscriptions
-    _vehicles: list[Served]
-    _jumps: JumpHandle
 
     def __init__(self) -> None:
         """Declare the parameters, then configure and activate where `autostart` says so."""
@@ -124,33 +114,20 @@ class MiddleNode(ManagedNode):
         self._halves = [half, *(half.twin() for _ in range(values["workers"] - 1))]
         self._bundle = bundle
 
-    def activate(self) -> None:
-        """Subscribe to the bottlenecks of all vehicles and start the workers."""
-        self._inputs, self._vehicles = Subscriptions(self), []
-        try:
-            for namespace, output in self._outputs.items():
-                self._serve(namespace, output)
-        except InputError:
-            self._inputs.close()
-            self.streams = []
-            raise
-        works = [partial(self._process, half) for half in self._halves]
-        self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error))
-        self.end_with(self._mailbox.ended)
-        self._jumps = forget_stamps_on_jumps_back(self, self._vehicles)
-
-    def deactivate(self) -> None:
-        """Unsubscribe, and stop the workers after the bottlenecks they are at."""
-        self._jumps.unregister()
-        self._inputs.close()
-        self._mailbox.close()
-
     def cleanup(self) -> None:
         """Release the network and the publishers."""
         for publisher in (*self._outputs.values(), *self._reports.values()):
             self.destroy_publisher(publisher)
         self._outputs, self._reports = {}, {}
         self._halves, self._bundle = [], None
+
+    def _serve_all(self) -> None:
+        for namespace, output in self._outputs.items():
+            self._serve(namespace, output)
+
+    def _open_mailbox(self) -> Mailbox[Served, Received]:
+        works = [partial(self._process, partial(self._send_on, half)) for half in self._halves]
+        return Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error))
 
     def _serve(self, namespace: str, output: Publisher[Features]) -> None:
         assert self._bundle is not None
@@ -193,23 +170,12 @@ class MiddleNode(ManagedNode):
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _receive(self, vehicle: Served, message: Bottleneck, info: MessageInfo) -> None:
-        receipt = vehicle.take(message, info)
-        if receipt is None:
-            return
-        link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
-        replaced = self._mailbox.put(vehicle, Received(message, receipt, link))
-        if replaced is not None:
-            vehicle.stream.count("dropped")
-            vehicle.report(replaced.receipt, Fate.REPLACED, time.monotonic())
+    def _accept(self, vehicle: Served, message: Sent, receipt: Receipt, link: float) -> Received:
+        return Received(message, receipt, link)
 
-    def _process(self, half: MiddleHalf, vehicle: Served, received: Received) -> None:
-        begun, fate = time.monotonic(), Fate.FAILED
-        try:
-            fate = self._send_on(half, vehicle, received)
-        finally:
-            if fate != Fate.ANSWERED:  # or else the server reports it
-                vehicle.report(received.receipt, fate, begun)
+    def _settle(self, vehicle: Served, received: Received, fate: Fate, begun: float) -> None:
+        if fate != Fate.ANSWERED:  # or else the server reports it
+            vehicle.report(received.receipt, fate, begun)
 
     def _send_on(self, half: MiddleHalf, vehicle: Served, received: Received) -> Fate:
         message, cut = received.message, self.get_parameter("cut").value

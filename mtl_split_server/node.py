@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 from mtl_split.msg import Answer, Bottleneck, Features, LinkReport
-from rclpy.clock import JumpHandle
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 from std_msgs.msg import Header
@@ -24,14 +23,14 @@ from mtl_split_core.serving import ORDERS, Choice, Schedule, Waiting, turn
 from mtl_split_core.session import Arrival
 from mtl_split_core.tracks import Tracks, needed_score
 from mtl_split_ros.diagnostics import MOST_AHEAD, Stream, nanoseconds
-from mtl_split_ros.lifecycle import COMMON_PARAMETERS, ManagedNode
+from mtl_split_ros.lifecycle import COMMON_PARAMETERS
 from mtl_split_ros.mailbox import Mailbox
 from mtl_split_ros.messages import FEATURES, Sent, label_info
 from mtl_split_ros.parameters import Parameter, Parameters
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import LARGE, LATCHED, MANY, advertise
 from mtl_split_ros.results import ResultPublishers, result_parameters
-from mtl_split_ros.subscriptions import Subscriptions
+from mtl_split_ros.serving_node import ServingNode
 from mtl_split_ros.vehicle import (
     COUNTS,
     ELSEWHERE,
@@ -42,15 +41,11 @@ from mtl_split_ros.vehicle import (
     TopicPublishers,
     Vehicle,
     check_vehicles,
-    forget_stamps_on_jumps_back,
     key_of,
     topic_within,
 )
 from mtl_split_server.group import Group
 from mtl_split_server.suffixes import Suffixes, load_suffixes
-
-if TYPE_CHECKING:
-    from rclpy.subscription import MessageInfo
 
 MOST_SECONDS = 60.0
 """The longest age and deadline of a bottleneck."""
@@ -124,7 +119,7 @@ class Received:
     tracks: Tracks
 
 
-class ServerNode(ManagedNode):
+class ServerNode(ServingNode[ResultPublishers, Received]):
     """Decodes the newest bottlenecks of the vehicles in an order, and publishes the results with the image's header."""
 
     _suffixes: Suffixes
@@ -134,11 +129,7 @@ class ServerNode(ManagedNode):
     _reports: dict[str, Publisher[LinkReport]]
     _answers: dict[str, Publisher[Answer]]
     _tracks: dict[str, Tracks]
-    _mailbox: Mailbox[Served, Received]
     _schedule: Schedule[Served]
-    _inputs: Subscriptions
-    _vehicles: list[Served]
-    _jumps: JumpHandle
 
     def __init__(self) -> None:
         """Declare the parameters, then configure and activate where `autostart` says so."""
@@ -198,39 +189,6 @@ class ServerNode(ManagedNode):
         if any(change.name == "score_threshold" for change in changes):
             self._tell_labels(self._labels)
 
-    def activate(self) -> None:
-        """Subscribe to the bottlenecks and features of all vehicles and start the workers."""
-        self._inputs, self._vehicles = Subscriptions(self), []
-        schedule: Schedule[Served] = Schedule(ORDERS[self._order], self._least_share)
-        self._schedule = schedule
-        try:
-            for namespace, results in self._results.items():
-                self._serve(namespace, results)
-            if self._group_name:
-                streams = {vehicle.topic: vehicle.stream for vehicle in self._vehicles}
-                self._group = Group(self, self._group_name, streams, self._keys)
-                self.streams.append(self._group.stream)
-        except InputError:
-            self._unsubscribe()
-            raise
-        works = [partial(self._process, self._suffixes.twins()) for _ in range(self._workers)]
-
-        def choose(waiting: Mapping[Served, Received]) -> Choice[Served]:
-            return schedule.choose([received.waiting for received in waiting.values()], time.monotonic())
-
-        self._mailbox = Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error), choose, self._give_up)
-        self.end_with(self._mailbox.ended)
-        self._jumps = forget_stamps_on_jumps_back(self, self._vehicles)
-
-    def deactivate(self) -> None:
-        """Unsubscribe, and stop the workers after the bottlenecks they are at."""
-        self._jumps.unregister()
-        if self._group:
-            self._group.leave()
-            self._group = None
-        self._unsubscribe()
-        self._mailbox.close()
-
     def cleanup(self) -> None:
         """Release the network and the publishers."""
         labels = (publisher for own in self._labels.values() for publisher in own.values())
@@ -244,6 +202,24 @@ class ServerNode(ManagedNode):
     def figures(self) -> Mapping[str, str]:
         """What became of all vehicles' bottlenecks."""
         return self._schedule.facts()
+
+    def _serve_all(self) -> None:
+        self._schedule = Schedule(ORDERS[self._order], self._least_share)
+        for namespace, results in self._results.items():
+            self._serve(namespace, results)
+        if self._group_name:
+            streams = {vehicle.topic: vehicle.stream for vehicle in self._vehicles}
+            self._group = Group(self, self._group_name, streams, self._keys)
+            self.streams.append(self._group.stream)
+
+    def _open_mailbox(self) -> Mailbox[Served, Received]:
+        works = [partial(self._process, partial(self._answer, self._suffixes.twins())) for _ in range(self._workers)]
+        schedule = self._schedule
+
+        def choose(waiting: Mapping[Served, Received]) -> Choice[Served]:
+            return schedule.choose([received.waiting for received in waiting.values()], time.monotonic())
+
+        return Mailbox(works, lambda vehicle, error: vehicle.stream.refuse(error), choose, self._give_up)
 
     def _serve(self, namespace: str, results: ResultPublishers) -> None:
         topic, features = topic_within(namespace, "bottleneck"), topic_within(namespace, FEATURES)
@@ -289,34 +265,22 @@ class ServerNode(ManagedNode):
         return self._group is None or self._group.serves(topic, arrival)
 
     def _unsubscribe(self) -> None:
-        self._inputs.close()
-        self.streams = []
+        if self._group:
+            self._group.leave()
+            self._group = None
+        super()._unsubscribe()
 
-    def _receive(self, vehicle: Served, message: Sent, info: MessageInfo) -> None:
-        receipt = vehicle.take(message, info)
-        if receipt is None:
-            return
+    def _accept(self, vehicle: Served, message: Sent, receipt: Receipt, link: float) -> Received:
         if message.contract != self._labelled[vehicle.namespace]:
             self._labelled[vehicle.namespace] = message.contract
             self._tell_labels([vehicle.namespace])
-        link = (info["received_timestamp"] - info["source_timestamp"]) / 1e6
         waiting = vehicle.wait(message, receipt)
         self._schedule.arrive(vehicle)
-        replaced = self._mailbox.put(vehicle, Received(message, receipt, waiting, link, vehicle.session.tracks))
-        if replaced is not None:
-            vehicle.stream.count("dropped")
-            self._settle(vehicle, replaced, Fate.REPLACED, time.monotonic())
+        return Received(message, receipt, waiting, link, vehicle.session.tracks)
 
     def _give_up(self, vehicle: Served, received: Received) -> None:
         vehicle.stream.count("hopeless")
         self._settle(vehicle, received, Fate.HOPELESS, time.monotonic())
-
-    def _process(self, halves: Mapping[str, ServerHalf], vehicle: Served, received: Received) -> None:
-        begun, fate = time.monotonic(), Fate.FAILED
-        try:
-            fate = self._answer(halves[received.message.contract], vehicle, received)
-        finally:
-            self._settle(vehicle, received, fate, begun)
 
     def _settle(self, vehicle: Served, received: Received, fate: Fate, begun: float) -> None:
         """Report what became of a bottleneck, and note it; `begun`: when the work on it began."""
@@ -326,8 +290,9 @@ class ServerNode(ManagedNode):
         elif fate != Fate.HOPELESS:
             self._schedule.missed(vehicle)
 
-    def _answer(self, half: ServerHalf, vehicle: Served, received: Received) -> Fate:
+    def _answer(self, halves: Mapping[str, ServerHalf], vehicle: Served, received: Received) -> Fate:
         message, payload = received.message, received.message.payload.tobytes()
+        half = halves[message.contract]
         # Again: it may have waited for its turn.
         if not vehicle.is_timely(message):
             return Fate.UNTIMELY
