@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mtl_split_core.bundle import MANIFEST, load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.profile import load_profile
-from mtl_split_lab.command import FLEET
+from mtl_split_lab.commands.planning import FLEET
 from mtl_split_lab.data.pictures import LABELS, LabelledPicture, PictureFile, read_pictures
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.planning.fleet import load_fleet

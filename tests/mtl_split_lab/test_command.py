@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,10 @@ def test_a_full_disk_is_named_with_its_folder(
 @pytest.mark.parametrize("name", ["x" * 300, os.fsdecode(b"\xff"), "~nobody-of-this-name/bag"])
 def test_a_name_that_cannot_be_is_one_line(name: str, bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert complaint(capsys, "replay", name, "--bundle", str(bundle.folder))
+
+
+def test_a_command_loads_what_it_needs_when_it_runs() -> None:
+    heavy = {"lightning", "matplotlib", "onnx", "onnxruntime", "ortools", "rclpy", "rosbags", "scipy", "torch"}
+    script = f"import sys, mtl_split_lab.command; print(*{heavy} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

@@ -14,7 +14,7 @@ from mtl_split_core.geometry import PADDING_GREY, Letterbox
 from mtl_split_core.label_map import UNKNOWN as UNKNOWN_PLACE
 from mtl_split_core.label_map import Segmentation, pack, to_input
 from mtl_split_core.scene import Task, Truth
-from mtl_split_lab.command import RECIPE
+from mtl_split_lab.commands.learning import RECIPE
 from mtl_split_lab.data import samples as sampling
 from mtl_split_lab.data.pictures import LabelledPicture, MaskFile, PictureFile, read_pictures
 from mtl_split_lab.data.samples import Batch, Sample, Samples, collate, cut

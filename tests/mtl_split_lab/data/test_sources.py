@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from mtl_split_core.errors import InputError
 from mtl_split_core.label_map import UNKNOWN, pack, renumber
 from mtl_split_core.scene import Task
-from mtl_split_lab.command import RECIPE
+from mtl_split_lab.commands.learning import RECIPE
 from mtl_split_lab.data.pictures import LabelledPicture
 from mtl_split_lab.data.sources import check_tasks, check_there, find_pictures
 from mtl_split_lab.portion import ATTRIBUTES, MaskFolder, Portion

@@ -18,7 +18,8 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Truth
-from mtl_split_lab.command import RECIPE, main
+from mtl_split_lab.command import main
+from mtl_split_lab.commands.learning import RECIPE
 from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.sources import find_pictures
 from mtl_split_lab.kinds.calibration import Calibration

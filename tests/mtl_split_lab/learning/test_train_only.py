@@ -13,7 +13,8 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.label_map import Segmentation
-from mtl_split_lab.command import RECIPE, main
+from mtl_split_lab.command import main
+from mtl_split_lab.commands.learning import RECIPE
 from mtl_split_lab.data.simulated import CAMERA_SIZE, street_pictures
 from mtl_split_lab.learning.beginning import build_network, start_from
 from mtl_split_lab.learning.export import load_network, write_bundle

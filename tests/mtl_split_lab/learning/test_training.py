@@ -13,7 +13,8 @@ from mtl_split_core.bundle import load_bundle
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Classification, Detections
-from mtl_split_lab.command import RECIPE, main
+from mtl_split_lab.command import main
+from mtl_split_lab.commands.learning import RECIPE
 from mtl_split_lab.data.pictures import LABELS, read_pictures
 from mtl_split_lab.learning.beginning import build_network, start_from
 from mtl_split_lab.learning.curves import CURVES, draw_curves, read_losses

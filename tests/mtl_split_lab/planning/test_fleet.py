@@ -7,7 +7,7 @@ import pytest
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.errors import InputError
-from mtl_split_lab.command import FLEET
+from mtl_split_lab.commands.planning import FLEET
 from mtl_split_lab.planning.assignment import assign
 from mtl_split_lab.planning.fleet import load_fleet
 

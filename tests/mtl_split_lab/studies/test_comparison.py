@@ -10,7 +10,8 @@ import pytest
 
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Truth
-from mtl_split_lab.command import EXPERIMENTS, main
+from mtl_split_lab.command import main
+from mtl_split_lab.commands.studies import EXPERIMENTS
 from mtl_split_lab.data.noise import RELEASED, SALT_AND_PEPPER, Noise, NoisyPicture
 from mtl_split_lab.data.pictures import IMAGES, LABELS, write_labels
 from mtl_split_lab.data.shapes import ShapesPicture

@@ -1,0 +1,128 @@
+"""Subcommands on what the edge decides: traces of links, learned policies, and how good they are."""
+
+import argparse
+import os
+from pathlib import Path
+
+from mtl_split_core.bundle import load_bundle
+from mtl_split_core.share import bundle_folder
+from mtl_split_lab.commands.arguments import Commands, positive, say_written
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommands."""
+    for each in (_add_trace, _add_train_policy, _add_adapt_study):
+        each(commands)
+
+
+def _add_adaptation(command: argparse.ArgumentParser) -> None:
+    """Add what all commands about policies take."""
+    command.add_argument("--traces", type=Path, required=True, metavar="FOLDER", help="traces, CARRIER_ANYTHING.csv")
+    command.add_argument(
+        "--profile", type=Path, default=Path("out/profile.json"), help="written by profile (default: %(default)s)"
+    )
+    command.add_argument("--bundle", default="street", help="as for replay (default: %(default)s)")
+    command.add_argument("--steps", type=positive, default=40_000, help="frames to learn on (default: %(default)s)")
+    command.add_argument(
+        "--second-price", type=float, default=5.0, help="value of a second of the processor (default: %(default)s)"
+    )
+    command.add_argument(
+        "--megabyte-price", type=float, default=6.0, help="value of a megabyte on the link (default: %(default)s)"
+    )
+
+
+def _add_trace(commands: Commands) -> None:
+    command = commands.add_parser("trace", help="make a trace of a link from recorded bottlenecks and link reports")
+    command.add_argument("bag", type=Path, help="rosbag with the topics bottleneck and link_report, as `record` writes")
+    command.add_argument("--namespace", default="", help="of the vehicle (default: the only one there is)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/trace.csv"),
+        metavar="FILE.csv",
+        help="file to write (default: %(default)s)",
+    )
+    command.set_defaults(function=_make_trace, extra="replay")
+
+
+def _make_trace(options: argparse.Namespace) -> None:
+    from mtl_split_lab.adaptation.recorded import trace_of_bag
+    from mtl_split_lab.adaptation.traces import write_trace
+
+    trace = trace_of_bag(options.bag, options.namespace)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_trace(trace, options.out)
+    outages = trace.outages(0.5)
+    lasting = sum(end - begin for begin, end in outages)
+    print(f"{trace.duration:.0f} s, {len(outages)} outages of 0.5 s or more, {lasting:.1f} s in all")
+    say_written(options.out)
+
+
+def _add_train_policy(commands: Commands) -> None:
+    command = commands.add_parser("train-policy", help="learn when to send what from traces of links")
+    _add_adaptation(command)
+    command.add_argument(
+        "--own", choices=("exit", "whole"), default="whole", help="the edge's own network (default: %(default)s)"
+    )
+    command.add_argument(
+        "--slower", type=float, default=1.0, help="than the profile's machine, the vehicle's (default: %(default)s)"
+    )
+    command.add_argument("--method", choices=("learned", "imitation"), default="learned",
+        help="soft actor-critic, or imitation of one who knows the link (default: %(default)s)")  # fmt: skip
+    command.add_argument("--hold-out", nargs="*", default=[], metavar="CARRIER", help="carriers only to test on")
+    command.add_argument("--seed", type=int, default=0, help="of chance (default: %(default)s)")
+    command.add_argument(
+        "--out", type=Path, default=Path("out/policy.onnx"), metavar="FILE.onnx", help="file to write, and beside it a "
+        "card, FILE.json (default: %(default)s)",
+    )  # fmt: skip
+    command.set_defaults(function=_train_policy, extra="adapt")
+
+
+def _train_policy(options: argparse.Namespace) -> None:
+    from mtl_split_core.profile import load_profile
+    from mtl_split_lab.adaptation.cars import Prices
+    from mtl_split_lab.adaptation.policy_card import Wanted, train_policy
+
+    wanted = Wanted(
+        method=options.method,
+        own=options.own,
+        slower=options.slower,
+        prices=Prices(options.second_price, options.megabyte_price),
+        hold_out=tuple(options.hold_out),
+        seed=options.seed,
+        steps=options.steps,
+    )
+    bundle = load_bundle(bundle_folder(options.bundle))
+    card = train_policy(bundle, load_profile(options.profile), options.traces, wanted, options.out)
+    say_written(options.out, card)
+    print(f"next: the edge's parameter policy:=learned:{options.out.resolve()}")
+
+
+def _add_adapt_study(commands: Commands) -> None:
+    command = commands.add_parser("adapt-study", help="compare policies over all traces, learned ones over unseen ones")
+    _add_adaptation(command)
+    command.add_argument(
+        "--folds", type=positive, default=5, help="groups of carriers that are tested in turn (default: %(default)s)"
+    )
+    command.add_argument("--seeds", type=positive, default=5, help="of what is learned (default: %(default)s)")
+    command.add_argument(
+        "--run", type=Path, default=Path("runs/adapt"), help="folder of what is learned (default: %(default)s)"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("docs/results"), help="folder of page and plot (default: %(default)s)"
+    )
+    command.add_argument("--processes", type=positive, default=os.cpu_count(), help="drives that run at once")
+    command.set_defaults(function=_adapt_study, extra="adapt")
+
+
+def _adapt_study(options: argparse.Namespace) -> None:
+    from mtl_split_core.profile import load_profile
+    from mtl_split_lab.adaptation.cars import Prices
+    from mtl_split_lab.adaptation.page import FIGURES, PAGE, PLOT, Chosen, adapt_study, all_traces
+
+    bundle = load_bundle(bundle_folder(options.bundle))
+    profile = load_profile(options.profile)
+    chosen = Chosen(all_traces(options.traces), options.folds, options.seeds, options.steps)
+    prices = Prices(options.second_price, options.megabyte_price)
+    adapt_study(bundle, profile, options.run, options.out, chosen, prices, options.processes)
+    say_written(*(options.out / name for name in (PAGE, PLOT, FIGURES)))
