@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 from mtl_split.msg import Bottleneck, LinkReport
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
@@ -153,7 +152,7 @@ class EdgeNode(ManagedNode):
         self._points: dict[str, int] = {}
         self._answering: Answering | None = None
         self._session = 0
-        self.add_on_set_parameters_callback(self._check)
+        self.check_changes(self._check)
         self.add_post_set_parameters_callback(self._warn_of_large_payloads)
         self.autostart()
 
@@ -253,15 +252,10 @@ class EdgeNode(ManagedNode):
         del self._half
         self._points = {}
 
-    def _check(self, changes: list[RosParameter[Any]]) -> SetParametersResult:
+    def _check(self, name: str, value: Any) -> None:
         """Refuse an operating point that the bundle at work does not have."""
-        try:
-            for change in changes:
-                if change.name == "operating_point" and self._points:
-                    _check_operating_point(change.value, self._points)
-        except InputError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+        if name == "operating_point" and self._points:
+            _check_operating_point(value, self._points)
 
     def _warn_of_large_payloads(self, changes: Sequence[RosParameter[Any]] = ()) -> None:
         """Warn where frames at the operating point usually take more bytes than they may."""

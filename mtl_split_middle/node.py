@@ -8,8 +8,6 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from mtl_split.msg import Bottleneck, Features, LinkReport
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 
 from mtl_split_core.bundle import Bundle, load_bundle
@@ -89,7 +87,7 @@ class MiddleNode(ServingNode["Publisher[Features]", Received]):
         super().__init__("middle", PARAMETERS)
         self._bundle: Bundle | None = None
         self._outputs, self._reports = {}, {}
-        self.add_on_set_parameters_callback(self._check)
+        self.check_changes(self._check)
         self.autostart()
 
     def configure(self, values: dict[str, Any]) -> None:
@@ -160,15 +158,10 @@ class MiddleNode(ServingNode["Publisher[Features]", Received]):
         self.streams.append(stream)
         self._vehicles.append(vehicle)
 
-    def _check(self, changes: list[RosParameter[Any]]) -> SetParametersResult:
+    def _check(self, name: str, value: Any) -> None:
         """Refuse a cut that the bundle at work does not have."""
-        try:
-            for change in changes:
-                if change.name == "cut" and self._bundle is not None:
-                    _check_cut(change.value, self._bundle)
-        except InputError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+        if name == "cut" and self._bundle is not None:
+            _check_cut(value, self._bundle)
 
     def _accept(self, vehicle: Served, message: Sent, receipt: Receipt, link: float) -> Received:
         return Received(message, receipt, link)

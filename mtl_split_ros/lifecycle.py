@@ -1,5 +1,7 @@
 """What edge, server and their like have in common: lifecycle, autostart, parameters, diagnostics, an end on a fault."""
 
+from __future__ import annotations  # rclpy's classes are generic from Kilted on
+
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -7,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter as RosParameter
 
 from mtl_split_core.choice import KINDS
 from mtl_split_core.errors import InputError
@@ -90,6 +94,19 @@ class ManagedNode(LifecycleNode):
                 self.destroy_node()
                 raise InputError(self._trouble)
         self._starting = False
+
+    def check_changes(self, check: Callable[[str, Any], None]) -> None:
+        """Refuse changes of parameters for whose name and value `check` raises InputError."""
+
+        def checked(changes: list[RosParameter[Any]]) -> SetParametersResult:
+            try:
+                for change in changes:
+                    check(change.name, change.value)
+            except InputError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            return SetParametersResult(successful=True)
+
+        self.add_on_set_parameters_callback(checked)
 
     def read_keys(self, key_file: str) -> Keys | None:
         """Read the file that the parameter `key_file` names; None: no file. Raises InputError as `read_keys` does."""
