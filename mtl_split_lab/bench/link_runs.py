@@ -2,13 +2,12 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -62,11 +61,6 @@ PATIENCE = 60.0
 
 DRIVE = "drive"
 """Name of the file with what an edge with a deadline did."""
-
-CHECK_INTERVAL = 0.1
-"""Seconds between two looks at the processes and what they wrote."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -126,15 +120,15 @@ def measure(
         if quality is not None:
             eyes |= {"compressed": True, "jpeg_quality": quality}
         with _running(bundle, way, link, condition, eyes, parameters, sent, results) as processes:
-            if not _wait(lambda: read_log(sent), PATIENCE, processes):
+            if not processes.wait_for(lambda: read_log(sent), PATIENCE):
                 raise ProcessError(f"the camera sent no frame within {PATIENCE:g} s")
             # Until then, what is left in the link's queue of the nodes' discovery of each other delays every frame.
-            known = _wait(lambda: first_in_time(_answers(bundle, results)), DISCOVERY, processes)
-            _wait(lambda: None, SETTLING, processes)
+            known = processes.wait_for(lambda: first_in_time(_answers(bundle, results)), DISCOVERY)
+            processes.wait_for(lambda: None, SETTLING)
             begin = time.time_ns()
             if condition.trace:
                 link.follow_trace()
-            _wait(lambda: None, seconds + LAST_ANSWERS, processes)
+            processes.wait_for(lambda: None, seconds + LAST_ANSWERS)
         stamps, end = read_log(sent)[CAMERA_INFO], begin + round(seconds * 1e9)
         return Run(
             way=way,
@@ -213,12 +207,3 @@ def _running(
 def _answers(bundle: Bundle, results: Path) -> dict[int, int]:
     heard = read_log(results)
     return answered([heard.get(topic, {}) for topic in result_topics(bundle)])
-
-
-def _wait(condition: Callable[[], T], seconds: float, processes: Processes) -> T:
-    """Wait until a condition holds, but at most so many seconds, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()) and time.monotonic() < deadline:
-        processes.check()
-        time.sleep(CHECK_INTERVAL)
-    return value

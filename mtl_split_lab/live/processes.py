@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from mtl_split_ros.graph import Process
 
@@ -17,8 +18,13 @@ SECONDS_TO_STOP = 3.0
 LOG_LINES = 15
 """Last lines of a dead process' log that are shown."""
 
+LOOK_INTERVAL = 0.1
+"""Seconds between two looks at whether what is waited for is there."""
+
 DOMAINS = range(1, 101)
 """The ROS domains whose UDP ports are below those that Linux gives to clients."""
+
+T = TypeVar("T")
 
 
 class ProcessError(Exception):
@@ -64,6 +70,14 @@ class Processes:
                 log = self._log(name)
                 last = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
                 raise ProcessError(f"the {name} ended with exit code {process.returncode}; its log {log} ends:\n{last}")
+
+    def wait_for(self, condition: Callable[[], T], seconds: float) -> T:
+        """Wait until a condition holds, but at most so many seconds, and return it. Raises ProcessError as `check`."""
+        deadline = time.monotonic() + seconds
+        while not (value := condition()) and time.monotonic() < deadline:
+            self.check()
+            time.sleep(LOOK_INTERVAL)
+        return value
 
     def stop(self) -> list[str]:
         """Stop all with SIGINT, and with SIGKILL where that does not help.

@@ -1,10 +1,14 @@
-"""What is started never outlives the one that started it."""
+"""What is started never outlives the one that started it, and is not waited for when it has ended."""
 
 import os
 import select
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from mtl_split_lab.live.processes import ProcessError, Processes
 
 from ...processes import PATIENCE
 
@@ -29,3 +33,12 @@ def test_whoever_is_killed_takes_its_processes_along(tmp_path: Path) -> None:
     ended, _, _ = select.select([child], [], [], PATIENCE)
     os.close(child)
     assert ended
+
+
+def test_what_is_waited_for_comes_or_not_or_a_process_ends(tmp_path: Path) -> None:
+    processes = Processes(tmp_path)
+    assert processes.wait_for(lambda: "found", 0.0) == "found"
+    assert processes.wait_for(lambda: "", 0.0) == ""
+    processes.run("child", ["false"])
+    with pytest.raises(ProcessError, match="the child ended with exit code 1"):
+        processes.wait_for(lambda: False, PATIENCE)
