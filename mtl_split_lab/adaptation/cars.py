@@ -22,6 +22,9 @@ ANSWER_BY = 0.1
 RATE = 10.0
 """Frames per second, so that a frame's deadline has passed when the next one is decided on."""
 
+PROCESSOR_SHARE = 0.5
+"""The edge's parameter processor_share, as it is by default: what never changes in training must not do so later."""
+
 LEARNED, IMITATION = "learned", "imitation"
 """Ways to learn: by soft actor-critic, and by imitating one who knows the link."""
 
@@ -54,26 +57,32 @@ class Prices:
     megabyte: float = 6.0
 
 
-def make_car(bundle: Bundle, profile: Profile, own: Own, slower: float, prices: Prices, name: str, words: str) -> Car:
-    """Return a vehicle with one own network, which computes so many times slower than the machine of the profile.
+def make_car(
+    bundle: Bundle, profile: Profile, own: Sequence[Own], slower: float, prices: Prices, name: str, words: str
+) -> Car:
+    """Return a vehicle with these own networks, which computes so many times slower than the machine of the profile.
 
     Raises InputError where bundle or profile do not tell what policies weigh.
     """
-    if not is_measured(bundle, [own]):
+    if not is_measured(bundle, own):
         raise InputError(
-            f"{bundle.folder} does not tell how good the answers of its {own.value} network are: export it again"
+            f"{bundle.folder} does not tell how good the answers of {[each.value for each in own]} on the edge are, or"
+            " how many bytes its operating points take: export it again"
         )
-    if own is Own.EXIT and EXIT not in profile.parts:
+    if Own.EXIT in own and EXIT not in profile.parts:
         raise InputError(f"the profile of {profile.bundle} has no {EXIT}: run `mtl-split profile` again")
     point = bundle.payload_format.operating_points[bundle.default_point].name
-    seconds = {
+    milliseconds = {
         Own.EXIT: profile.parts[EXIT].median if EXIT in profile.parts else 0.0,
         Own.WHOLE: profile.parts[SUFFIX].median + profile.parts[POST].median,
-    }[own] * 1e-3
-    menu = menu_of(
-        bundle, [own], ANSWER_BY, second_price=prices.second, byte_price=prices.megabyte * 1e-6, most_bytes=MOST_BYTES
+    }
+    limits = {"processor_share": PROCESSOR_SHARE, "most_bytes": MOST_BYTES}
+    menu = menu_of(bundle, own, ANSWER_BY, second_price=prices.second, byte_price=prices.megabyte * 1e-6, **limits)
+    times = Times(
+        prefix=profile.edge(point) * slower * 1e-3,
+        own={each: milliseconds[each] * slower * 1e-3 for each in own},
+        service=profile.server(point) * 1e-3,
     )
-    times = Times(profile.edge(point) * slower * 1e-3, {own: seconds * slower}, profile.server(point) * 1e-3)
     points = tuple(point.name for point in bundle.payload_format.operating_points)
     return Car(name, words, points, menu, times)
 
@@ -86,9 +95,9 @@ def both_cars(bundle: Bundle, profile: Profile, prices: Prices) -> list[Car]:
     slower = 4.0
     slow = f"computes {slower:g} times slower, and answers by the bundle's exit"
     fast = "answers by the whole network"
-    cars = [make_car(bundle, profile, Own.WHOLE, 1.0, prices, "whole", fast)]
+    cars = [make_car(bundle, profile, [Own.WHOLE], 1.0, prices, "whole", fast)]
     if EXIT in bundle.files:
-        cars.insert(0, make_car(bundle, profile, Own.EXIT, slower, prices, "exit", slow))
+        cars.insert(0, make_car(bundle, profile, [Own.EXIT], slower, prices, "exit", slow))
     return cars
 
 

@@ -1,15 +1,18 @@
 """The page about adaptation: what every policy is worth over every trace, and what shows that none of them cheats."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
+from time import process_time
 from typing import Any
 
 import numpy as np
 
 from mtl_split_core.bundle import Bundle
+from mtl_split_core.control import link
 from mtl_split_core.control.policy import FIXED, LADDER, PREDICTIVE, Own
 from mtl_split_core.errors import InputError
 from mtl_split_core.profile import Profile
@@ -24,6 +27,7 @@ from mtl_split_lab.adaptation.cars import (
     TrainingDrives,
     both_cars,
     payload_sizes,
+    whole_drive,
 )
 from mtl_split_lab.adaptation.drawing import DRAWN
 from mtl_split_lab.adaptation.plots import plot_drives
@@ -32,6 +36,7 @@ from mtl_split_lab.adaptation.study import (
     ALONE,
     CLAIRVOYANT,
     FLEET,
+    LOSSY,
     LOSSY_RATE,
     MEASURED_OUTAGE,
     SERVED,
@@ -46,8 +51,9 @@ from mtl_split_lab.adaptation.study import (
     learn,
     mean_of,
     rows_of,
+    run,
 )
-from mtl_split_lab.adaptation.traces import Trace, carrier, read_traces
+from mtl_split_lab.adaptation.traces import WHOLE, Trace, carrier, read_traces
 from mtl_split_lab.data.drives import find_drives
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
@@ -63,8 +69,14 @@ ALLOWED = 0.3
 GAIN = 0.3
 """The part of the gap between the best fixed action and the clairvoyant that is wanted of a learned policy."""
 
-NO_WORSE = 0.005
-"""Points within which two figures are the same."""
+NET, S = "net", "accuracy"
+"""Figures of a Result."""
+
+NO_GAP = 0.005
+"""Points of a gap of which there are no parts."""
+
+LEARNED_BY = ("cars", "clairvoyant", "direction", "environment", "policy_training", "simulator", "traces")
+"""The modules beside this one by which policies are learned; and the edge's control."""
 
 Results = Mapping[tuple[str, str], Result]
 """By the row's name and the trace's."""
@@ -86,7 +98,8 @@ class Studied:
 
     rows: without those that are learned; results: of all; doubled: results with twice the prices, of some; delays:
     frames after which a policy answers by itself in an outage, by row, as it is and with the trace shifted; shuffled:
-    the mean of what is left of the learned policies if they observe everything in another place.
+    the mean of what is left of the learned policies if they observe everything in another place; milliseconds: of the
+    processor for one frame, by row, for controller and policy with all that is simulated around them.
     """
 
     car: Car
@@ -95,6 +108,7 @@ class Studied:
     doubled: Mapping[str, Result]
     delays: Mapping[str, tuple[float | None, float | None]]
     shuffled: Result
+    milliseconds: Mapping[str, float]
     lossy: Sequence[tuple[float, Row, Result]]
     fleet: Sequence[tuple[Row, Result]]
 
@@ -102,15 +116,22 @@ class Studied:
         """Return the mean of a row over all traces."""
         return mean_of([result for (row, _), result in self.results.items() if row == name])
 
-    def best_fixed(self, trace: str) -> tuple[str, Result]:
-        """Return the fixed action that was best on a trace, as one knows afterwards, and how it went."""
-        fixed = [(row.name, self.results[row.name, trace]) for row in self.rows if row.is_fixed]
-        return max(fixed, key=lambda one: one[1].net)
+    def best_fixed(self, trace: str, of: str = NET) -> tuple[str, Result]:
+        """Return the fixed action that was best on a trace, as one knows afterwards, and how it went.
 
-    def gains(self, name: str) -> dict[str, float]:
-        """Return by trace how many points more a row has than the best fixed action."""
+        of: the figure of Result by which it is best.
+        """
+        fixed = [(row.name, self.results[row.name, trace]) for row in self.rows if row.is_fixed]
+        return max(fixed, key=lambda one: float(getattr(one[1], of)))
+
+    def gains(self, name: str, of: str = NET) -> dict[str, float]:
+        """Return by trace how many points more a row has of a figure than the action that is the best fixed one by it.
+
+        The figure: NET or S.
+        """
         traces = [trace for row, trace in self.results if row == name]
-        return {t: 100 * (self.results[name, t].net - self.best_fixed(t)[1].net) for t in traces}
+        best = {t: float(getattr(self.best_fixed(t, of)[1], of)) for t in traces}
+        return {t: 100 * (float(getattr(self.results[name, t], of)) - best[t]) for t in traces}
 
 
 def adapt_study(
@@ -121,22 +142,25 @@ def adapt_study(
     chosen: Chosen,
     prices: Prices,
     processes: int,
+    live: str = "",
 ) -> None:
-    """Study everything, and write page, plot and figures into the folder `out`; `work` keeps what was learned."""
+    """Study everything, and write page, plot and figures into the folder `out`; `work` keeps what was learned.
+
+    live: the table of drives with the nodes, see mtl_split_lab.bench.drives.
+    """
     labelled = [frame for drive in find_drives(LABELLED, Path()) for frame in drive.frames()]
     answered = answer_every_way(bundle, labelled, len(bundle.payload_format.operating_points))
     other = [frame for drive in find_drives(SEEN, Path()) for frame in drive.frames()]
     sizes = [frame.sizes for frame in answered]
     study = Study(Scorer(bundle, answered), sizes, processes)
-    own = work / f"{bundle.fingerprint}-{chosen.steps}-{chosen.folds}"
     cars = both_cars(bundle, profile, prices)
-    lessons = plan_lessons(cars, chosen, payload_sizes(bundle, other), own)
+    lessons = plan_lessons(cars, chosen, payload_sizes(bundle, other), work)
     learn(list(lessons.values()), processes)
     studied = [study_car(study, car, chosen, lessons, sizes) for car in cars]
     out.mkdir(parents=True, exist_ok=True)
     plot_drives(studied[-1].car, Row(PREDICTIVE, PREDICTIVE), sizes, chosen.traces).savefig(out / PLOT, dpi=80)
     (out / FIGURES).write_text(json.dumps(to_json(studied, chosen), indent=1) + "\n")
-    (out / PAGE).write_text(write_page(bundle, profile, studied, chosen, prices))
+    (out / PAGE).write_text(write_page(bundle, profile, studied, chosen, prices, live))
 
 
 def all_traces(folder: Path) -> dict[str, Trace]:
@@ -153,13 +177,22 @@ def plan_lessons(
         seen = {name: trace for name, trace in chosen.traces.items() if carrier(name) not in group}
         if not seen:
             raise InputError("folds is 1, expected 2 or more: policies are tested on carriers that they have not seen")
+        drives = TrainingDrives(seen, sizes)
         for car in cars:
+            key = f"{car.name}-without-{'-'.join(sorted(group))}-{_digest(car, drives, chosen.steps)}"
             for method in (LEARNED, IMITATION):
                 for seed in range(chosen.seeds):
-                    path = work / f"{car.name}-without-{'-'.join(sorted(group))}-{method}-{seed}.onnx"
-                    lesson = Lesson(method, car, TrainingDrives(seen, sizes), seed, chosen.steps, path)
+                    path = work / f"{key}-{method}-{seed}.onnx"
+                    lesson = Lesson(method, car, drives, seed, chosen.steps, path)
                     lessons |= {(car.name, name, method, seed): lesson for name in group}
     return lessons
+
+
+def _digest(car: Car, drives: TrainingDrives, steps: int) -> str:
+    """Return a hash of all that a policy is learned by, the code too, so that none of before a change is taken."""
+    told = repr((car, steps, drives.sizes, [(name, trace.rows) for name, trace in sorted(drives.traces.items())]))
+    code = [*Path(link.__file__).parent.glob("*.py"), *(Path(__file__).with_name(f"{name}.py") for name in LEARNED_BY)]
+    return hashlib.sha256(b"".join([told.encode(), *(path.read_bytes() for path in sorted(code))])).hexdigest()[:12]
 
 
 def study_car(
@@ -201,6 +234,7 @@ def study_car(
         doubled={name: mean_of(found) for name, found in doubled.items()},
         delays=measure_delays(car, [(row, list(chosen.traces)) for row in policies] + by_row(learned), chosen, sizes),
         shuffled=mean_of(checked[len(again) :]),
+        milliseconds={row.name: measure_cost(car, row, chosen, sizes) for row in [*policies, learned[0][0]]},
         lossy=study.lossy(car, simple),
         fleet=study.fleet(car, [rows[car.menu.finest], *simple]),
     )
@@ -230,6 +264,14 @@ def measure_delays(
         name: (median(plain) if plain else None, median(moved) if moved else None)
         for name, (plain, moved) in found.items()
     }
+
+
+def measure_cost(car: Car, row: Row, chosen: Chosen, sizes: Sequence[tuple[int, ...]]) -> float:
+    """Return the milliseconds of the processor that a frame takes in the simulator, over the first trace."""
+    drive = whole_drive(sizes, next(iter(chosen.traces.values())))
+    begin = process_time()
+    run(car, row, drive)
+    return 1e3 * (process_time() - begin) / len(drive.sizes)
 
 
 def seeded(method: str, seed: int) -> str:
@@ -263,6 +305,7 @@ def to_json(studied: Sequence[Studied], chosen: Chosen) -> dict[str, Any]:
                 "twice the prices": {name: asdict(result) for name, result in one.doubled.items()},
                 "permuted observations": asdict(one.shuffled),
                 "delays": one.delays,
+                "milliseconds of a frame": one.milliseconds,
                 "lossy": [[loss, row.name, asdict(result)] for loss, row, result in one.lossy],
                 "fleet": {row.name: asdict(result) for row, result in one.fleet},
             }
@@ -275,8 +318,10 @@ def _by_name(own: Mapping[Own, float]) -> dict[str, float]:
     return {network.value: value for network, value in own.items()}
 
 
-def write_page(bundle: Bundle, profile: Profile, studied: Sequence[Studied], chosen: Chosen, prices: Prices) -> str:
-    """Return the page."""
+def write_page(
+    bundle: Bundle, profile: Profile, studied: Sequence[Studied], chosen: Chosen, prices: Prices, live: str = ""
+) -> str:
+    """Return the page; live: as for adapt_study."""
     groups = ", ".join("/".join(sorted(group)) for group in groups_of(chosen.traces, chosen.folds))
     parts = [
         _HEAD.format(
@@ -298,6 +343,8 @@ def write_page(bundle: Bundle, profile: Profile, studied: Sequence[Studied], cho
             "vehicle|own answers|to the latents, ms|own answer, ms|server, ms", [_car_row(one.car) for one in studied]
         ),
     ]
+    parts += ["## What is wanted", _wanted_table(studied, chosen)]
+    parts += ["## Live", _LIVE.format(rate=RATE, whole=WHOLE), live] if live else []
     for one in studied:
         parts += [f"## {one.car.name}: {one.car.words}", _verdict(one, chosen), _rows_table(one, chosen)]
         parts += ["### Every trace", _EVERY, _traces_table(one, chosen)]
@@ -323,33 +370,75 @@ def _car_row(car: Car) -> list[str]:
     ]
 
 
+def _wanted_table(studied: Sequence[Studied], chosen: Chosen) -> str:
+    """Return what is wanted, and what each car has of it."""
+    columns = [_wanted(one, chosen) for one in studied]
+    rows = [[what, wanted, *(column[n][2] for column in columns)] for n, (what, wanted, _) in enumerate(columns[0])]
+    return table("|".join(["in simulation", "wanted", *(one.car.name for one in studied)]), rows)
+
+
+def _wanted(one: Studied, chosen: Chosen) -> list[tuple[str, str, str]]:
+    """Return figures of a car: what they are of, what is wanted, and what there is."""
+    answered = min(one.results[PREDICTIVE, name].answered for name in chosen.traces)
+    served = {loss: result.served for loss, row, result in one.lossy if row.kind == PREDICTIVE}
+    [fleet] = [result.answered for row, result in one.fleet if row.kind == PREDICTIVE]
+    gains = list(one.gains(PREDICTIVE).values())
+    worst, middle = (
+        list(one.gains(by_worth(one, LEARNED, chosen)[place]).values()) for place in (0, chosen.seeds // 2)
+    )
+    return [
+        (f"answered by the deadline, `{PREDICTIVE}`, on the worst trace", "100 %", f"{100 * answered:.2f} %"),
+        *(
+            (f"the same, from the server, at {LOSSY_RATE / 1e6:g} Mbit/s with {loss:.0%} lost", f"≥ {least} %",
+             f"{100 * served[loss]:.1f} %")
+            for loss, least in zip(LOSSY[1:], (99, 95), strict=True)
+        ),
+        (f"the same, {FLEET} vehicles on a server for {SERVED}", "≥ 95 %", f"{100 * fleet:.1f} %"),
+        (f"`{PREDICTIVE}` against best fixed, on the worst trace", f"≥ {-ALLOWED} points", f"{min(gains):+.2f}"),
+        (f"`{PREDICTIVE}` against best fixed, mean of the traces", "> 0", f"{np.mean(gains):+.2f}"),
+        ("learned, median seed: part of the gap to the clairvoyant", f"≥ {GAIN:.0%}", _part_of_gap(one, middle)),
+        ("learned, worst seed against best fixed, on the worst trace", f"≥ {-ALLOWED} points", f"{min(worst):+.2f}"),
+        (
+            "processor time of a simulated frame, control and all around it",
+            "≤ 0.2 ms",
+            ", ".join(f"{name} {value:.2f} ms" for name, value in one.milliseconds.items()),
+        ),
+    ]  # fmt: skip
+
+
+def _part_of_gap(one: Studied, net: Sequence[float]) -> str:
+    gap = float(np.mean(list(one.gains(CLAIRVOYANT).values())))
+    return f"{np.mean(net) / gap:.0%}" if gap > NO_GAP else "-"
+
+
 def _verdict(one: Studied, chosen: Chosen) -> str:
     """Say how the policies do by the figures that are wanted."""
     worst, middle = (by_worth(one, LEARNED, chosen)[at] for at in (0, chosen.seeds // 2))
-    fixed = float(np.mean([one.best_fixed(name)[1].net for name in chosen.traces]))
-    gap = one.mean(CLAIRVOYANT).net - fixed
-    lines = [
-        f"- Between the best fixed action of each trace and the clairvoyant are {100 * gap:.2f} points in the mean.",
-        _say_gain(f"`{PREDICTIVE}`", one.gains(PREDICTIVE), gap),
-        _say_gain("learned, the median seed", one.gains(middle), gap),
-        _say_gain("learned, the worst seed", one.gains(worst), gap),
-        _say_gain("imitation, the median seed", one.gains(by_worth(one, IMITATION, chosen)[chosen.seeds // 2]), gap),
-    ]
-    gained = float(np.mean(list(one.gains(middle).values()))) / 100
+    gap = float(np.mean(list(one.gains(CLAIRVOYANT).values())))
+    shown = [(f"`{LADDER}`", LADDER), (f"`{PREDICTIVE}`", PREDICTIVE)]
+    shown += [(words, row) for words, row in _named(one, chosen) if row.startswith((LEARNED, IMITATION))]
+    rows = [[words, *_gain_cells(one, row)] for words, row in [*shown, (CLAIRVOYANT, CLAIRVOYANT)]]
+    gained = float(np.mean(list(one.gains(middle).values())))
     better = gained >= GAIN * gap and one.mean(middle).net > one.mean(PREDICTIVE).net
-    reached = min(one.gains(worst).values()) >= -ALLOWED
-    lines.append(
-        f"- What is wanted of a learned policy, {GAIN:.0%} of that gap by the median seed, and by the worst never more "
-        f"than {ALLOWED} points below the best fixed action, is {'' if better and reached else 'not '}reached"
-        f"{'.' if better and reached else f', so that `{PREDICTIVE}` stays the default.'}"
+    reached = better and min(one.gains(worst).values()) >= -ALLOWED
+    verdict = (
+        f"What is wanted of a learned policy, {GAIN:.0%} of the gap between the best fixed action and the clairvoyant "
+        f"by the median seed, more than `{PREDICTIVE}` has, and by the worst never more than {ALLOWED} points below "
+        f"the best fixed action, is {'' if reached else 'not '}reached"
+        f"{'.' if reached else f', so that `{PREDICTIVE}` stays the default.'}"
     )
-    return "\n".join(lines)
+    return "\n\n".join([_GAINS, table(_GAIN_COLUMNS, rows), verdict])
 
 
-def _say_gain(name: str, gains: Mapping[str, float], gap: float) -> str:
-    mean, least = float(np.mean(list(gains.values()))), min(gains.values())
-    share = f", {mean / gap / 100:.0%} of the gap" if gap > NO_WORSE / 100 else ""
-    return f"- {name}: {mean:+.2f} points in the mean of the traces{share}; {least:+.2f} on the worst one."
+_GAIN_COLUMNS = "policy|S less prices|on the worst trace|of the gap|S|on the worst trace"
+
+
+def _gain_cells(one: Studied, row: str) -> list[str]:
+    net, accuracy = (list(one.gains(row, of).values()) for of in (NET, S))
+    return [
+        *(f"{np.mean(net):+.2f}", f"{min(net):+.2f}", _part_of_gap(one, net)),
+        *(f"{np.mean(accuracy):+.2f}", f"{min(accuracy):+.2f}"),
+    ]
 
 
 def _named(one: Studied, chosen: Chosen) -> list[tuple[str, str]]:
@@ -365,7 +454,11 @@ def _named(one: Studied, chosen: Chosen) -> list[tuple[str, str]]:
 
 def _rows_table(one: Studied, chosen: Chosen) -> str:
     rows = [[name, *_cells(one.mean(row))] for name, row in _named(one, chosen)]
-    return table(f"policy|{_COLUMNS}", rows)
+    tasks = [(name, one.mean(row).tasks) for name, row in _named(one, chosen)]
+    scored = [[name, *(f"{100 * accuracy:.2f}" for _, accuracy in sorted(found.items()))] for name, found in tasks]
+    return "\n\n".join(
+        [table(f"policy|{_COLUMNS}", rows), _TASKS, table("|".join(["policy", *sorted(tasks[0][1])]), scored)]
+    )
 
 
 _COLUMNS = "S, %|S less prices, %|answered, %|by the server, %|own ms per frame|bytes per frame|actions, %"
@@ -466,6 +559,17 @@ tested by policies that were trained on the others; {seeds} seeds of each. All f
 ![Drives over time: the link, what was chosen, who answered, and how old the answers were]({plot})
 
 The plot is of `predictive`, around the longest outages."""
+
+_LIVE = """The nodes over Fast DDS, behind a relay between two network namespaces that follows the traces, at {rate:g}
+frames per second: of each trace the part around its longest outage, or around its lowest rate, and all of one that
+lasts at most {whole:g} s. Shares are of the frames that the edge received; *back after* is the longest time from the
+end of an outage to the server's first answer, of which 0.3 s or less is wanted. How far the simulator is off is told in
+[the simulator against the live nodes](simulated.md)."""
+
+_GAINS = """Points more than the best fixed action of each trace, in the mean of the traces and on the worst of them;
+the best one by S less prices, and for the last two columns by S."""
+
+_TASKS = """The accuracy of each task at the deadline, in per cent; no answer is a wrong one:"""
 
 _EVERY = """Points of S less prices, against the best fixed action of that trace."""
 

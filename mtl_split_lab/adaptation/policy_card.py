@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mtl_split_core.bundle import Bundle
+from mtl_split_core.bundle import EXIT, Bundle
 from mtl_split_core.control.policy import FIXED, PREDICTIVE, Own, actions
 from mtl_split_core.errors import InputError
 from mtl_split_core.profile import Profile
@@ -35,12 +35,12 @@ from mtl_split_lab.data.drives import find_drives
 class Wanted:
     """What is to be learned.
 
-    method: LEARNED or IMITATION; own: the edge's own network, of Own; slower: how many times slower the vehicle is than
+    method: LEARNED or IMITATION; own: the edge's own networks; slower: how many times slower the vehicle is than
     the machine of the profile; hold_out: carriers that are only tested on.
     """
 
     method: str
-    own: str
+    own: tuple[Own, ...]
     slower: float
     prices: Prices
     hold_out: tuple[str, ...]
@@ -54,6 +54,8 @@ def train_policy(bundle: Bundle, profile: Profile, folder: Path, wanted: Wanted,
     Raises InputError where there is nothing to learn from, and what make_car raises.
     """
     profile.check_fits(bundle.contract.fingerprint, out)
+    if EXIT in bundle.files and Own.EXIT not in wanted.own:
+        raise InputError(f"own is whole, expected exit and whole: an edge always loads the exit of {bundle.folder}")
     traces = read_traces(folder)
     carriers = set(map(carrier, traces))
     if strange := set(wanted.hold_out) - carriers:
@@ -61,7 +63,7 @@ def train_policy(bundle: Bundle, profile: Profile, folder: Path, wanted: Wanted,
     seen = {name: trace for name, trace in traces.items() if carrier(name) not in wanted.hold_out}
     if not seen:
         raise InputError(f"all carriers of {folder} are held out: leave one to learn from")
-    car = make_car(bundle, profile, Own(wanted.own), wanted.slower, wanted.prices, wanted.own, "")
+    car = make_car(bundle, profile, wanted.own, wanted.slower, wanted.prices, "", "")
     sizes = payload_sizes(bundle, [frame for drive in find_drives(SEEN, Path()) for frame in drive.frames()])
     out.parent.mkdir(parents=True, exist_ok=True)
     learn_policy(wanted.method, car, TrainingDrives(seen, sizes), wanted.seed, wanted.steps, out)
@@ -117,7 +119,7 @@ def _card(
         "method": wanted.method,
         "bundle": {"name": bundle.name, "fingerprint": bundle.fingerprint},
         "profile": dict(profile.machine),
-        "own": wanted.own,
+        "own": [own.value for own in wanted.own],
         "slower": wanted.slower,
         "answer_by": car.menu.answer_by,
         "prices": asdict(wanted.prices),

@@ -5,6 +5,7 @@ with as *SAC-d*; or by imitating one who knows the link: a regression of what ev
 drives of the policy itself (Ross and Bagnell 2014, arXiv 1406.5979).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +48,11 @@ class Settings:
     """
 
     steps: int = 40_000
-    batch: int = 256
+    batch: int = 512
     rate: float = 1e-3
     first: int = 2_000
-    every: int = 4
+    every: int = 64
+    updates: int = 8
     discount: float = 0.8
     scale: float = 20.0
     entropy: float = 0.1
@@ -108,21 +110,29 @@ def train(environment: DriveEnvironment, settings: Settings, seed: int) -> Value
         num_actions=int(actor.usable.sum()),
         target_entropy_weight=settings.entropy,
         alpha_init=0.1,
+        loss_function="l2",
     )
     loss.make_value_estimator(gamma=settings.discount)
-    targets = SoftUpdate(loss, eps=0.99)
+    targets = SoftUpdate(loss, eps=0.98)
     optimiser = torch.optim.Adam(loss.parameters(), settings.rate)
     memory = TensorDictReplayBuffer(storage=LazyTensorStorage(settings.steps), batch_size=settings.batch)
     baseline = max(environment.menu.own.values(), default=0.0)
-    for step in tqdm(range(settings.steps), "training", unit=" frames", disable=None):
-        likely = None if step < settings.first else _evaluate(actor, observed)
-        action = _draw(likely, information[ALLOWED], chance)
-        after, reward, _, ended, information = environment.step(action)
-        memory.add(_transition(observed, action, (reward - baseline) * settings.scale, after))
-        observed = after
-        if ended:
-            observed, information = environment.reset()
-        if step >= settings.first and step % settings.every == 0:
+    for begin in tqdm(range(0, settings.steps, settings.every), "training", unit=" updates", disable=None):
+        driven = []
+        for _ in range(settings.every):
+            likely = None if begin < settings.first else _evaluate(actor, observed)
+            action = _draw(likely, information[ALLOWED], chance)
+            after, reward, _, ended, information = environment.step(action)
+            driven.append((observed, action, (reward - baseline) * settings.scale, after))
+            observed = after
+            if ended:
+                observed, information = environment.reset()
+        memory.extend(_transitions(driven))
+        if begin < settings.first:
+            continue
+        for group in optimiser.param_groups:
+            group["lr"] = settings.rate * (1 - begin / settings.steps)
+        for _ in range(settings.updates):
             losses = loss(memory.sample())
             optimiser.zero_grad()
             (losses["loss_actor"] + losses["loss_qvalue"] + losses["loss_alpha"]).backward()
@@ -190,16 +200,19 @@ def _draw(likely: Floats | None, allowed: npt.NDArray[np.bool_], chance: np.rand
     return np.int64((logits + chance.gumbel(size=len(logits))).argmax())
 
 
-def _transition(observed: Floats, action: np.int64, reward: float, after: Floats) -> TensorDict:
+def _transitions(driven: Sequence[tuple[Floats, np.int64, float, Floats]]) -> TensorDict:
+    observed, actions, rewards, after = map(np.array, zip(*driven, strict=True))
     # A drive is cut off, it does not end.
-    never = torch.zeros(1, dtype=torch.bool)
+    never = torch.zeros((len(driven), 1), dtype=torch.bool)
     following = {OBSERVATION: torch.from_numpy(after), "done": never, "terminated": never}
+    reward = torch.from_numpy(rewards.astype(np.float32))[:, None]
     return TensorDict(
         {
             OBSERVATION: torch.from_numpy(observed),
-            "action": torch.tensor(int(action)),
-            "next": {**following, "reward": torch.tensor([reward], dtype=torch.float32)},
-        }
+            "action": torch.from_numpy(actions),
+            "next": {**following, "reward": reward},
+        },
+        [len(driven)],
     )
 
 

@@ -90,16 +90,16 @@ class Scorer:
                 self._counted.append((known, KINDS[kind].count(tasks, [pair for pair in pairs if pair is not None])))
         if not self._counted:
             raise InputError(f"nothing is known of {[task.name for task in bundle.tasks]} in the frames to be scored")
+        every = np.ones(len(answered) * len(self.sources), np.int64)
+        self._tasks = [task for known, counted in self._counted for task in counted(every[known])]
 
-    def accuracy(self, counts: npt.NDArray[np.int64], frames: int) -> float:
-        """Return the mean over the tasks of each one's accuracy, 0 to 1, of what was there by the deadline.
+    def accuracies(self, counts: npt.NDArray[np.int64], frames: int) -> dict[str, float]:
+        """Return each task's accuracy, 0 to 1, of what was there by the deadline: mAP50, share of right classes, mIoU.
 
         counts: as `count_sources` returns them, of so many frames of a drive. Without an answer nothing is right: the
         accuracy of those that were answered counts by their share.
         """
-        if not counts.any():
-            return 0.0
-        found = dict[str, float]()
+        found = dict.fromkeys(self._tasks, 0.0)
         for known, counted in self._counted:
             found |= counted(counts.ravel()[known])
-        return sum(found.values()) / len(found) * int(counts.sum()) / frames
+        return {task: accuracy * int(counts.sum()) / frames for task, accuracy in found.items()}

@@ -84,9 +84,10 @@ class Row:
 class Result:
     """How a drive went.
 
-    net: accuracy less the price of seconds and bytes; answered, served: the parts of the frames with an answer by the
-    deadline, and with one of the server; milliseconds, bytes: per frame, of the vehicle's processor for own answers,
-    and of payloads; actions: the part of the frames that each was chosen for.
+    accuracy: the mean of the tasks', which are in tasks; net: it, less the price of seconds and bytes; answered,
+    served: the parts of the frames with an answer by the deadline, and with one of the server; milliseconds, bytes: per
+    frame, of the vehicle's processor for own answers, and of payloads; actions: the part of the frames that each was
+    chosen for.
     """
 
     accuracy: float
@@ -95,6 +96,7 @@ class Result:
     served: float
     milliseconds: float
     bytes: float
+    tasks: Mapping[str, float]
     actions: Mapping[str, float]
 
 
@@ -144,10 +146,16 @@ def run(car: Car, row: Row, drive: Drive) -> list[Outcome]:
 
 def mean_of(results: Sequence[Result]) -> Result:
     """Return the mean of how several drives went, each counting alike."""
-    names = [field.name for field in fields(Result) if field.name != "actions"]
-    means = {name: sum(getattr(result, name) for result in results) / len(results) for name in names}
-    actions = sum((Counter(result.actions) for result in results), Counter[str]())
-    return Result(**means, actions={name: share / len(results) for name, share in actions.most_common()})
+    numbers = [field.name for field in fields(Result) if field.name not in ("tasks", "actions")]
+    means = {name: sum(getattr(result, name) for result in results) / len(results) for name in numbers}
+    tasks, actions = (_mean_shares([getattr(result, name) for result in results]) for name in ("tasks", "actions"))
+    return Result(**means, tasks=tasks, actions=actions)
+
+
+def _mean_shares(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each, which is 0 where it is missing, the largest first."""
+    sums = sum(map(Counter, shares), Counter[str]())
+    return {name: share / len(shares) for name, share in sums.most_common()}
 
 
 class Study:
@@ -169,7 +177,8 @@ class Study:
 
     def score(self, menu: Menu, driven: _Driven) -> Result:
         """Score one drive."""
-        accuracy = self._scorer.accuracy(driven.counts, driven.frames)
+        tasks = self._scorer.accuracies(driven.counts, driven.frames)
+        accuracy = sum(tasks.values()) / len(tasks)
         served = [number for number, source in enumerate(self._scorer.sources) if not isinstance(source, Own)]
         return Result(
             accuracy=accuracy,
@@ -178,6 +187,7 @@ class Study:
             served=int(driven.counts[:, served].sum()) / driven.frames,
             milliseconds=driven.seconds * 1e3,
             bytes=driven.bytes,
+            tasks=tasks,
             actions=driven.actions,
         )
 

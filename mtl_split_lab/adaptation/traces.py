@@ -10,6 +10,12 @@ import numpy.typing as npt
 
 from mtl_split_core.errors import InputError
 
+WHOLE = 180.0
+"""Seconds up to which the worst part of a trace is all of it."""
+
+AROUND = 15.0
+"""Seconds of a trace before and after its longest outage that belong to its worst part."""
+
 MOST_ROWS = 1_000_000
 COLUMNS = ["seconds", "kbit_s"]
 
@@ -66,6 +72,18 @@ class Trace:
             elif math.isnan(begin):
                 begin = float(moment)
         return found
+
+    def worst_part(self, least: float, whole: float = WHOLE) -> tuple[float, float]:
+        """Return begin and length, in seconds, of the part with the longest outage, or else with the lowest rate.
+
+        It is `least` seconds long or longer, as the outage needs; all of a trace that lasts at most `whole` seconds.
+        """
+        if self.duration <= max(least, whole):
+            return 0.0, self.duration
+        lowest = float(self._moments[np.argmin(self._rates)])
+        begin, end = max(self.outages(0.0), key=lambda outage: outage[1] - outage[0], default=(lowest, lowest))
+        first = max(0.0, min(begin - AROUND, self.duration - least))
+        return first, min(max(least, end + AROUND - first), self.duration - first)
 
 
 def read_trace(path: Path) -> Trace:

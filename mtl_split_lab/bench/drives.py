@@ -1,9 +1,10 @@
 """Real drives, live: an edge that answers by a deadline behind a relay that follows traces of real links.
 
-ros2_ws/run python -m mtl_split_lab.bench.drives --traces FILE... --policies fixed predictive --out drives.json
+ros2_ws/run python -m mtl_split_lab.bench.drives --traces FILE... --worst 60 --policies fixed predictive
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections import Counter
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.control.policy import FIXED, LADDER, PREDICTIVE
 from mtl_split_core.share import bundle_folder
-from mtl_split_lab.adaptation.traces import read_trace
+from mtl_split_lab.adaptation.traces import Trace, read_trace
 from mtl_split_lab.bench.answers import DEADLINE
 from mtl_split_lab.bench.drive_listener import Drive
 from mtl_split_lab.bench.link_runs import BY_DEADLINE, Run, measure
@@ -48,12 +49,12 @@ class Row:
     trace: name of the trace, or of the link without one; begin, seconds: which part of it; loss: part of the packets
     that got lost, 0 to 1; frames: of the camera; lost: those of them that the edge did not receive, or replaced by
     newer ones before it began with them; answered: of the others, how many had all results at the consumer by DEADLINE,
-    and server: how many the server answered, both 0 to 1; late: how many, by the edge's own account; value: mean worth
-    of what the consumer had at the deadline, 0 for nothing, by the bundle's manifest, None where it has no values; p50,
-    p99: of the ages of answers, in milliseconds; bytes: of messages sent for each frame, copies included; milliseconds:
-    of the vehicle's processor for own answers, per second; sources, points: how many answers came from where, and how
-    many frames were sent at which operating point; chosen: how often each action was; recovered: seconds from the end
-    of each outage of OUTAGE seconds or more to the server's first answer.
+    and server: how many had them from the server by then, both 0 to 1; late: how many, by the edge's own account;
+    value: mean worth of what the consumer had at the deadline, 0 for nothing, by the bundle's manifest, None where it
+    has no values; p50, p99: of the ages of answers, in milliseconds; bytes: of messages sent for each frame, copies
+    included; milliseconds: of the vehicle's processor for own answers, per second; sources, points: how many answers
+    came from where, and how many frames were sent at which operating point; chosen: how often each action was;
+    recovered: seconds from the end of each outage of OUTAGE seconds or more to the server's first answer.
     """
 
     trace: str
@@ -84,6 +85,12 @@ def main() -> int:
     parser.add_argument("--begin", type=float, default=0.0, help="where in each trace, in seconds")
     parser.add_argument("--seconds", type=float, help="how long (default: to the trace's end; without a trace 60)")
     parser.add_argument(
+        "--worst",
+        type=float,
+        metavar="SECONDS",
+        help="of each trace the part around its longest outage, so long or longer; all of a short one",
+    )
+    parser.add_argument(
         "--policies",
         nargs="+",
         default=[FIXED, LADDER, PREDICTIVE],
@@ -95,26 +102,41 @@ def main() -> int:
     parser.add_argument("--frames-per-second", type=float, default=RATE)
     parser.add_argument("--bundle", default="street")
     parser.add_argument("--parameters", nargs="*", default=[], metavar="NAME=VALUE", help="of the edge, values in JSON")
-    parser.add_argument("--out", type=Path, default=Path("out/drives.json"), help="rows of the same drive are replaced")
+    parser.add_argument("--out", type=Path, default=Path("out/drives.json"), help="drives that are in it are left out")
+    parser.add_argument("--again", action="store_true", help="drive anew what is in it")
     options = parser.parse_args()
     bundle = load_bundle(bundle_folder(options.bundle))
-    links = [Condition(FAST, loss, trace, options.begin) for trace in options.traces for loss in options.losses]
-    if not options.traces:
-        links = [Condition(rate, loss) for rate in options.rates for loss in options.losses]
+    if options.traces:
+        parts = [(path, *_part(read_trace(path), options)) for path in options.traces]
+        links = [(Condition(FAST, loss, *part), seconds) for *part, seconds in parts for loss in options.losses]
+    else:
+        pairs = itertools.product(options.rates, options.losses)
+        links = [(Condition(rate, loss), options.seconds or 60.0) for rate, loss in pairs]
     given = {name: json.loads(value) for name, _, value in (part.partition("=") for part in options.parameters)}
-    rows = []
+    wanted = [(link, seconds, policy) for link, seconds in links for policy in options.policies]
+    done = set() if options.again else {_drive(asdict(row)) for row in read_rows(options.out)}
     try:
-        for link, policy in tqdm([(link, policy) for link in links for policy in options.policies], "drives"):
-            seconds = options.seconds or (read_trace(link.trace).duration - link.begin if link.trace else 60.0)
+        for link, seconds, policy in tqdm(wanted, "drives"):
+            if (_name(link), link.begin, seconds, link.loss, policy) in done:
+                continue
             parameters = {**given, **parameters_of(policy)}
             run = measure(bundle, BY_DEADLINE, link, seconds, rate=options.frames_per_second, **parameters)
-            rows.append(row_of(bundle, run, policy, link, seconds))
-            write(rows, options.out)
+            write([row_of(bundle, run, policy, link, seconds)], options.out)
     except NoLinkError as error:
         print(f"drives: skipped: {error}", file=sys.stderr)
         return 0
-    print(markdown(rows))
+    print(markdown(read_rows(options.out)))
     return 0
+
+
+def _part(trace: Trace, options: argparse.Namespace) -> tuple[float, float]:
+    if options.worst:
+        return trace.worst_part(options.worst)
+    return options.begin, options.seconds or trace.duration - options.begin
+
+
+def _name(link: Condition) -> str:
+    return link.trace.stem if link.trace else f"{link.rate:g} Mbit/s"
 
 
 def parameters_of(policy: str) -> dict[str, Value]:
@@ -137,7 +159,7 @@ def row_of(bundle: Bundle, run: Run, policy: str, link: Condition, seconds: floa
     chosen = {name.removeprefix(CHOSEN): round(drive.more(name)) for name in drive.after if name.startswith(CHOSEN)}
     p50, p99 = np.percentile(ages, (50, 99))
     return Row(
-        trace=link.trace.stem if link.trace else f"{link.rate:g} Mbit/s",
+        trace=_name(link),
         begin=link.begin,
         seconds=seconds,
         loss=link.loss,
@@ -145,7 +167,7 @@ def row_of(bundle: Bundle, run: Run, policy: str, link: Condition, seconds: floa
         frames=answers.frames,
         lost=answers.frames - received,
         answered=min(1.0, answers.in_time / received) if received else 0.0,
-        server=sum(one.source == AnswerInfo.SERVER for one in told.values()) / received if received else 0.0,
+        server=sum(one.source == AnswerInfo.SERVER for one in in_time) / received if received else 0.0,
         late=sum(one.late for one in told.values()),
         value=_value(bundle, [(one.source, one.operating_point) for one in in_time], received),
         p50=float(p50),
@@ -184,10 +206,14 @@ def _value(bundle: Bundle, answers: Sequence[tuple[int, str]], frames: int) -> f
 def write(rows: Sequence[Row], path: Path) -> None:
     """Write rows into a JSON file, in the place of earlier ones of the same drives."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    before = json.loads(path.read_text())["rows"] if path.exists() else []
     new = [asdict(row) for row in rows]
-    kept = [row for row in before if _drive(row) not in map(_drive, new)]
+    kept = [row for row in map(asdict, read_rows(path)) if _drive(row) not in map(_drive, new)]
     path.write_text(json.dumps({"machine": machine_in_words(), "rows": [*kept, *new]}, indent=1) + "\n")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows that `write` wrote into a file, none where there is no file yet."""
+    return [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.exists() else []
 
 
 def _drive(row: Mapping[str, object]) -> tuple[object, ...]:
@@ -197,12 +223,15 @@ def _drive(row: Mapping[str, object]) -> tuple[object, ...]:
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as a table."""
     by = f"by {DEADLINE * 1e3:.0f} ms"
-    heads = f"link|lost|policy|frames|{by}|late|from the server|worth|p50, ms|p99, ms|bytes|own ms/s|back after, s"
+    heads = (
+        f"link|seconds|lost|policy|frames|{by}|late|from the server|worth|p50, ms|p99, ms|bytes|own ms/s|back after, s"
+    )
     return table(
         heads,
         [
             [
                 row.trace,
+                f"{row.begin:.0f} to {row.begin + row.seconds:.0f}",
                 f"{row.loss:.0%}",
                 row.policy,
                 f"{row.frames:,}",

@@ -11,7 +11,7 @@ from mtl_split_core.control.policy import PREDICTIVE, Action, Own
 from mtl_split_core.errors import InputError
 from mtl_split_lab.adaptation.cars import IMITATION, LEARNED, Car, Prices
 from mtl_split_lab.adaptation.page import Chosen, Studied, by_worth, plan_lessons, seeded, to_json, write_page
-from mtl_split_lab.adaptation.study import CLAIRVOYANT, Result, Row, groups_of, name_action, rows_of
+from mtl_split_lab.adaptation.study import CLAIRVOYANT, LOSSY, Result, Row, groups_of, name_action, rows_of
 from mtl_split_lab.adaptation.traces import carrier
 
 from .cars import MENU, SIZES, TIMES, steady
@@ -23,7 +23,8 @@ PROFILE: Any = SimpleNamespace(machine={"processor": "a processor", "cores": 2})
 
 
 def result(net: float) -> Result:
-    return Result(net + 0.01, net, 1.0, 0.9, 1.5, 700.0, {"default": 0.9, "alone": 0.1})
+    tasks = {"objects": 0.5, "weather": 2 * net - 0.48}
+    return Result(net + 0.01, net, 1.0, 0.9, 1.5, 700.0, tasks, {"default": 0.9, "alone": 0.1})
 
 
 def studied(learned: list[float], predictive: float = 0.85) -> Studied:
@@ -39,7 +40,8 @@ def studied(learned: list[float], predictive: float = 0.85) -> Studied:
         doubled={PREDICTIVE: replace(result(0.8), actions={"alone": 0.3})},
         delays={PREDICTIVE: (2.0, 2.5)},
         shuffled=result(0.7),
-        lossy=[(0.05, Row(PREDICTIVE, PREDICTIVE), result(0.8))],
+        milliseconds={PREDICTIVE: 0.1234},
+        lossy=[(loss, Row(PREDICTIVE, PREDICTIVE), replace(result(0.8), served=1 - loss)) for loss in LOSSY],
         fleet=[(Row(PREDICTIVE, PREDICTIVE), result(0.8))],
     )
 
@@ -57,10 +59,18 @@ def test_the_verdict_follows_the_figures(learned: list[float], predictive: float
     page = write_page(BUNDLE, PROFILE, [studied(learned, predictive)], CHOSEN, Prices())
     assert ("is not reached, so that `predictive` stays the default." in page) is not reached
     assert ("is reached." in page) is reached
-    assert "are 1.00 points in the mean" in page
-    assert f"learned, the median seed: {100 * (sorted(learned)[1] - 0.85):+.2f} points" in page
-    assert f"learned, the worst seed: {100 * (min(learned) - 0.85):+.2f} points" in page
+    median, worst = (100 * (net - 0.85) for net in (sorted(learned)[1], min(learned)))
+    assert f"| learned, median of 3 seeds | {median:+.2f} | {median:+.2f} | {median / 1.0:.0%} |" in page
+    assert f"| learned, worst of 3 seeds | {worst:+.2f} | {worst:+.2f} |" in page
     assert "2.5" in page and "70.00 %" in page
+    assert "| ≥ 99 % | 95.0 % |" in page and "| ≥ 95 % | 80.0 % |" in page and "predictive 0.12 ms" in page
+    assert "## Live" not in page
+
+
+def test_accuracies_of_tasks_and_live_drives_are_shown() -> None:
+    page = write_page(BUNDLE, PROFILE, [studied([0.85] * 3)], CHOSEN, Prices(), "| the drives |")
+    assert "| policy | objects | weather |" in page and "| default | 50.00 | 122.00 |" in page
+    assert "## Live" in page and "| the drives |" in page
 
 
 def test_the_best_fixed_action_is_one_that_answers_every_frame() -> None:
@@ -78,6 +88,10 @@ def test_nothing_is_learned_from_the_carrier_that_it_is_tested_on(tmp_path: Any)
     for (_, tested, _, _), lesson in lessons.items():
         assert lesson.drives.traces and tested not in set(map(carrier, lesson.drives.traces))
     assert len({lesson.path for lesson in lessons.values()}) == len(lessons)
+    # What was learned under other conditions is not taken for it.
+    dear = replace(CAR, menu=replace(MENU, second_price=9.0))
+    for others in (plan_lessons([dear], CHOSEN, [SIZES], tmp_path), plan_lessons([CAR], CHOSEN, [(1, 2, 3)], tmp_path)):
+        assert not {lesson.path for lesson in others.values()} & {lesson.path for lesson in lessons.values()}
     with pytest.raises(InputError, match="folds is 1, expected 2 or more"):
         plan_lessons([CAR], replace(CHOSEN, folds=1), [SIZES], tmp_path)
 

@@ -67,11 +67,13 @@ def test_a_drive_is_scored_on_the_answers_that_it_had() -> None:
         measurement.add(frame.truth, 0, frame.results[source])
     scores = measurement.scores()
     accuracies = [KINDS[task.kind].accuracy(scores[task.kind], task.name) for task in bundle.tasks]
-    expected = np.mean(accuracies)
-    assert min(accuracies) < expected
+    assert min(accuracies) < max(accuracies)
     counts = count_sources(outcomes, 0.1, len(answered), scorer.sources)
-    assert scorer.accuracy(counts, len(outcomes)) == pytest.approx(expected, abs=1e-6)
+    found = scorer.accuracies(counts, len(outcomes))
+    assert found == pytest.approx(dict(zip([task.name for task in bundle.tasks], accuracies, strict=True)), abs=1e-6)
     # What is late, or not there, is wrong.
     late = [*outcomes, Outcome(source=0, age=0.11), *[Outcome()] * 6]
     counts = count_sources(late, 0.1, len(answered), scorer.sources)
-    assert scorer.accuracy(counts, len(late)) == pytest.approx(expected / 2, abs=1e-6)
+    assert scorer.accuracies(counts, len(late)) == pytest.approx({n: value / 2 for n, value in found.items()}, abs=1e-6)
+    nothing = scorer.accuracies(np.zeros_like(counts), len(late))
+    assert nothing == dict.fromkeys(found, 0.0)

@@ -39,6 +39,21 @@ def test_a_bit_takes_its_time_and_waits_while_nothing_passes() -> None:
     assert trace.outages(1.0) == [(1.0, 3.0)] and trace.outages(2.5) == []
 
 
+@pytest.mark.parametrize(
+    ("steps", "part"),
+    [
+        ([(50.0, 1.0), (50.0, 2.0)], (0.0, 100.0)),  # it is short enough for all of it
+        ([(100.0, 1.0), (80.0, 0.0), (120.0, 1.0), (5.0, 0.0), (50.0, 1.0), (1.0, 1.0)], (85.0, 110.0)),
+        ([(200.0, 1.0), (20.0, 0.0), (5.0, 1.0), (1.0, 1.0)], (170.0, 60.0)),  # at its end
+        ([(200.0, 5.0), (50.0, 1.0), (150.0, 5.0), (1.0, 5.0)], (185.0, 60.0)),  # none: where the rate is lowest
+    ],
+)
+def test_the_worst_part_has_the_longest_outage_and_the_time_around_it(
+    steps: list[tuple[float, float]], part: tuple[float, float]
+) -> None:
+    assert made(steps).worst_part(60.0, whole=100.0) == pytest.approx(part)
+
+
 @given(STEPS, st.floats(0, 50), st.floats(1.0, 1e6))
 def test_as_many_bits_pass_as_were_sent(steps: list[tuple[float, float]], begin: float, bits: float) -> None:
     trace = made(steps)

@@ -48,7 +48,7 @@ def test_a_drive_is_judged_by_what_the_edge_received(bundle: Bundle, trace: Path
     assert row.sources == {"server": 1, "whole": 2} and row.points == {"fine": 2, "none": 1}
     assert row.chosen == {"fine": 2, "whole": 1}
     assert drives.row_of(bundle, RUN, "predictive", link, 10.0).value is None
-    assert "| city | 5% | predictive | 5 | 50.0% | 1 | 25.0% | 0.225 |" in drives.markdown([row])
+    assert "| city | 10 to 20 | 5% | predictive | 5 | 50.0% | 1 | 25.0% | 0.225 |" in drives.markdown([row])
 
 
 def test_how_long_the_server_was_missed_after_an_outage_is_told(bundle: Bundle, trace: Path) -> None:
@@ -77,6 +77,24 @@ def test_rows_of_the_same_drive_are_replaced(bundle: Bundle, trace: Path, tmp_pa
     written = json.loads(path.read_text())
     assert [(row["policy"], row["frames"]) for row in written["rows"]] == [("fixed", 5), ("ladder", 7)]
     assert written["machine"]
+
+
+def test_a_drive_that_is_done_is_left_out(
+    bundle: Bundle, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, driven = tmp_path / "drives.json", []
+
+    def measure(_: Bundle, way: str, link: Condition, seconds: float, **parameters: Any) -> Run:
+        driven.append((link.begin, seconds, parameters["policy"]))
+        return RUN
+
+    monkeypatch.setattr(drives, "measure", measure)
+    command = ["drives", "--traces", str(trace), "--worst", "5", "--bundle", str(bundle.folder), "--out", str(path)]
+    for policies in (["fixed"], ["fixed", "ladder"], ["ladder", "--again"]):
+        monkeypatch.setattr(sys, "argv", [*command, "--policies", *policies])
+        assert drives.main() == 0
+    assert driven == [(0.0, 18.0, "fixed"), (0.0, 18.0, "ladder"), (0.0, 18.0, "ladder")]
+    assert [row.policy for row in drives.read_rows(path)] == ["fixed", "ladder"]
 
 
 def test_what_a_listener_wrote_is_read_for_the_time_that_counts(tmp_path: Path) -> None:
