@@ -13,7 +13,7 @@ from mtl_split_lab.adaptation.study import ALONE, SKIP, TWICE, Row, name_action,
 from mtl_split_lab.adaptation.traces import Trace
 
 SHOWN_SECONDS = 60.0
-"""Of each drive, around its longest outage."""
+"""Of each drive at least, around its longest outage."""
 SHOWN = 4
 """Drives, those with the longest outages."""
 
@@ -29,10 +29,8 @@ def plot_drives(car: Car, row: Row, sizes: Sequence[tuple[int, ...]], traces: Ma
     for name, panels in zip(chosen, columns, strict=True):
         trace = traces[name]
         outcomes = run(car, row, whole_drive(sizes, trace))
-        begin, end = max(trace.outages(0.0), key=lambda outage: outage[1] - outage[0])
-        first = max(0.0, min(begin - SHOWN_SECONDS / 4, trace.duration - SHOWN_SECONDS))
-        last = max(first + SHOWN_SECONDS, end + SHOWN_SECONDS / 4)
-        _plot(car, trace, outcomes, (first, min(last, trace.duration)), panels)
+        first, lasting = trace.worst_part(SHOWN_SECONDS)
+        _plot(car, trace, outcomes, (first, first + lasting), panels)
         panels[0].set_title(name)
     for panel, label in zip(
         columns[0], ("link, kbit/s", "action", "answered by", "age of the answer, ms"), strict=True
