@@ -550,12 +550,14 @@ see again and again: the server's answer at the operating point that was chosen,
 {megabyte:g} for each megabyte sent: without prices, to compute everything in the vehicle would always be best.
 
 A *fixed* action sends every frame at one operating point, of those whose payloads fit into one Ethernet frame, once or
-twice, and answers by itself what the server does not answer in time; *no own answers* is what a vehicle without a network of its own has. The best fixed action of each trace
-is chosen afterwards. The *clairvoyant* knows what the link will do with each frame, and takes what is best for it.
+twice, and answers by itself what the server does not answer in time; *no own answers* is what a vehicle without a
+network of its own has. The best fixed action of each trace is chosen afterwards. The *clairvoyant* knows what the link
+will do with each frame, and takes what is best for it.
 *Learned* is discrete soft actor-critic (SAC-d), *imitation* a regression of what each action would have brought.
 Both learn on {steps} frames, and are tested on carriers that they have not seen: {folds} groups, {groups}, each
 tested by policies that were trained on the others; {seeds} seeds of each, of which the median and the worst are shown,
-not the best. How they learn was chosen on invented links that are none of these. All figures are in [{figures}]({figures}).
+not the best. How they learn was chosen on invented links that are none of these. All figures are in
+[{figures}]({figures}).
 
 ![Drives over time: the link, what was chosen, who answered, and how old the answers were]({plot})
 
