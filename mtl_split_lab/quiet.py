@@ -10,6 +10,9 @@ CATEGORIES = (DeprecationWarning, FutureWarning, UserWarning)
 CHATTY = ("lightning.pytorch", "lightning.fabric", "matplotlib")
 """Loggers with notices that nobody asked for."""
 
+TORCHRL_LEVEL = "RL_LOGGING_LEVEL"
+"""The environment variable by which TorchRL sets the level of its own, when it is imported."""
+
 
 def quieten() -> None:
     """Silence them in this process and those that it starts, unless PYTHONWARNINGS says otherwise.
@@ -20,5 +23,6 @@ def quieten() -> None:
     if os.environ.setdefault("PYTHONWARNINGS", ignored) == ignored:
         for category in CATEGORIES:
             warnings.simplefilter("ignore", category)
+    os.environ.setdefault(TORCHRL_LEVEL, logging.getLevelName(logging.ERROR))
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -41,10 +41,12 @@ NEVER = -1e4
 class Settings:
     """How a policy is learned.
 
-    steps: frames that are driven; batch: of them in an update; rate: of learning. Of soft actor-critic: first: frames
-    that are driven by chance; every: frames for each update; discount: of a reward one frame later; scale: what rewards
-    are multiplied by, once the edge's best own answer is taken off; entropy: which the actor is to keep, as a part of
-    the most that there can be. Of imitation: rounds of drives and regressions; passes over all frames in each.
+    steps: frames that are driven; batch: of them in an update; rate: of learning, at the beginning of soft
+    actor-critic, which it ends with 0. Of soft actor-critic: first: frames that are driven by chance; every: frames
+    after which there are so many updates; discount: of a reward one frame later, small as a frame's own deadline has
+    passed by then and only what waits on the link is left of it; scale: what rewards are multiplied by, once the edge's
+    best own answer is taken off; entropy: which the actor is to keep, as a part of the most that there can be. Of
+    imitation: rounds of drives and regressions; passes over all frames in each.
     """
 
     steps: int = 40_000
@@ -53,9 +55,9 @@ class Settings:
     first: int = 2_000
     every: int = 64
     updates: int = 8
-    discount: float = 0.8
+    discount: float = 0.4
     scale: float = 20.0
-    entropy: float = 0.1
+    entropy: float = 0.03
     rounds: int = 4
     passes: int = 10
 
