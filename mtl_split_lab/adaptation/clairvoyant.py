@@ -1,6 +1,6 @@
 """What each action would bring, by the link as it will really be: the bound, and what can be imitated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -8,6 +8,9 @@ from mtl_split_core.control.controller import SLACK
 from mtl_split_core.control.policy import Action, Menu, actions, ask, is_allowed
 from mtl_split_core.scene import Floats
 from mtl_split_lab.adaptation.simulator import Decision, Outcome, Simulation
+
+DRIVES = 3
+"""So often a drive is driven at most."""
 
 
 def foreseen_values(
@@ -46,16 +49,33 @@ def foreseen_values(
     return values
 
 
-def drive_clairvoyant(simulation: Simulation, menu: Menu) -> list[list[Outcome]]:
+def drive_clairvoyant(begin: Callable[[], Simulation], menu: Menu) -> list[list[Outcome]]:
     """Return what becomes of the frames where each gets the action that brings most, the link being known.
 
     It does not look beyond the frame, so that it is no bound where what one frame sends holds up the next ones; that it
-    sends nothing that will be late makes this rare. Where packets get lost by chance, sending again has other luck.
+    sends nothing that will be late makes this rare. What then had no answer in time has an own one, the drive being
+    driven again. Where packets get lost by chance, sending again has other luck.
+
+    begin: returns the drive, each time anew.
     """
     choices = actions(menu)
-    for decision in simulation.decisions():
-        best = choices[int(np.nanargmax(foreseen_values(simulation, decision, menu, choices, knows=True)))]
-        if best.point is not None and simulation.foresee(best.point, best.copies) <= menu.answer_by:
-            best = Action(best.point, best.copies)
-        simulation.act(best)
-    return simulation.outcomes
+    unanswered: set[tuple[int, int]] = set()
+    for _ in range(DRIVES):
+        simulation = begin()
+        for decision in simulation.decisions():
+            best = choices[int(np.nanargmax(foreseen_values(simulation, decision, menu, choices, knows=True)))]
+            trusts = best.point is not None and (decision.vehicle, decision.frame) not in unanswered
+            if trusts and simulation.foresee(best.point or 0, best.copies) <= menu.answer_by:
+                best = Action(best.point, best.copies)
+            simulation.act(best)
+        outcomes = simulation.outcomes
+        missed = {
+            (vehicle, frame)
+            for vehicle, own in enumerate(outcomes)
+            for frame, outcome in enumerate(own)
+            if outcome.in_time(menu.answer_by) is None
+        }
+        if missed <= unanswered:
+            break
+        unanswered |= missed
+    return outcomes

@@ -124,7 +124,7 @@ def _card(
         "answer_by": car.menu.answer_by,
         "prices": asdict(wanted.prices),
         "training": {
-            "seed": wanted.seed, "settings": asdict(Settings(steps=wanted.steps)), "frames per second": RATE,
+            "seed": wanted.seed, "settings": asdict(Settings.of(wanted.steps)), "frames per second": RATE,
             "frames of a drive": EPISODE, "losses": LOSSES, "prices times": PRICES,
         },
         "trained on": hashes(seen),

@@ -59,7 +59,12 @@ class Settings:
     scale: float = 20.0
     entropy: float = 0.03
     rounds: int = 4
-    passes: int = 10
+    passes: int = 30
+
+    @classmethod
+    def of(cls, steps: int) -> "Settings":
+        """Return those for so many steps."""
+        return cls(steps=steps, first=min(cls.first, steps // 4))
 
 
 class Values(nn.Module):
@@ -85,8 +90,7 @@ class Values(nn.Module):
 def learn_policy(method: str, car: Car, drives: TrainingDrives, seed: int, steps: int, path: Path) -> None:
     """Learn a policy for a car by LEARNED or IMITATION, and write its file. So many frames are driven."""
     environment = DriveEnvironment(car.menu, car.times, drives, PRICES)
-    settings = Settings(steps=steps, first=min(Settings.first, steps // 4))
-    values = {LEARNED: train, IMITATION: imitate}[method](environment, settings, seed)
+    values = {LEARNED: train, IMITATION: imitate}[method](environment, Settings.of(steps), seed)
     # So that one that is half written is never taken for a policy.
     unfinished = path.with_suffix(".part")
     write_policy(values, unfinished)

@@ -140,7 +140,7 @@ def make_policy(row: Row, car: Car) -> Policy:
 def run(car: Car, row: Row, drive: Drive) -> list[Outcome]:
     """Return what becomes of the frames of one drive."""
     if row.kind == CLAIRVOYANT:
-        return drive_clairvoyant(Simulation(car.menu, car.times, [drive]), car.menu)[0]
+        return drive_clairvoyant(lambda: Simulation(car.menu, car.times, [drive]), car.menu)[0]
     return simulate(make_policy(row, car), car.menu, car.times, [drive])[0]
 
 

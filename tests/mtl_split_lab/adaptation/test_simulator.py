@@ -132,7 +132,9 @@ def test_nobody_does_better_than_the_clairvoyant() -> None:
             value -= outcome.bytes * menu.byte_price + outcome.own_seconds * menu.second_price
         return value
 
-    best = worth(drive_clairvoyant(Simulation(menu, TIMES, [one]), menu)[0])
+    [outcomes] = drive_clairvoyant(lambda: Simulation(menu, TIMES, [one]), menu)
+    best = worth(outcomes)
+    assert None not in in_time(outcomes)
     for policy in (fixed(0), fixed(1), fixed(2), ladder, predictive):
         assert worth(simulate(policy, menu, TIMES, [one])[0]) <= best + 1e-9
 
