@@ -8,6 +8,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -133,8 +134,10 @@ def make_policy(row: Row, car: Car) -> Policy:
     if row.path is None:
         return find_policy(row.kind)
     example = Situation(0.0, car.times.own, 0.0, LinkState())
-    path = row.path if row.shuffled is None else _shuffle(row.path, row.shuffled)
-    return learned(path, car.menu, example)
+    if row.shuffled is None:
+        return learned(row.path, car.menu, example)
+    with TemporaryDirectory() as folder:
+        return learned(_shuffle(row.path, row.shuffled, Path(folder)), car.menu, example)
 
 
 def run(car: Car, row: Row, drive: Drive) -> list[Outcome]:
@@ -301,8 +304,8 @@ def _count(car: Car, outcomes: Sequence[Outcome], frames: int, sources: Sequence
     )
 
 
-def _shuffle(path: Path, seed: int) -> Path:
-    """Write a copy of a policy that observes everything in another place, and return its path."""
+def _shuffle(path: Path, seed: int, folder: Path) -> Path:
+    """Write a copy of a policy that observes everything in another place into a folder, and return its path."""
     model = onnx.load(path)
     [observed] = model.graph.input
     order = np.random.default_rng(seed).permutation(observed.type.tensor_type.shape.dim[1].dim_value)
@@ -310,6 +313,6 @@ def _shuffle(path: Path, seed: int) -> Path:
         node.input[:] = ["shuffled" if name == OBSERVATION else name for name in node.input]
     model.graph.initializer.append(numpy_helper.from_array(order.astype(np.int64), "order"))
     model.graph.node.insert(0, helper.make_node("Gather", [OBSERVATION, "order"], ["shuffled"], axis=1))
-    copy = path.with_suffix(f".shuffled-{seed}.onnx")
+    copy = folder / path.name
     onnx.save(model, copy)
     return copy

@@ -13,7 +13,7 @@ from mtl_split_core.control.policy import Situation, actions, observation
 from mtl_split_lab.adaptation.cars import IMITATION, LEARNED, Car, TrainingDrives
 from mtl_split_lab.adaptation.environment import DriveEnvironment
 from mtl_split_lab.adaptation.policy_training import Settings, Values, learn_policy, train, write_policy
-from mtl_split_lab.adaptation.study import Row, run
+from mtl_split_lab.adaptation.study import Row, make_policy, run
 from mtl_split_lab.adaptation.traces import Trace
 
 from .cars import MENU, SIZES, TIMES, drive
@@ -50,3 +50,9 @@ def test_the_file_is_what_was_learned(tmp_path: Path) -> None:
     expected = actions(DEAR)[int(values(torch.from_numpy(observed)).argmax())]
     chosen = learned(tmp_path / "policy.onnx", DEAR, example)(DEAR, example)
     assert (chosen.copies, chosen.own) == (expected.copies, expected.own)
+    # What shows that a policy uses what it observes: the same with everything in another place.
+    order = np.random.default_rng(7).permutation(len(observed))
+    expected = actions(DEAR)[int(values(torch.from_numpy(observed[order])).argmax())]
+    chosen = make_policy(Row("", LEARNED, path=tmp_path / "policy.onnx", shuffled=7), CAR)(DEAR, example)
+    assert (chosen.copies, chosen.own) == (expected.copies, expected.own)
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.onnx"]

@@ -1,0 +1,40 @@
+"""How late a policy meets an outage is told, and that it did not see the trace."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mtl_split_core.control.policy import PREDICTIVE, Action, Menu, Own, Policy, Situation
+from mtl_split_lab.adaptation import study
+from mtl_split_lab.adaptation.cars import Car
+from mtl_split_lab.adaptation.study import SHIFT, Row, delay
+from mtl_split_lab.adaptation.traces import Trace
+
+from .cars import MENU, SIZES, TIMES
+
+CAR = Car("car", "", ("coarse", "default", "fine"), replace(MENU, second_price=5.0, byte_price=6e-6), TIMES)
+TRACE = Trace(np.array([0.0, 20.0, 24.0, 35.0, 38.0, 50.0]), np.array([1e6, 0.0, 1e6, 0.0, 1e6, 1e6]))
+ROW = Row(PREDICTIVE, PREDICTIVE)
+
+
+def test_an_outage_is_met_a_few_frames_late_wherever_it_is() -> None:
+    plain, shifted = (delay(CAR, ROW, [SIZES], TRACE, shift) for shift in (0.0, SHIFT))
+    assert plain is not None and plain == shifted
+    assert 1 <= plain <= 3
+
+
+def test_who_saw_the_trace_is_as_far_off_as_it_is_shifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cheat(row: Row, car: Car) -> Policy:
+        frames = iter(range(1_000_000))
+
+        def policy(menu: Menu, situation: Situation) -> Action:
+            at = next(frames) / 10
+            alone = any(begin + 0.2 <= at < end for begin, end in TRACE.outages(1.0))
+            return Action(None, own=Own.WHOLE, at_once=True) if alone else Action(0, own=Own.WHOLE)
+
+        return policy
+
+    monkeypatch.setattr(study, "make_policy", cheat)
+    assert delay(CAR, ROW, [SIZES], TRACE, 0.0) == 2.0
+    assert delay(CAR, ROW, [SIZES], TRACE, SHIFT) is None
