@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mtl_split_core.bundle import load_bundle
+from mtl_split_core.bundle import EXIT, load_bundle
 from mtl_split_core.share import bundle_folder
 from mtl_split_lab.commands.arguments import Commands, positive, say_written
 
@@ -15,8 +15,8 @@ def add(commands: Commands) -> None:
         each(commands)
 
 
-def _add_adaptation(command: argparse.ArgumentParser) -> None:
-    """Add what all commands about policies take."""
+def _add_adaptation(command: argparse.ArgumentParser, second_price: float, megabyte_price: float) -> None:
+    """Add what all commands about policies take; the prices: by default."""
     command.add_argument("--traces", type=Path, required=True, metavar="FOLDER", help="traces, CARRIER_ANYTHING.csv")
     command.add_argument(
         "--profile", type=Path, default=Path("out/profile.json"), help="written by profile (default: %(default)s)"
@@ -24,10 +24,10 @@ def _add_adaptation(command: argparse.ArgumentParser) -> None:
     command.add_argument("--bundle", default="street", help="as for replay (default: %(default)s)")
     command.add_argument("--steps", type=positive, default=40_000, help="frames to learn on (default: %(default)s)")
     command.add_argument(
-        "--second-price", type=float, default=5.0, help="value of a second of the processor (default: %(default)s)"
+        "--second-price", type=float, default=second_price, help="as the edge's parameter (default: %(default)s)"
     )
     command.add_argument(
-        "--megabyte-price", type=float, default=6.0, help="value of a megabyte on the link (default: %(default)s)"
+        "--megabyte-price", type=float, default=megabyte_price, help="as the edge's parameter (default: %(default)s)"
     )
 
 
@@ -60,10 +60,11 @@ def _make_trace(options: argparse.Namespace) -> None:
 
 def _add_train_policy(commands: Commands) -> None:
     command = commands.add_parser("train-policy", help="learn when to send what from traces of links")
-    _add_adaptation(command)
+    _add_adaptation(command, 1.0, 1.0)
     command.add_argument(
-        "--own", choices=("exit", "whole"), default="whole", help="the edge's own network (default: %(default)s)"
-    )
+        "--own", nargs="+", choices=("exit", "whole"), help="the edge's own networks (default: those of the launch "
+        "files, the bundle's exit, if any, and the whole one, which an edge has with local_suffix)",
+    )  # fmt: skip
     command.add_argument(
         "--slower", type=float, default=1.0, help="than the profile's machine, the vehicle's (default: %(default)s)"
     )
@@ -79,28 +80,33 @@ def _add_train_policy(commands: Commands) -> None:
 
 
 def _train_policy(options: argparse.Namespace) -> None:
+    from mtl_split_core.control.policy import Own
     from mtl_split_core.profile import load_profile
-    from mtl_split_lab.adaptation.cars import Prices
+    from mtl_split_lab.adaptation.cars import ANSWER_BY, Prices
     from mtl_split_lab.adaptation.policy_card import Wanted, train_policy
 
+    bundle = load_bundle(bundle_folder(options.bundle))
+    launched = ["exit", "whole"] if EXIT in bundle.files else ["whole"]
     wanted = Wanted(
         method=options.method,
-        own=options.own,
+        own=tuple(Own(name) for name in launched if name in (options.own or launched)),
         slower=options.slower,
         prices=Prices(options.second_price, options.megabyte_price),
         hold_out=tuple(options.hold_out),
         seed=options.seed,
         steps=options.steps,
     )
-    bundle = load_bundle(bundle_folder(options.bundle))
     card = train_policy(bundle, load_profile(options.profile), options.traces, wanted, options.out)
     say_written(options.out, card)
-    print(f"next: the edge's parameter policy:=learned:{options.out.resolve()}")
+    print(
+        f"next: launch the edge with answer_by:={ANSWER_BY:g} policy:=learned:{options.out.resolve()}, and with the"
+        f" parameters second_price {options.second_price:g} and megabyte_price {options.megabyte_price:g}"
+    )
 
 
 def _add_adapt_study(commands: Commands) -> None:
     command = commands.add_parser("adapt-study", help="compare policies over all traces, learned ones over unseen ones")
-    _add_adaptation(command)
+    _add_adaptation(command, 5.0, 6.0)
     command.add_argument(
         "--folds", type=positive, default=5, help="groups of carriers that are tested in turn (default: %(default)s)"
     )
@@ -110,6 +116,12 @@ def _add_adapt_study(commands: Commands) -> None:
     )
     command.add_argument(
         "--out", type=Path, default=Path("docs/results"), help="folder of page and plot (default: %(default)s)"
+    )
+    command.add_argument(
+        "--live",
+        type=Path,
+        metavar="FILE.json",
+        help="drives with the nodes, as mtl_split_lab.bench.drives writes them",
     )
     command.add_argument("--processes", type=positive, default=os.cpu_count(), help="drives that run at once")
     command.set_defaults(function=_adapt_study, extra="adapt")
@@ -124,5 +136,11 @@ def _adapt_study(options: argparse.Namespace) -> None:
     profile = load_profile(options.profile)
     chosen = Chosen(all_traces(options.traces), options.folds, options.seeds, options.steps)
     prices = Prices(options.second_price, options.megabyte_price)
-    adapt_study(bundle, profile, options.run, options.out, chosen, prices, options.processes)
+    live = ""
+    if options.live:
+        # It needs the messages that are built, which the study does not.
+        from mtl_split_lab.bench.drives import markdown, read_rows
+
+        live = markdown(read_rows(options.live))
+    adapt_study(bundle, profile, options.run, options.out, chosen, prices, options.processes, live)
     say_written(*(options.out / name for name in (PAGE, PLOT, FIGURES)))
