@@ -89,7 +89,7 @@ def _train_policy(options: argparse.Namespace) -> None:
     launched = ["exit", "whole"] if EXIT in bundle.files else ["whole"]
     wanted = Wanted(
         method=options.method,
-        own=tuple(Own(name) for name in launched if name in (options.own or launched)),
+        own=tuple(own for own in Own if own.value in (options.own or launched)),
         slower=options.slower,
         prices=Prices(options.second_price, options.megabyte_price),
         hold_out=tuple(options.hold_out),
