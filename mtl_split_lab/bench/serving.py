@@ -447,7 +447,7 @@ most come first.
 {random}
 
 Above a load of 1, the shortest job first answers still more here, below it less, as with the three bundles. `dysta` is
-nowhere behind `edf`.
+nowhere behind `edf` in what is answered.
 
 ## Against the optimum
 
