@@ -39,8 +39,8 @@ from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 from mtl_split_ros.graph import Options, server
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
+from mtl_split_ros.parameters import read_defaults
 from mtl_split_ros.qos import NEWEST
-from mtl_split_server.node import PARAMETERS
 
 FLEETS = (1, 2, 4, 8, 16, 32)
 COMPARED = 8
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        default=PARAMETERS.defaults()["workers"],
+        default=read_defaults("server")["workers"],
         help="the server's parameter (default: %(default)s)",
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="of traffic for each (default: %(default)s)")
@@ -263,7 +263,7 @@ def stage_times(bundle: Bundle, engine: str, payloads: Sequence[bytes], calls: i
 
     They are those of the half, the tracks, and the messages with the results, made and serialised.
     """
-    values = PARAMETERS.defaults()
+    values = read_defaults("server")
     tracking, threshold = values["tracking"], values["score_threshold"]
     half = ServerHalf(bundle, score_threshold=needed_score(tracking, threshold), engine=engine)
     tracks, stopwatch = Tracks(bundle.tasks, tracking, threshold), half.stopwatch

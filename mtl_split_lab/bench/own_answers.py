@@ -5,15 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import yaml
 
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.controller import menu_of
 from mtl_split_core.control.policy import PREDICTIVE, Menu, Own, find_policy
-from mtl_split_core.share import config_file
 from mtl_split_lab.adaptation.cars import ANSWER_BY, RATE
 from mtl_split_lab.adaptation.simulator import Drive, Outcome, Times, simulate
 from mtl_split_lab.adaptation.traces import Trace
+from mtl_split_ros.parameters import read_defaults
 
 VEHICLES, SERVED = 16, 8
 """Vehicles on a server that is fast enough for so many."""
@@ -47,7 +46,7 @@ class Shared:
 
 def measure_own_answers(bundle: Bundle, seconds: float = SECONDS) -> Iterator[Shared]:
     """Drive the fleet with and without own answers, and with several deadlines of the server."""
-    edge = yaml.safe_load(config_file("edge").read_text())["/**"]["ros__parameters"]
+    edge = read_defaults("edge")
     limits = {name: edge[name] for name in ("processor_share", "second_price")}
     limits["byte_price"] = edge["megabyte_price"] * 1e-6
     for own, deadline in ((False, math.inf), (True, math.inf), (True, ANSWER_BY), (True, ANSWER_BY - MARGIN)):
