@@ -9,11 +9,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 Vehicle = TypeVar("Vehicle", bound=Hashable)
 
-URGENCY = 0.3
-"""How much slack counts in `dysta`: 0 is the shortest job first, 1 the earliest deadline first.
+STEEPNESS = 6.0
+"""How fast slack counts less in `dysta` as the load rises above 1: its weight is load ** -STEEPNESS.
 
 Chosen on traces of arriving frames that no result is from, see docs/results/serving.md.
 """
+
+LOAD_SECONDS = 1.0
+"""The time constant, in seconds, with which the load is averaged."""
 
 WEIGHT = 0.25
 """How much the newest measurement counts in a learned service time: after eight, 90 % of a change is learned."""
@@ -46,29 +49,33 @@ class Service(NamedTuple):
     deviation: float = 0.0
 
 
-Order = Callable[[Waiting[Any], float, float], float]
-"""Returns a number for a waiting frame, the present time, and its service time in seconds: the smallest is next.
+Order = Callable[[Waiting[Any], float, float, float], float]
+"""Returns a number for a waiting frame, the present time, its service time in seconds, and the server's load: the
+smallest is next.
 
 Of equal ones it is the vehicle that began to wait first, also where newer frames have replaced the one of that time.
 """
 
 
-def turn(frame: Waiting[Any], now: float, seconds: float) -> float:
+def turn(frame: Waiting[Any], now: float, seconds: float, load: float) -> float:
     """The vehicles in turn."""
     return 0.0
 
 
-def edf(frame: Waiting[Any], now: float, seconds: float) -> float:
+def edf(frame: Waiting[Any], now: float, seconds: float, load: float) -> float:
     """Earliest deadline first."""
     return frame.deadline
 
 
-def dysta(frame: Waiting[Any], now: float, seconds: float) -> float:
-    """Remaining work and slack, the dynamic score of Sparse-DySta (Fan et al. 2023, arXiv 2310.11096).
+def dysta(frame: Waiting[Any], now: float, seconds: float, load: float) -> float:
+    """Remaining work and weighted slack, the dynamic score of Sparse-DySta (Fan et al. 2023, arXiv 2310.11096).
 
-    Its penalty for preemption is left out, because a frame is not interrupted.
+    The paper's weight is a constant. Here it is 1 up to a load of 1, which is the earliest deadline first: as long as
+    everything can be answered in time, that order does it. Above, not everything can, and the weight falls with the
+    load, towards the shortest job first. The paper's penalty for preemption is left out: a frame is not interrupted.
     """
-    return seconds + URGENCY * max(0.0, frame.deadline - now - seconds)
+    weight: float = max(1.0, load) ** -STEEPNESS
+    return seconds + weight * max(0.0, frame.deadline - now - seconds)
 
 
 ORDERS: Mapping[str, Order] = MappingProxyType({"turn": turn, "edf": edf, "dysta": dysta})
@@ -89,13 +96,14 @@ def choose(
     now: float,
     service: Callable[[str], Service],
     owed: Callable[[Vehicle], float],
+    load: float = 0.0,
 ) -> Choice[Vehicle]:
     """Choose among waiting frames, one of each vehicle, in the order in which the vehicles began to wait.
 
-    service: the service time by contract; owed: how many answers a vehicle is behind its least share. Hopeless frames
-    are those that would probably be late if they were begun now. First come vehicles that are owed an answer, those
-    that are owed most before all others; then frames that are not in doubt, which could take longer than usual; among
-    the rest, `order` decides.
+    service: the service time by contract; owed: how many answers a vehicle is behind its least share; load: see Load.
+    Hopeless frames are those that would probably be late if they were begun now. First come vehicles that are owed an
+    answer, those that are owed most before all others; then frames that are not in doubt, which could take longer than
+    usual; among the rest, `order` decides.
     """
     hopeless: list[Vehicle] = []
     ranked = []
@@ -105,7 +113,7 @@ def choose(
             hopeless.append(frame.vehicle)
         else:
             in_doubt = now + seconds + deviation > frame.deadline
-            ranked.append((-int(owed(frame.vehicle)), in_doubt, order(frame, now, seconds), frame.vehicle))
+            ranked.append((-int(owed(frame.vehicle)), in_doubt, order(frame, now, seconds, load), frame.vehicle))
     first = min(ranked, key=lambda rank: rank[:3], default=None)
     return Choice(first and first[3], tuple(hopeless))
 
@@ -133,9 +141,35 @@ class ServiceTimes:
         learned, learned_at = self._learned.get(contract, (Service(), -math.inf))
         return learned if now <= learned_at + KNOWN else Service()
 
+    def last(self, contract: str) -> float:
+        """Return how long frames took last, however long ago that was; 0 before any."""
+        return self._learned.get(contract, (Service(), 0.0))[0].seconds
+
     def alone(self, contract: str) -> float:
         """Return how long a frame takes that has the machine for itself: the shortest so far, infinity before any."""
         return self._alone.get(contract, math.inf)
+
+
+class Load:
+    """The work that arrives, as a multiple of what all workers can do: above 1, not every frame can be answered.
+
+    It is an exponential average of service times over the seconds in which the frames arrived.
+    """
+
+    def __init__(self, workers: int) -> None:
+        """Begin without any."""
+        self._workers = workers
+        self._load = 0.0
+        self._at = -math.inf
+
+    def add(self, seconds: float, now: float) -> None:
+        """Take in a frame that arrived just now and will take so many seconds."""
+        self._load = self.at(now) + seconds / (LOAD_SECONDS * self._workers)
+        self._at = now
+
+    def at(self, now: float) -> float:
+        """Return the load at a time that is not before that of the last frame."""
+        return self._load * math.exp((self._at - now) / LOAD_SECONDS)
 
 
 class Tally:
@@ -174,24 +208,27 @@ class Tally:
 class Schedule(Generic[Vehicle]):
     """Decides for the workers of one server, and remembers what the decisions depend on. Any thread may call it."""
 
-    def __init__(self, order: Order, least_share: float = 0.0) -> None:
+    def __init__(self, order: Order, least_share: float = 0.0, workers: int = 1) -> None:
         """Begin with nothing known.
 
         least_share: the part of its frames, 0 to 1, that each vehicle is to get answers to in time, wherever there is
-        one; vehicles below it come first.
+        one; vehicles below it come first. workers: how many the server has.
         """
         self._order = order
         self._least_share = least_share
         self._lock = threading.Lock()
         self._times = ServiceTimes()
+        self._load = Load(workers)
         self._owed: dict[Vehicle, float] = {}
         self._tallies: dict[Vehicle, Tally] = {}
         self._all = Tally()
 
-    def arrive(self, vehicle: Vehicle) -> None:
-        """Note that a frame of a vehicle has arrived."""
+    def arrive(self, frame: Waiting[Vehicle]) -> None:
+        """Note that a frame has arrived. One that is already hopeless is no work."""
         with self._lock:
-            self._owed[vehicle] = min(MOST_OWED, self._owed.get(vehicle, 0.0) + self._least_share)
+            self._owed[frame.vehicle] = min(MOST_OWED, self._owed.get(frame.vehicle, 0.0) + self._least_share)
+            if frame.arrived + self._times.expect(frame.contract, frame.arrived).seconds <= frame.deadline:
+                self._load.add(self._times.last(frame.contract), frame.arrived)
 
     def choose(self, waiting: Sequence[Waiting[Vehicle]], now: float) -> Choice[Vehicle]:
         """Choose as the function of that name does, and count the hopeless."""
@@ -202,6 +239,7 @@ class Schedule(Generic[Vehicle]):
                 now,
                 lambda contract: self._times.expect(contract, now),
                 lambda vehicle: self._owed.get(vehicle, 0.0),
+                self._load.at(now),
             )
             for vehicle in found.hopeless:
                 for tally in self._of(vehicle):

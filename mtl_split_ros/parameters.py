@@ -36,6 +36,12 @@ from mtl_split_core.errors import InputError
 from mtl_split_core.share import config_file
 
 
+def read_defaults(node: str) -> dict[str, Any]:
+    """Return the defaults in `config/<node>.yaml` by the parameters' names."""
+    defaults: dict[str, Any] = yaml.safe_load(config_file(node).read_text())["/**"]["ros__parameters"]
+    return defaults
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter: what it means and which values it may have.
@@ -84,7 +90,7 @@ class Parameters:
 
     def defaults(self) -> dict[str, Any]:
         """Return every parameter's default by name, as the node's YAML file has them."""
-        defaults: dict[str, Any] = yaml.safe_load(config_file(self._node).read_text())["/**"]["ros__parameters"]
+        defaults = read_defaults(self._node)
         if defaults.keys() != self._rows.keys():
             raise InputError(
                 f"{config_file(self._node)} has {sorted(defaults)}, expected the parameters {sorted(self._rows)}"

@@ -204,7 +204,7 @@ class ServerNode(ServingNode[ResultPublishers, Received]):
         return self._schedule.facts()
 
     def _serve_all(self) -> None:
-        self._schedule = Schedule(ORDERS[self._order], self._least_share)
+        self._schedule = Schedule(ORDERS[self._order], self._least_share, self._workers)
         for namespace, results in self._results.items():
             self._serve(namespace, results)
         if self._group_name:
@@ -275,7 +275,7 @@ class ServerNode(ServingNode[ResultPublishers, Received]):
             self._labelled[vehicle.namespace] = message.contract
             self._tell_labels([vehicle.namespace])
         waiting = vehicle.wait(message, receipt)
-        self._schedule.arrive(vehicle)
+        self._schedule.arrive(waiting)
         return Received(message, receipt, waiting, link, vehicle.session.tracks)
 
     def _give_up(self, vehicle: Served, received: Received) -> None:

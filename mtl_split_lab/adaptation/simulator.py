@@ -251,7 +251,7 @@ class _Server:
 
     def __init__(self, at: At, service: float, workers: int, deadline: float) -> None:
         self._at, self.service, self._free, self.deadline = at, service, workers, deadline
-        self._schedule: Schedule[_Vehicle] = Schedule(ORDERS[ORDER])
+        self._schedule: Schedule[_Vehicle] = Schedule(ORDERS[ORDER], workers=workers)
         self._waiting: dict[_Vehicle, _Bottleneck] = {}
         self._at_work: dict[_Vehicle, float] = {}
 
@@ -259,6 +259,7 @@ class _Server:
         """Take a bottleneck in; the one that waits, if any, is replaced."""
         replaced = self._waiting.get(new.vehicle)
         self._waiting[new.vehicle] = new
+        self._schedule.arrive(new.waiting)
         if replaced is not None:
             new.vehicle.report(replaced, new.since - replaced.since, 0.0, Fate.REPLACED, new.since)
         self._begin(new.since)

@@ -1,6 +1,7 @@
 """How many vehicles one server can serve: answered frames, latency, memory and processor time.
 
 ros2_ws/run python -m mtl_split_lab.bench.fleet --out docs/results
+ros2_ws/run python -m mtl_split_lab.bench.fleet --part engines --seconds 6
 """
 
 import argparse
@@ -11,14 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import cycle, islice
+from itertools import cycle, groupby, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import yaml
 from matplotlib.figure import Figure
 from mtl_split.msg import Bottleneck
+from rclpy.serialization import serialize_message
+from std_msgs.msg import Header
 from tqdm import tqdm
 
 from mtl_split_camera.street import Street
@@ -26,8 +28,9 @@ from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.halves import EdgeHalf, ServerHalf
 from mtl_split_core.scene import Image
 from mtl_split_core.serving import ORDERS
-from mtl_split_core.share import bundle_folder, config_file
+from mtl_split_core.share import bundle_folder
 from mtl_split_core.stopwatch import measure_in_turn
+from mtl_split_core.tracks import Tracks, needed_score
 from mtl_split_lab.bench.answers import DEADLINE
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_lab.bench.usage import processor_seconds, resident_bytes
@@ -35,6 +38,8 @@ from mtl_split_lab.learning.eight_bit_suffix import quantise_suffix
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
 from mtl_split_ros.graph import Options, server
+from mtl_split_ros.kinds import KINDS as ROS_KINDS
+from mtl_split_ros.parameters import read_defaults
 from mtl_split_ros.qos import NEWEST
 
 FLEETS = (1, 2, 4, 8, 16, 32)
@@ -51,7 +56,7 @@ SIZE = (1280, 720)
 PICTURES = 4
 """Different bottlenecks of a vehicle, sent over and over."""
 
-WARM_UP = 3.0
+WARM_UP = 1.0
 """Seconds of traffic before what is measured."""
 
 ENOUGH = 0.95
@@ -70,6 +75,9 @@ JITTER = 0.01
 
 TIMELY_FLEETS = (8, 12, 16)
 """Vehicles of that part; the orders are compared with the largest fleet, and so are the engines."""
+
+
+PARTS = ("fleets", "settings", "orders", "engines")
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,11 @@ class Run:
     def half(self) -> Half:
         """What the suffix runs in."""
         return self.setting.engine, self.eight_bits
+
+    @property
+    def server(self) -> tuple[Setting, bool]:
+        """What a server has to be started for; runs that follow each other and have the same are on one server."""
+        return self.setting, self.eight_bits
 
 
 @dataclass(frozen=True)
@@ -134,40 +147,53 @@ def main() -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        default=yaml.safe_load(config_file("server").read_text())["/**"]["ros__parameters"]["workers"],
+        default=read_defaults("server")["workers"],
         help="the server's parameter (default: %(default)s)",
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="of traffic for each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of page and plot")
+    parser.add_argument("--part", choices=PARTS, help="measure only this, and print its table instead of a page")
     options = parser.parse_args()
     bundle = load_bundle(bundle_folder("street"))
-    messages = bottlenecks(bundle, max(*options.vehicles, COMPARED, *TIMELY_FLEETS))
     chosen = Setting(options.workers)
-    runs = [Run(vehicles, chosen) for vehicles in options.vehicles]
-    runs += [Run(COMPARED, setting) for setting in (Setting(1), Setting(1, 2), Setting(2)) if setting != chosen]
-    runs += timely(chosen)
+    parts = runs_of(chosen, options.vehicles)
+    runs = parts[options.part] if options.part else [run for part in parts.values() for run in part]
+    messages = bottlenecks(bundle, max(run.vehicles for run in runs))
     with TemporaryDirectory() as folder:
-        smaller = quantise_suffix(bundle, Path(folder) / "int8", calibrating())
-        loads = [
-            measure(smaller if run.eight_bits else bundle, messages, run, options.seconds)
-            for run in tqdm(runs, "fleets", disable=None)
-        ]
+        eight_bits = any(run.eight_bits for run in runs)
+        smaller = quantise_suffix(bundle, Path(folder) / "int8", calibrating()) if eight_bits else bundle
+        loads: list[Load] = []
+        with tqdm(total=len(runs), desc="fleets", disable=None) as progress:
+            for (_, is_smaller), of_server in groupby(runs, lambda run: run.server):
+                for load in measure(smaller if is_smaller else bundle, messages, [*of_server], options.seconds):
+                    loads.append(load)
+                    progress.update()
+        if options.part:
+            print(_timely_table(loads))
+            return
         payloads = [message.payload.tobytes() for message in next(iter(messages.values()))]
         stages = {half: stage_times(smaller if half[1] else bundle, half[0], payloads) for half in halves(chosen)}
     write_page(bundle, loads, chosen, batch_times(bundle, messages), stages, options.out)
 
 
-def timely(chosen: Setting) -> list[Run]:
-    """Return the runs by a deadline, and that of the largest fleet without."""
+def runs_of(chosen: Setting, fleets: Sequence[int]) -> dict[str, list[Run]]:
+    """Return what there is to measure, by PARTS; those of one server follow each other."""
     with_deadline = replace(chosen, deadline=DEADLINE)
     orders = [replace(chosen, order="turn")]
     orders += [replace(with_deadline, order=order) for order in ORDERS if order != chosen.order]
     orders.append(replace(with_deadline, least_share=0.0))
-    return [Run(TIMELY_FLEETS[-1], setting, jitter=JITTER) for setting in orders] + [
-        Run(vehicles, replace(with_deadline, engine=engine), eight_bits, JITTER)
-        for engine, eight_bits in halves(chosen)
-        for vehicles in TIMELY_FLEETS
-    ]
+    others = [setting for setting in (Setting(1), Setting(1, 2), Setting(2)) if setting != chosen]
+    return {
+        "fleets": [Run(vehicles, chosen) for vehicles in fleets],
+        "settings": [Run(COMPARED, setting) for setting in others],
+        "orders": [Run(TIMELY_FLEETS[-1], setting, jitter=JITTER) for setting in orders],
+        "engines": [
+            Run(vehicles, replace(with_deadline, engine=engine), eight_bits, jitter)
+            for engine, eight_bits in halves(chosen)
+            for vehicles in TIMELY_FLEETS
+            for jitter in (0.0, JITTER)
+        ],
+    }
 
 
 def halves(chosen: Setting) -> list[Half]:
@@ -198,23 +224,27 @@ def bottlenecks(bundle: Bundle, vehicles: int) -> dict[str, list[Bottleneck]]:
     }
 
 
-def measure(bundle: Bundle, messages: Messages, run: Run, seconds: float, warm_up: float = WARM_UP) -> Load:
-    """Let a server serve a fleet for so many seconds, after a warm-up, and return how it did.
+def measure(
+    bundle: Bundle, messages: Messages, runs: Sequence[Run], seconds: float, warm_up: float = WARM_UP
+) -> Iterator[Load]:
+    """Let a server serve fleets for so many seconds each, after a warm-up, and tell how it did.
 
-    messages: of as many vehicles at least. Raises ProcessError where the server ends.
+    messages: of as many vehicles at least; runs: of one server, which serves the largest of them, so that vehicles of a
+    smaller fleet come from that. Raises ProcessError where the server ends.
     """
-    messages = dict(islice(messages.items(), run.vehicles))
-    node = server(Options(bundle=str(bundle.folder)), list(messages), **asdict(run.setting))
+    vehicles = list(messages)[: max(run.vehicles for run in runs)]
+    node = server(Options(bundle=str(bundle.folder)), vehicles, **asdict(runs[0].setting))
     with running([node]) as processes:
-        traffic = Traffic(bundle, list(messages), Bottleneck, "bottleneck", NEWEST)
+        traffic = Traffic(bundle, vehicles, Bottleneck, "bottleneck", NEWEST)
         traffic.connect(processes)
-        traffic.exchange(messages, RATE, warm_up, run.jitter)
         pid = processes.pid(node.name)
-        before, own_before = processor_seconds(pid), time.process_time()
-        outcome = traffic.exchange(messages, RATE, seconds, run.jitter)
-        processor, own = processor_seconds(pid) - before, time.process_time() - own_before
-        memory = resident_bytes(pid)
-    return Load(run, outcome, memory, processor / seconds, own / seconds)
+        for run in runs:
+            own_messages = dict(islice(messages.items(), run.vehicles))
+            traffic.exchange(own_messages, RATE, warm_up, run.jitter)
+            before, own_before = processor_seconds(pid), time.process_time()
+            outcome = traffic.exchange(own_messages, RATE, seconds, run.jitter)
+            processor, own = processor_seconds(pid) - before, time.process_time() - own_before
+            yield Load(run, outcome, resident_bytes(pid), processor / seconds, own / seconds)
 
 
 def batch_times(bundle: Bundle, messages: Messages, calls: int = BATCH_CALLS) -> dict[int, float]:
@@ -229,12 +259,23 @@ def batch_times(bundle: Bundle, messages: Messages, calls: int = BATCH_CALLS) ->
 
 
 def stage_times(bundle: Bundle, engine: str, payloads: Sequence[bytes], calls: int = BATCH_CALLS) -> dict[str, float]:
-    """Return the milliseconds of the server half's stages without ROS, each the fastest of some calls."""
-    half = ServerHalf(bundle, engine=engine)
+    """Return the milliseconds of a frame's stages on the server without the middleware, each the fastest of some calls.
+
+    They are those of the half, the tracks, and the messages with the results, made and serialised.
+    """
+    values = read_defaults("server")
+    tracking, threshold = values["tracking"], values["score_threshold"]
+    half = ServerHalf(bundle, score_threshold=needed_score(tracking, threshold), engine=engine)
+    tracks, stopwatch = Tracks(bundle.tasks, tracking, threshold), half.stopwatch
     stages: dict[str, float] = {}
-    for payload in islice(cycle(payloads), calls):
-        half.decode(payload, SIZE)
-        stages = {stage: min(took, stages.get(stage, took)) for stage, took in half.stopwatch.milliseconds.items()}
+    for number, payload in enumerate(islice(cycle(payloads), calls)):
+        results = half.decode(payload, SIZE)
+        with stopwatch.stage("track"):
+            results = tracks.follow(results, round(number / RATE * 1e9))
+        with stopwatch.stage("messages"):
+            for task in bundle.tasks:
+                serialize_message(ROS_KINDS[task.kind].to_message(results[task.name], Header()))
+        stages = {stage: min(took, stages.get(stage, took)) for stage, took in stopwatch.milliseconds.items()}
     return stages
 
 
@@ -258,7 +299,7 @@ def write_page(
 ) -> None:
     """Write page and plot into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    steady = [load for load in loads if not load.run.jitter]
+    steady = [load for load in loads if not load.run.jitter and not load.run.setting.deadline]
     fleets = sorted((load for load in steady if load.run.setting == chosen), key=lambda load: load.run.vehicles)
     compared = [load for load in steady if load.run.vehicles == COMPARED]
     _plot(fleets).savefig(out / "fleet.png", dpi=90)
@@ -284,7 +325,7 @@ def write_page(
             deadline=f"{DEADLINE:g}",
             jitter=f"{JITTER * 1e3:g}",
             profile=_profile(loads, stages),
-            timely=_timely_table([load for load in loads if load.run.jitter]),
+            timely=_timely_table([load for load in loads if load not in steady]),
             machine=machine_in_words(),
         )
     )
@@ -327,11 +368,14 @@ def _profile(loads: Sequence[Load], stages: Mapping[Half, Mapping[str, float]]) 
         vehicles = len(os.sched_getaffinity(0)) * 1e3 / load.cost / RATE
         row = (*own.values(), rest, load.cost)
         rows.append([_name(half), *(f"{milliseconds:.1f}" for milliseconds in row), f"{vehicles:.1f}"])
-    return table("engine|decode|suffix|post|ROS and the rest|ms per frame|vehicles at most", rows)
+    return table("engine|decode|suffix|post|track|messages|the rest|ms per frame|vehicles at most", rows)
 
 
 def _timely_table(loads: Sequence[Load]) -> str:
-    head = "vehicles|engine|order|in time|worst vehicle|answered at all|p50, ms|p99, ms|processor, s/s|ms per frame"
+    head = (
+        "vehicles|jitter|engine|order|in time|worst vehicle|answered at all|p50, ms|p99, ms|server, s/s|ms per frame"
+        "|sender, s/s"
+    )
     rows = []
     for load in loads:
         setting, outcome = load.run.setting, load.outcome
@@ -339,6 +383,7 @@ def _timely_table(loads: Sequence[Load]) -> str:
         rows.append(
             [
                 str(load.run.vehicles),
+                f"{load.run.jitter * 1e3:g} ms",
                 _name(load.run.half),
                 order,
                 f"{outcome.in_time(DEADLINE * 1e3):.1%}",
@@ -348,6 +393,7 @@ def _timely_table(loads: Sequence[Load]) -> str:
                 f"{outcome.percentile(99):.0f}",
                 f"{load.processor:.2f}",
                 f"{load.cost:.1f}",
+                f"{load.sender:.2f}",
             ]
         )
     return table(head, rows)
@@ -404,18 +450,20 @@ that share one frame.
 
 ## By a deadline, over a link with jitter
 
-Every bottleneck arrives late, by {jitter} ms on average (an exponential distribution), and is to be answered within
-{deadline} s of its stamp: the server's `deadline`, but for *no deadline*. Shares are of all frames sent. The 8-bit
-suffix is made by `mtl-split int8`; it is for OpenVINO, and [networks.md](../networks.md) says what it loses.
+Every bottleneck is to be answered within {deadline} s of its stamp: the server's `deadline`, but for *no deadline*.
+With jitter, each arrives late by {jitter} ms on average (an exponential distribution). Shares are of all frames sent.
+The 8-bit suffix is made by `mtl-split int8`; it is for OpenVINO, and [networks.md](../networks.md) says what it loses.
 [serving.md](serving.md) says what the orders do.
 
 {timely}
 
 ## What bounds it
 
-Milliseconds of one core for each frame: the half's stages without ROS, the fastest of {calls} calls, and all that the
-server took beside them, with the smallest fleet of each engine: receiving, tracks, publishing, reports. *Vehicles at
-most* is what they would come to if the server had all {cores} cores for itself.
+Milliseconds of one core for each frame: its stages without the middleware, the fastest of {calls} calls each, and the
+rest of what the server took, with the smallest fleet of each engine: taking the bottleneck from the middleware and
+checking it, publishing, the report, the executor, diagnostics, and what a core that is shared costs. *Vehicles at most*
+is what they would come to if the server had all {cores} cores for itself. A task of its own rate saves next to nothing:
+the heads of the small tasks are a small part of the suffix, whose trunk all tasks share.
 
 {profile}
 

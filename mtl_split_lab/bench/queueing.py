@@ -113,7 +113,7 @@ class _Server:
         self._jobs = jobs
         self._drop = drop
         self._order = order
-        self._schedule: Schedule[int] = Schedule(order if drop else self._order_alone, least_share)
+        self._schedule: Schedule[int] = Schedule(order if drop else self._order_alone, least_share, workers)
         self._waiting: dict[int, int] = {}
         self._free = workers
         self._running: list[tuple[float, int, float]] = []
@@ -122,7 +122,7 @@ class _Server:
     def run(self) -> Jobs:
         for number, job in enumerate(self._jobs):
             self._work_until(job.arrived)
-            self._schedule.arrive(job.vehicle)
+            self._schedule.arrive(self._frame(number))
             self._waiting[job.vehicle] = number
             self._begin(job.arrived)
         self._work_until(math.inf)
@@ -154,8 +154,9 @@ class _Server:
         job = self._jobs[number]
         return Waiting(job.vehicle, job.contract, job.arrived, job.deadline if self._drop else math.inf)
 
-    def _order_alone(self, frame: Waiting[int], now: float, seconds: float) -> float:
-        return self._order(replace(frame, deadline=self._jobs[self._waiting[frame.vehicle]].deadline), now, seconds)
+    def _order_alone(self, frame: Waiting[int], now: float, seconds: float, load: float) -> float:
+        deadline = self._jobs[self._waiting[frame.vehicle]].deadline
+        return self._order(replace(frame, deadline=deadline), now, seconds, load)
 
 
 def optimum(jobs: Sequence[Job], workers: int, seconds: float) -> int:

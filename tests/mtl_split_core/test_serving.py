@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from mtl_split_core.serving import (
     KNOWN,
+    LOAD_SECONDS,
     ORDERS,
     Choice,
+    Load,
     Schedule,
     Service,
     ServiceTimes,
@@ -56,9 +58,42 @@ def test_each_order_has_its_own_first() -> None:
     frames = waiting({1: ("long", 0.5), 2: ("long", 0.1), 3: ("short", 0.12)})
 
     def first(order: str) -> int | None:
-        return choose(frames, ORDERS[order], 0.0, SERVICE.__getitem__, lambda vehicle: 0.0).next
+        return choose(frames, ORDERS[order], 0.0, SERVICE.__getitem__, lambda vehicle: 0.0, load=2.0).next
 
     assert {order: first(order) for order in ORDERS} == {"turn": 1, "edf": 2, "dysta": 3}
+
+
+@given(
+    st.dictionaries(NAMES, st.tuples(st.sampled_from([*TIMES]), st.integers(0, 100).map(lambda n: n / 100))),
+    st.floats(0, 1),
+)
+def test_dysta_is_edf_up_to_a_load_of_1(frames: dict[int, tuple[str, float]], load: float) -> None:
+    apart = {deadline: (vehicle, contract) for vehicle, (contract, deadline) in frames.items()}
+    some = waiting({vehicle: (contract, deadline) for deadline, (vehicle, contract) in apart.items()})
+    chosen = [choose(some, order, 0.0, SERVICE.__getitem__, lambda vehicle: 0.0, load) for order in (dysta, edf)]
+    assert chosen[0] == chosen[1]
+
+
+def test_the_load_is_the_work_that_comes_and_is_forgotten() -> None:
+    load = Load(workers=2)
+    assert load.at(5.0) == 0
+    for number in range(1000):
+        load.add(0.03, number / 100)
+    assert load.at(9.99) == pytest.approx(1.5, rel=0.02)
+    assert load.at(9.99 + LOAD_SECONDS) == pytest.approx(1.5 / math.e, rel=0.02)
+
+
+@pytest.mark.parametrize(("workers", "late", "expected"), [(1, 0.0, "short"), (2, 0.0, "urgent"), (1, 1.0, "urgent")])
+def test_a_schedule_knows_its_load_by_the_frames_that_can_be_answered(workers: int, late: float, expected: str) -> None:
+    """Fifty frames of 30 ms a second are too many for one worker, but not for two, nor where they come too late."""
+    schedule: Schedule[str] = Schedule(dysta, workers=workers)
+    for number in range(200):
+        now = number / 50
+        schedule.arrive(Waiting("any", "long", now, now + 0.1 - late))
+        schedule.answered(Waiting("any", "long", now, math.inf), now, now + 0.03)
+        schedule.answered(Waiting("any", "brief", now, math.inf), now, now + 0.005)
+    frames = [Waiting("urgent", "long", 4.0, 4.08), Waiting("short", "brief", 4.0, 4.1)]
+    assert schedule.choose(frames, 4.0).next == expected
 
 
 def test_service_times_follow_a_change_and_are_tried_again_after_a_while() -> None:
@@ -110,7 +145,7 @@ def test_no_vehicle_falls_below_the_least_share(least: float, order: object) -> 
             Waiting(vehicle, contract, number / 10, number / 10 + 0.1) for vehicle, contract in enumerate(contracts)
         ]
         for frame in frames:
-            schedule.arrive(frame.vehicle)
+            schedule.arrive(frame)
         now = max(now, number / 10)
         while frames and now < (number + 1) / 10:
             choice = schedule.choose(frames, now)
@@ -123,7 +158,7 @@ def test_no_vehicle_falls_below_the_least_share(least: float, order: object) -> 
                 in_time[frame.vehicle] += now <= frame.deadline
     shares = [in_time[vehicle] / rounds for vehicle in range(10)]
     assert min(shares) >= least - 0.05
-    assert least or shares[0] < 0.15
+    assert least or shares[0] < 0.25
 
 
 def test_all_frames_are_counted_once_and_turnarounds_as_multiples() -> None:

@@ -1,5 +1,6 @@
 """A small fleet on a real server, and what is concluded from loads."""
 
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_lab.bench.fleet import (
     BATCHES,
     ENOUGH,
+    PARTS,
     RATE,
     Load,
     Run,
@@ -17,6 +19,7 @@ from mtl_split_lab.bench.fleet import (
     batch_times,
     bottlenecks,
     measure,
+    runs_of,
     served,
     stage_times,
     write_page,
@@ -26,7 +29,7 @@ from mtl_split_lab.bench.traffic import Outcome
 STREET = Path(__file__).parents[3] / "models" / "street"
 
 
-STAGES = {("onnxruntime", False): {"decode": 1.0, "suffix": 10.0, "post": 0.5}}
+STAGES = {("onnxruntime", False): {"decode": 1.0, "suffix": 10.0, "post": 0.5, "track": 0.2, "messages": 0.8}}
 
 
 def load(vehicles: int, answered: int, workers: int = 2) -> Load:
@@ -51,8 +54,8 @@ def test_a_server_that_answers_nothing_has_no_cost_and_still_a_page(bundle: Bund
     assert "**1 vehicles are served" in page
     assert "| 8 | 0.0% | 0.0 | nan | nan |" in page
     assert "| `workers: 1`, `threads: 1` | 50.0% |" in page
-    assert "| onnxruntime | 1.0 | 10.0 | 0.5 | 3.5 | 15.0 |" in page
-    assert "| 2 | openvino, 8-bit suffix | `edf`, `least_share: 0.3` | 50.0% | 0.0% | 75.0% |" in page
+    assert "| onnxruntime | 1.0 | 10.0 | 0.5 | 0.2 | 0.8 | 2.5 | 15.0 |" in page
+    assert "| 2 | 10 ms | openvino, 8-bit suffix | `edf`, `least_share: 0.3` | 50.0% | 0.0% | 75.0% |" in page
 
 
 def test_vehicles_have_bottlenecks_of_their_own() -> None:
@@ -64,17 +67,30 @@ def test_vehicles_have_bottlenecks_of_their_own() -> None:
         BATCHES
     )
     stages = stage_times(bundle, "onnxruntime", [*payloads], 1)
-    assert stages.keys() == {"decode", "suffix", "post"} and min(stages.values()) > 0
+    assert stages.keys() == {"decode", "suffix", "post", "track", "messages"} and min(stages.values()) > 0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_fleet_is_answered(workers: int, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_runs_of_one_server_follow_each_other_and_none_is_twice() -> None:
+    parts = runs_of(Setting(2), [1, 8])
+    assert [*parts] == [*PARTS]
+    for runs in parts.values():
+        servers = [run.server for run in runs]
+        assert len([*groupby(servers)]) == len(set(servers))
+    everything = [run for runs in parts.values() for run in runs]
+    assert len(set(everything)) == len(everything)
+
+
+def test_fleets_of_several_sizes_are_answered_by_one_server(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "")  # and back again at the end
     messages = bottlenecks(bundle, 3)
-    found = measure(bundle, messages, Run(2, Setting(workers)), seconds=1.0, warm_up=1.0)
-    assert found.run.vehicles == 2 and found.outcome.sent == 2 * RATE
-    assert 0 < len(found.outcome.latencies) <= found.outcome.sent
-    assert min(found.outcome.latencies) > 0 and found.memory > 10**7
-    assert [vehicle.sent for vehicle in found.outcome.vehicles] == [RATE, RATE]
-    write_page(bundle, [found], found.run.setting, {1: 1.0}, STAGES, tmp_path)
+    runs = [Run(vehicles, Setting(2)) for vehicles in (1, 2)]
+    loads = [*measure(bundle, messages, runs, seconds=1.0)]
+    for load, vehicles in zip(loads, (1, 2), strict=True):
+        assert load.run.vehicles == vehicles and load.outcome.sent == vehicles * RATE
+        assert 0 < len(load.outcome.latencies) <= load.outcome.sent
+        assert min(load.outcome.latencies) > 0 and load.memory > 10**7
+        assert [vehicle.sent for vehicle in load.outcome.vehicles] == vehicles * [RATE]
+    write_page(bundle, loads, runs[0].setting, {1: 1.0}, STAGES, tmp_path)
     assert (tmp_path / "fleet.png").stat().st_size > 1000

@@ -79,3 +79,13 @@ def test_a_trace_is_in_order_and_slows_down_where_it_is_told_to() -> None:
     assert jobs == trace(clients, 10.0, 4.0, 0, Link(), {"b": 2.0})
     slow = [job for job in jobs if job.contract == "b" and job.deadline >= 2.2]
     assert len(slow) == 20 and min(job.seconds for job in slow) > max(job.seconds for job in jobs if job not in slow)
+
+
+def test_after_a_service_time_doubles_the_others_are_as_well_served_within_2_seconds() -> None:
+    """Frames of 40 ms that then take 80 ms, and have 60 ms: a server that did not notice would lose the others."""
+    clients = [Client("slows down", 0.04, 0.06), Client("same", 0.05, 0.1)]
+    jobs = trace(clients, 10.0, 12.0, 0, Link(0.0, 0.0), {"slows down": 4.0})
+    served = [(job, in_time) for job, in_time in zip(jobs, simulate(jobs, dysta, 1).in_time, strict=True)]
+    before = [in_time for job, in_time in served if job.contract == "slows down" and job.arrived < 4.0]
+    after = [in_time for job, in_time in served if job.contract == "same" and job.arrived >= 6.0]
+    assert sum(before) > 0.9 * len(before) and sum(after) > 0.8 * len(after)

@@ -22,6 +22,7 @@ def test_the_page_has_every_way_and_the_bound(tmp_path: Path, monkeypatch: pytes
         "CHOSEN_ON": range(1),
         "CHANGE_SEEDS": range(1),
         "BOUND_JOBS": 12,
+        "RANDOM_FLEETS": range(3),
     }.items():
         monkeypatch.setattr(serving, name, value)
     results = measure(2.0, 1.0)
@@ -29,5 +30,5 @@ def test_the_page_has_every_way_and_the_bound(tmp_path: Path, monkeypatch: pytes
     assert results.fleet[FULL][8].share > 0.9
     write_page(results, tmp_path)
     page = (tmp_path / "serving.md").read_text()
-    assert all(page.count(f"| {way.name} |") == 3 for way in serving.WAYS)
+    assert all(page.count(f"| {way.name} |") == 4 for way in serving.WAYS)
     assert (tmp_path / "serving.png").stat().st_size > 1000
