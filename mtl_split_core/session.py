@@ -73,7 +73,7 @@ class Session:
         self._newest_stamp: int | None = None
         self._reported_session = self._highest = -1
         self._bits = 0
-        self._copies = 0
+        self._copies = self._copies_before = 0
 
     def repeats(self, arrival: Arrival) -> bool:
         """Whether it is the newest one that was taken once more: an edge may send each of them twice.
@@ -94,6 +94,13 @@ class Session:
         """Return how often a bottleneck has arrived, as far as that is remembered: of the newest."""
         newest = self._newest
         return self._copies if newest and (newest.session, newest.sequence) == (session, sequence) else 1
+
+    def answers(self, session: int, sequence: int) -> int:
+        """Return how often to answer a bottleneck: as often as it has arrived, and twice where the one before came so.
+
+        An edge sends twice, or again, where packets get lost: those of the way back as those that did not arrive.
+        """
+        return max(self.copies(session, sequence), min(2, self._copies_before))
 
     def admit(self, arrival: Arrival) -> None:
         """Compare a bottleneck with the newest one that was taken.
@@ -146,7 +153,7 @@ class Session:
         if not (restart or self._any_stamp or stamp is None or arrival.stamp > stamp):
             return None
         self._newest, self._newest_stamp = arrival, arrival.stamp
-        self._copies = min(max(arrival.copies, 1), MOST_ANSWERED)
+        self._copies_before, self._copies = self._copies, min(max(arrival.copies, 1), MOST_ANSWERED)
         if newest is not None and restart:
             # A worker may still be at the last bottleneck, with the tracks that it had.
             self.tracks = self.tracks.anew()

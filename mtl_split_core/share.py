@@ -26,9 +26,12 @@ def config_file(node: str) -> Path:
     return share_folder() / "config" / f"{node}.yaml"
 
 
-def fast_dds_profile() -> Path:
-    """The settings with which Fast DDS carries raw images and finds nodes soon."""
-    return share_folder() / "config" / "fastdds.xml"
+def fast_dds_profile(over_link: bool = False) -> Path:
+    """The settings with which Fast DDS carries raw images and finds nodes soon.
+
+    over_link: for a node that has to know another one still after an outage of the link between them.
+    """
+    return share_folder() / "config" / ("fastdds_link.xml" if over_link else "fastdds.xml")
 
 
 def label_map_file() -> Path:

@@ -19,7 +19,7 @@ from mtl_split_core.bundle import EXIT, SUFFIX, Bundle
 from mtl_split_core.control.answers import Answers, Due
 from mtl_split_core.control.controller import Controller
 from mtl_split_core.control.link import Fate, LinkState, Report
-from mtl_split_core.control.policy import Action, Own, send_again_at
+from mtl_split_core.control.policy import Action, Own
 from mtl_split_core.errors import InferenceError, InputError
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import ServerHalf
@@ -97,7 +97,7 @@ class Answering:
     def activate(
         self, stream: Stream, controller: Controller, session: int, send_again: Callable[[Frame], bool]
     ) -> list[Future[None]]:
-        """Subscribe to the server's answers and start the thread for the edge's own; returns its future.
+        """Subscribe to the server's answers, start the threads for the edge's own and for asking again; returns theirs.
 
         send_again: publishes a frame's bottleneck once more, unless a newer one has gone out since, and then returns
         False.
@@ -107,11 +107,11 @@ class Answering:
         self._publishing = threading.Lock()
         self._answers: Answers[Frame] = Answers()
         self._remote = subscribe(self._node, Answer, "answer", self._hear, MANY, stream.warn)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="answers")
-        return [self._pool.submit(self._run)]
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="answers")
+        return [self._pool.submit(self._run), self._pool.submit(self._run_again)]
 
     def deactivate(self) -> None:
-        """Unsubscribe, forget the frames that are not answered, and end the thread."""
+        """Unsubscribe, forget the frames that are not answered, and end the threads."""
         self._node.destroy_subscription(self._remote)
         self._answers.close()
         self._pool.shutdown()
@@ -127,7 +127,7 @@ class Answering:
         sequence = None if frame.bottleneck is None else frame.bottleneck.sequence
         again_at = float("inf")
         if sequence is not None and not frame.action.at_once:
-            again_at = send_again_at(frame.link, time.monotonic(), deadline)
+            again_at = self._controller.send_again_at(time.monotonic(), deadline, frame.link)
         given_up = self._answers.expect(
             _key(frame.header), frame, deadline, sequence, frame.action.own, frame.action.at_once, again_at
         )
@@ -138,16 +138,21 @@ class Answering:
         self._answers.settle(report.sequence, report.fate == Fate.ANSWERED, time.monotonic())
 
     def _hear(self, message: Answer) -> None:
-        frame = self._answers.frame_of(message.sequence) if message.session == self._session else None
-        if frame is None:
+        if message.session != self._session:
             return
+        frame, results = self._answers.frame_of(message.sequence), None
         try:
             if self._keys is not None:
                 check_signature(message, self._keys, self._remote.topic_name)
-            letterbox = Letterbox(frame.size, self._bundle.input_size)
-            results = unpack_results(self._bundle.tasks, message.results.tobytes(), letterbox)
+            if frame is not None:
+                letterbox = Letterbox(frame.size, self._bundle.input_size)
+                results = unpack_results(self._bundle.tasks, message.results.tobytes(), letterbox)
         except InputError as error:
             self._stream.refuse(error, self._remote.topic_name)
+            return
+        # Too late for its frame, it still tells that the link carries something.
+        self._controller.answered(message.sequence, time.monotonic())
+        if frame is None or results is None:
             return
         if self._answers.hear(message.sequence):
             least = needed_score(self._tracking, self._node.get_parameter("score_threshold").value)
@@ -156,16 +161,17 @@ class Answering:
             self._publish(frame, results, AnswerInfo.SERVER)
 
     def _run(self) -> None:
-        while (due := self._answers.take(time.monotonic, self._controller.needed)) is not None:
-            if due.own is None:
-                self._ask_again(due)
-            else:
-                self._answer(due, due.own)
+        answers, needed = self._answers, self._controller.needed
+        while (due := answers.take(lambda: answers.begin(time.monotonic(), needed))) is not None:
+            assert due.own is not None
+            self._answer(due, due.own)
 
-    def _ask_again(self, due: Due[Frame]) -> None:
-        if self._send_again(due.frame):
-            self._stream.count(AGAIN)
-            self._answers.ask_again(due.key, self._controller.send_again_at(time.monotonic(), due.deadline))
+    def _run_again(self) -> None:
+        answers = self._answers
+        while (due := answers.take(lambda: answers.again(time.monotonic()))) is not None:
+            if self._send_again(due.frame):
+                self._stream.count(AGAIN)
+                answers.ask_again(due.key, self._controller.send_again_at(time.monotonic(), due.deadline))
 
     def _answer(self, due: Due[Frame], chosen: Own) -> None:
         begun = time.monotonic()

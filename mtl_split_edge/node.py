@@ -415,7 +415,7 @@ def _check_operating_point(name: str, known: Iterable[str]) -> None:
 
 def main() -> int:
     """Run the node; returns its exit code."""
-    return run(EdgeNode)
+    return run(EdgeNode, over_link=True)
 
 
 if __name__ == "__main__":

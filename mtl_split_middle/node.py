@@ -206,7 +206,7 @@ def _check_cut(cut: str, bundle: Bundle) -> None:
 
 def main() -> int:
     """Run the node; returns its exit code."""
-    return run(MiddleNode)
+    return run(MiddleNode, over_link=True)
 
 
 if __name__ == "__main__":

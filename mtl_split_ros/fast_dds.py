@@ -10,11 +10,15 @@ PROFILES_FILE = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FIL
 """What names Fast DDS's settings: from ROS 2 Kilted on, and before."""
 
 
-def environment() -> dict[str, str]:
-    """What a process' environment has to have before its first node; nothing where the user has chosen settings."""
-    if any(os.environ.get(name) for name in PROFILES_FILE):
+def environment(over_link: bool = False) -> dict[str, str]:
+    """What a process' environment has to have before its first node; nothing where the user has chosen settings.
+
+    over_link: whether it is a node on one side of the link between vehicles and servers.
+    """
+    own = {str(fast_dds_profile(either)) for either in (False, True)}
+    if {os.environ[name] for name in PROFILES_FILE if os.environ.get(name)} - own:
         return {}
-    return {_variable(): str(fast_dds_profile())}
+    return {_variable(): str(fast_dds_profile(over_link))}
 
 
 def cure_of_losses(sender: str) -> str:

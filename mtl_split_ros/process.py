@@ -54,22 +54,22 @@ class _StoppedError(BaseException):
 
 
 @contextmanager
-def begin(args: Sequence[str] | None = None) -> Iterator[int]:
+def begin(args: Sequence[str] | None = None, over_link: bool = False) -> Iterator[int]:
     """Initialise rclpy with a command line (None: the process' own); the caller handles the signals.
 
     Nodes are to be created inside, see tidy_shared_memory; yields how many bytes it freed. This process and those that
     it starts then have the package's settings of Fast DDS. Raises InputError where the environment asks for security
     that is not there.
     """
-    os.environ.update(environment())
+    os.environ.update(environment(over_link))
     with tidy_shared_memory() as freed:
         check_security(args)
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
         yield freed
 
 
-def run(create: Callable[[], Runnable]) -> int:
-    """Create a node and spin it; returns the process' exit code.
+def run(create: Callable[[], Runnable], over_link: bool = False) -> int:
+    """Create a node and spin it; returns the process' exit code. over_link: see mtl_split_ros.fast_dds.environment.
 
     0 after SIGINT, SIGTERM or the node's own end, also where a signal comes before the node is made; UNUSABLE where
     creating it, a callback or the node's `ended` raised InputError, which is logged; FAULT for any other exception of
@@ -91,7 +91,7 @@ def run(create: Callable[[], Runnable]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     try:
-        with begin() as freed:
+        with begin(over_link=over_link) as freed:
             if freed:
                 get_logger("mtl_split").info(f"freed {freed / 1e6:.1f} MB of shared memory that killed processes left")
             with permitted("the node"):

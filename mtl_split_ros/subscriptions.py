@@ -2,7 +2,8 @@
 
 Either the middleware is at fault, see shared_memory.py, or the publisher has nothing to say, such as a camera that is
 paused. Which of the two it was shows only when messages arrive again; of one that has sent none so far, it does not: it
-may just have begun. Messages that the middleware knows to be lost are no silence.
+may just have begun. Messages that the middleware knows to be lost are no silence, and nor is that of other machines,
+whose link may be down: a subscription that is made anew meanwhile would have to be found when it is up again.
 """
 
 from __future__ import annotations  # rclpy's classes are generic from Kilted on
@@ -36,6 +37,14 @@ CURE = 2.0
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts at most."""
 
+HOST_BYTES = 4
+"""How many bytes an identifier of Fast DDS begins with that it has in common with all of its machine: those that share
+memory. Other middlewares, whose identifiers do not, are not at fault in this way.
+"""
+
+RENEWED = "_renewed"
+"""What the name of the node in a new participant ends with."""
+
 LOOK_INTERVAL = 0.5
 """Seconds between two looks at the subscriptions."""
 
@@ -53,7 +62,7 @@ class Participant:
                 domain_id=first.context.get_domain_id(),
                 signal_handler_options=SignalHandlerOptions.NO,
             )
-            self.node = create_bare_node(f"{first.get_name()}_renewed", self._context, first.get_namespace())
+            self.node = create_bare_node(f"{first.get_name()}{RENEWED}", self._context, first.get_namespace())
         self._executor = first.executor
         assert self._executor is not None
         self._executor.add_node(self.node)
@@ -186,10 +195,12 @@ class Subscriptions:
                 if has_helped and now - renewed < CURE:
                     one.stream.fail(f"nothing arrived on {one.full_name} until {self._place(one)}")
                 continue
+            hosts = self._hosts(one.full_name)
             fit = {
-                bytes(other.endpoint_gid): node_name(other)
+                gid: node_name(other)
                 for other in self._node.get_publishers_info_by_topic(one.full_name)
-                if qos_check_compatible(other.qos_profile, one.subscription.qos_profile)[0] != QoSCompatibility.ERROR
+                if (gid := bytes(other.endpoint_gid))[:HOST_BYTES] in hosts
+                and qos_check_compatible(other.qos_profile, one.subscription.qos_profile)[0] != QoSCompatibility.ERROR
             }
             if one.watch.is_overdue(now, frozenset(fit)):
                 self._renew(one)
@@ -198,6 +209,12 @@ class Subscriptions:
                     f"nothing arrives on {one.full_name} though {', '.join(sorted(fit.values()))} advertises it:"
                     f" {self._place(one)}"
                 )
+
+    def _hosts(self, topic: str) -> set[bytes]:
+        """How the identifiers of this machine begin, by those of the node's own subscription, once that is known."""
+        own = self._node.get_fully_qualified_name()
+        found = self._node.get_subscriptions_info_by_topic(topic)
+        return {bytes(one.endpoint_gid)[:HOST_BYTES] for one in found if node_name(one) in (own, own + RENEWED)}
 
     def _place(self, one: Subscribed) -> str:
         return f"it was subscribed to anew{'' if one.participant is None else ' in a new participant'}"

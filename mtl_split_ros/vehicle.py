@@ -283,7 +283,7 @@ class Vehicle(Generic[Out]):
         if self.keys is not None:
             sign(answer, self.keys, self.answers.topic_name)
         self._answer = answer
-        for _ in range(self.session.copies(receipt.session, receipt.sequence)):
+        for _ in range(self.session.answers(receipt.session, receipt.sequence)):
             self.answers.publish(answer)
 
     def _repeat(self, message: Sent) -> None:

@@ -337,7 +337,7 @@ def read_deadlines(values: Mapping[str, Any]) -> dict[str, float]:
 
 def main() -> int:
     """Run the node; returns its exit code."""
-    return run(ServerNode)
+    return run(ServerNode, over_link=True)
 
 
 if __name__ == "__main__":

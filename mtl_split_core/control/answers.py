@@ -26,7 +26,7 @@ LONG = 1.0
 
 @dataclass(frozen=True)
 class Due(Generic[Frame]):
-    """What is to be done now for a frame: its bottleneck is sent again (own: None), or a network of the edge answers.
+    """A frame that it is time for: a network of the edge answers it (own), or its bottleneck is sent again (own: None).
 
     key, frame: as expected; deadline: of the frame; sequence: of its bottleneck, None where none went out.
     """
@@ -129,22 +129,33 @@ class Answers(Generic[Frame]):
                 self._open[key].again_at = again_at
                 self._changed.notify()
 
-    def begin(self, now: float, needed: Callable[[Own], float]) -> Due[Frame] | float:
-        """Return what is to be done next; or the seconds until there is something.
+    def again(self, now: float) -> Due[Frame] | float:
+        """Return the frame whose bottleneck is to be sent again now; or the seconds until there may be one.
 
-        needed: how many seconds before a deadline a network has to begin. Of several own answers, it is the one with
-        the earliest deadline that can still be kept; those past theirs come last, the newest first. Of bottlenecks only
-        the newest is sent again: the server would take an older one for a replay.
+        It is so also while an own answer is computed, which the server's may still forestall. Only the newest
+        bottleneck is sent again: the server would take an older one for a replay.
+        """
+        with self._changed:
+            wait = LONG
+            for key, one in self._open.items():
+                if one.sequence != self._newest:
+                    continue
+                if one.again_at <= now:
+                    one.again, one.again_at = one.again + 1, math.inf
+                    return Due(key, one.frame, one.deadline, one.sequence, None)
+                wait = min(wait, one.again_at - now)
+            return wait
+
+    def begin(self, now: float, needed: Callable[[Own], float]) -> Due[Frame] | float:
+        """Return the frame whose own answer is to begin now; or the seconds until there may be one.
+
+        needed: how many seconds before a deadline a network has to begin. Of several, it is the one with the earliest
+        deadline that can still be kept; those past theirs come last, the newest first.
         """
         with self._changed:
             wait = LONG
             due: list[tuple[Hashable, _Open[Frame]]] = []
             for key, one in self._open.items():
-                if one.sequence == self._newest and one.again_at <= now and not one.begun:
-                    one.again, one.again_at = one.again + 1, math.inf
-                    return Due(key, one.frame, one.deadline, one.sequence, None)
-                if one.sequence == self._newest and not one.begun:
-                    wait = min(wait, one.again_at - now)
                 if one.begun or one.own is None:
                     continue
                 left = one.deadline - needed(one.own) - now
@@ -158,11 +169,11 @@ class Answers(Generic[Frame]):
             one.begun = True
             return Due(key, one.frame, one.deadline, one.sequence, one.own)
 
-    def take(self, clock: Callable[[], float], needed: Callable[[Own], float]) -> Due[Frame] | None:
-        """Wait for what `begin` returns; None once it is closed."""
+    def take(self, find: Callable[[], Due[Frame] | float]) -> Due[Frame] | None:
+        """Wait for what `find`, which asks `again` or `begin`, returns; None once it is closed."""
         with self._changed:
             while not self._closed:
-                found = self.begin(clock(), needed)
+                found = find()
                 if not isinstance(found, float):
                     return found
                 self._changed.wait(found)

@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from mtl_split_core.bundle import Bundle
-from mtl_split_core.control.link import Account, Link, Report
+from mtl_split_core.control.link import Account, Link, LinkState, Report
 from mtl_split_core.control.policy import (
     BUSY_WINDOW,
+    SLACK,
     Action,
     Menu,
     Own,
@@ -24,11 +25,6 @@ NOMINAL = {Own.EXIT: 0.5, Own.WHOLE: 1.0}
 
 RECENT = 16
 """Own answers of a network from which the time for the next is estimated."""
-
-SLACK = 0.02
-"""Seconds that an own answer begins earlier than it has to by the longest of the recent ones: it is cheaper to compute
-a few in vain than to be late when the processor is busy.
-"""
 
 
 def is_measured(bundle: Bundle, networks: Iterable[Own]) -> bool:
@@ -73,6 +69,7 @@ class Controller:
         self._own = {own: deque([seconds], maxlen=RECENT) for own, seconds in own_seconds.items()}
         self._computed: deque[tuple[float, float]] = deque()
         self._own_seconds = 0.0
+        self._copies = 0
 
     def observe(self, age: float, now: float) -> Situation:
         """Return what is known of a frame whose image has an age, in seconds."""
@@ -93,19 +90,29 @@ class Controller:
 
     def sent(self, sequence: int, size: int, copies: int, now: float) -> None:
         """Note a bottleneck that goes out so often: its number, one more than the last one's, and its bytes."""
+        self._copies = copies
         self._link.sent(sequence, size, now, copies)
 
     def sent_again(self, sequence: int, copies: int, now: float) -> None:
         """Note that the newest bottleneck goes out again."""
+        self._copies += copies
         self._link.sent_again(sequence, now, copies)
 
-    def send_again_at(self, now: float, deadline: float) -> float:
-        """Return when what goes out now is to be sent again if no answer comes; infinity: not at all."""
-        return send_again_at(self._link.observe(now), now, deadline)
+    def send_again_at(self, now: float, deadline: float, link: LinkState | None = None) -> float:
+        """Return when the newest bottleneck, which goes out now, is to go out again if unanswered; infinity: never.
+
+        link: what is known of it, None: to be observed.
+        """
+        slack = SLACK if self.menu.own else 0.0
+        return send_again_at(link or self._link.observe(now), now, self._copies, deadline - slack)
 
     def reported(self, report: Report, now: float) -> Account | None:
         """Take in a link report; see Link.reported."""
         return self._link.reported(report, now)
+
+    def answered(self, sequence: int, now: float) -> None:
+        """Note that the server's answer to a bottleneck has come."""
+        self._link.answered(sequence, now)
 
     def computed(self, own: Own, seconds: float, now: float) -> None:
         """Note how long an own answer has taken that is done now, with all that there is to do until it is out."""

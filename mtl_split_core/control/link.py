@@ -22,6 +22,9 @@ RECENT = 16
 OUTAGE = 5
 """So many bottlenecks that are lost one after the other were lost in an outage, and say nothing of the link's loss."""
 
+WAITED = 0.5
+"""Seconds on the way after which a bottleneck that arrives has waited for the end of an outage."""
+
 OWN_BACKLOG = 0.01
 """Seconds: what waited shorter in the server when a newer one replaced it, or it was too old, came late itself, all at
 once with others at the end of an outage: that says nothing of how busy the server is.
@@ -29,6 +32,9 @@ once with others at the end of an outage: that says nothing of how busy the serv
 
 LEAST_SPREAD = 0.005
 """Seconds by which times on a link differ at least."""
+
+LEAST_LOSS = 0.01
+"""The loss that is reckoned with where none has been seen, and the chance at least that a report is only late."""
 
 RISE = 0.25
 """The part of the way by which an estimate of a time follows a longer one; a shorter one it takes at once, because what
@@ -68,20 +74,24 @@ class Report:
 class LinkState:
     """What is known of the link at one moment: all that a policy may see of it. Times in seconds.
 
-    silence: since the last report, infinity before the first; in_flight: bottlenecks sent that no report has told of
-    yet; overdue: those of them whose reports should be there by now; oldest, newest: since the first and the last of
-    them were sent, 0 without any; idle: since anything was sent, infinity before; rate: bytes per second that were
-    acknowledged of late, which is a lower bound of what the link carries; loss: the part of what was sent, copies
-    included, that never arrived, 0 to 1, of the last REPORTED bottlenecks without those of outages; round_trip: what it
-    takes now, without the time in the server, infinity before the first report; spread: how much longer the slowest of
-    the recent ones took than the median; server: the time in the server now, queue and service; unanswered: the part of
-    the recent bottlenecks that the server did not answer because it was busy or failed, 0 to 1; expected: after which a
-    bottleneck's report should be there, as four of five of the recent ones were, infinity before the first.
+    silence: since the last report or answer, infinity before the first report; in_flight: bottlenecks sent that no
+    report has told of yet; overdue: those of them, sent after the last that was answered, whose reports should be there
+    by now; missing: how probable it is that losses alone keep all of their reports and answers away, 0 to 1; oldest,
+    newest: since the first and the last in flight were sent, 0 without any; idle: since a bottleneck was first sent,
+    infinity before; rate: bytes per second that were acknowledged of late, a lower bound of what the link carries;
+    loss: the part of what was sent, copies included, that never arrived, 0 to 1, of the last REPORTED bottlenecks
+    without those of outages, and taken to be that of the way back; round_trip: what it takes now,
+    without the time in the server, infinity before the first report; spread: how much longer the slowest of the recent
+    ones took than the median; server: the time in the server now, queue and service; unanswered: the part of the recent
+    bottlenecks that the server did not answer because it was busy or failed, 0 to 1; expected: after which a
+    bottleneck's report should be there, as four of five of the recent ones were, infinity before the first; kept: the
+    part of what was sent in outages that came out at their end, as from a modem's queue, 0.5 before the first outage.
     """
 
     silence: float = math.inf
     in_flight: int = 0
     overdue: int = 0
+    missing: float = 1.0
     oldest: float = 0.0
     newest: float = 0.0
     idle: float = math.inf
@@ -92,6 +102,7 @@ class LinkState:
     server: float = 0.0
     unanswered: float = 0.0
     expected: float = math.inf
+    kept: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -116,11 +127,20 @@ class _Settled:
 
 @dataclass(frozen=True)
 class _Sent:
+    """A bottleneck in flight; times: when each of its copies went out; first: how many of them at first."""
+
     sequence: int
     size: int
-    at: float
+    times: tuple[float, ...]
     first: int
-    copies: int
+
+    @property
+    def at(self) -> float:
+        return self.times[0]
+
+    @property
+    def copies(self) -> int:
+        return len(self.times)
 
 
 class Link:
@@ -136,13 +156,15 @@ class Link:
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._trips: deque[float] = deque(maxlen=RECENT)
         self._totals: deque[float] = deque(maxlen=RECENT)
+        self._kept: deque[bool] = deque(maxlen=REPORTED)
         self._round_trip = self._server = math.inf
-        self._reported_at = self._sent_at = -math.inf
+        self._heard_at = self._sent_at = -math.inf
+        self._answered = -1
 
     def sent(self, sequence: int, size: int, now: float, copies: int = 1) -> None:
         """Note a bottleneck that goes out: its number, one more than the last one's, its payload's bytes, how often."""
         with self._lock:
-            self._flight.append(_Sent(sequence, size, now, copies, copies))
+            self._flight.append(_Sent(sequence, size, (now,) * copies, copies))
             self._sent_at = now
             if len(self._flight) > MOST_IN_FLIGHT:
                 self._flight.popleft()
@@ -150,12 +172,17 @@ class Link:
     def sent_again(self, sequence: int, now: float, copies: int = 1) -> None:
         """Note that the newest bottleneck goes out again, so often."""
         with self._lock:
-            self._sent_at = now
             if self._flight and self._flight[-1].sequence == sequence:
                 newest = self._flight[-1]
-                self._flight[-1] = replace(newest, copies=newest.copies + copies)
+                self._flight[-1] = replace(newest, times=newest.times + (now,) * copies)
             elif self._settled and self._settled[-1].sequence == sequence:
                 self._settled[-1].sent += copies
+
+    def answered(self, sequence: int, now: float) -> None:
+        """Note that the server's answer to a bottleneck has come: its report may get lost, but there is no outage."""
+        with self._lock:
+            if self._is_in_flight(sequence):
+                self._answered, self._heard_at = max(self._answered, sequence), now
 
     def reported(self, report: Report, now: float) -> Account | None:
         """Take in a report; returns None for one that says nothing new: repeated, overtaken, or of another session."""
@@ -174,21 +201,24 @@ class Link:
                 there = behind == 0 or (behind < REPORTED and bool(report.received >> behind & 1))
                 (arrived if there else lost).append(own)
             self._acknowledged.extend((now, one.size) for one in arrived)
+            self._kept.extend(True for one in arrived if now - one.at > WAITED)
+            if len(lost) >= OUTAGE:
+                self._kept.extend(False for _ in lost)
             self._settle(own, report, arrived, lost)
             self._forget(now)
             in_server = report.queued + report.service
-            round_trip = max(0.0, now - own.at - in_server)
-            # After it was sent again, nobody knows which of the two this is about, unless fewer have arrived.
-            if own.copies == own.first or report.copies <= own.first or math.isinf(self._round_trip):
+            at, is_sure = self._sent_for(own, report, now)
+            round_trip = max(0.0, now - at - in_server)
+            if is_sure or math.isinf(self._round_trip):
                 self._round_trip = _follow(self._round_trip, round_trip)
                 self._trips.append(round_trip)
-                if report.fate != Fate.UNTIMELY or not self._totals:
-                    self._totals.append(now - own.at)
+            if report.fate != Fate.UNTIMELY or not self._totals:
+                self._totals.append(in_server + (round_trip if is_sure else self._round_trip))
             if report.fate in (Fate.ANSWERED, Fate.REPLACED):
                 self._server = _follow(self._server, in_server)
             refused = report.fate == Fate.FAILED or in_server >= OWN_BACKLOG
             self._recent.append(report.fate == Fate.ANSWERED or not refused)
-            self._reported_at = now
+            self._heard_at = now
             return Account(len(arrived), len(lost), round_trip)
 
     def observe(self, now: float) -> LinkState:
@@ -205,17 +235,31 @@ class Link:
             if not self._recent:
                 return state
             self._forget(now)
-            state = replace(
+            expected = sorted(self._totals)[len(self._totals) * 4 // 5] + LEAST_SPREAD
+            overdue = [own for own in self._flight if own.sequence > self._answered and now - own.at > expected]
+            return replace(
                 state,
-                silence=now - self._reported_at,
+                silence=now - self._heard_at,
+                overdue=len(overdue),
+                missing=math.prod(_chance_to_miss(own, state.loss, now - expected) for own in overdue),
                 rate=sum(size for _, size in self._acknowledged) / WINDOW,
                 round_trip=self._round_trip,
                 spread=max(self._trips) - statistics.median(self._trips),
                 server=self._server if self._server < math.inf else 0.0,
                 unanswered=1 - sum(self._recent) / len(self._recent),
-                expected=sorted(self._totals)[len(self._totals) * 4 // 5] + LEAST_SPREAD,
+                expected=expected,
+                kept=sum(self._kept) / len(self._kept) if self._kept else 0.5,
             )
-            return replace(state, overdue=sum(now - own.at > state.expected for own in self._flight))
+
+    def _sent_for(self, own: _Sent, report: Report, now: float) -> tuple[float, bool]:
+        """Return when what a report is about went out, and whether that is sure, where it was sent more than once.
+
+        It is the last sending that the server can have got, worked on, and reported by now. Before that, it is the
+        first one, unless more copies have arrived: then it may be what the server repeats.
+        """
+        least = report.queued + report.service + min(self._trips, default=math.inf) - LEAST_SPREAD
+        at = max((one for one in own.times if now - one >= least), default=own.at)
+        return at, at > own.at or own.copies == own.first or report.copies <= own.first
 
     def _is_in_flight(self, sequence: int) -> bool:
         return bool(self._flight) and self._flight[0].sequence <= sequence <= self._flight[-1].sequence
@@ -235,6 +279,13 @@ class Link:
     def _forget(self, now: float) -> None:
         while self._acknowledged and self._acknowledged[0][0] < now - WINDOW:
             self._acknowledged.popleft()
+
+
+def _chance_to_miss(own: _Sent, loss: float, until: float) -> float:
+    """Return how probable it is that neither a report nor an answer comes of what was sent until a moment."""
+    loss = max(LEAST_LOSS, loss)
+    copies = sum(at < until for at in own.times)
+    return max(LEAST_LOSS, 1 - (1 - loss**copies) * (1 - loss**2))
 
 
 def _follow(before: float, now: float) -> float:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mtl_split_core.control.link import LEAST_SPREAD, LinkState
+from mtl_split_core.control.link import LEAST_LOSS, LEAST_SPREAD, LinkState
 from mtl_split_core.errors import InputError
 from mtl_split_core.scene import Floats
 
@@ -23,23 +23,22 @@ POLICIES = (FIXED, LADDER, PREDICTIVE)
 LEARNED = "learned:"
 """What the name of a learned policy begins with; its file's path follows."""
 
-PROBE = 0.2
+PROBE = 0.15
 """Seconds, at least, between two bottlenecks that only ask whether the link carries anything again."""
 
 PATIENCE = 0.125
-"""The part of an outage so far after which that is asked again: what waits in a modem delays what comes after it."""
+"""The part of an outage so far after which that is asked again where what is sent meanwhile waits in a modem for the
+end, and delays what comes after it. Where it gets lost, PROBE is enough.
+"""
 
 LONGEST_PROBE = 2.0
-"""Seconds, at most, between two such bottlenecks, for links that lose them."""
+"""Seconds, at most, between two such bottlenecks: what has waited in a short outage may be lost in a long one."""
 
 BACK_OFF = 1.0
 """Seconds between two bottlenecks for a server that answers none; in proportion for one that answers some or slowly."""
 
 SLOW = 0.3
 """The part of the time to the deadline above which a server's queue and service are slow."""
-
-LEAST_LOSS = 0.01
-"""The loss that is reckoned with where none has been seen."""
 
 OUTAGE_CHANCE = 0.01
 """How probable an outage is before any report is missing."""
@@ -53,8 +52,14 @@ BUSY_WINDOW = 1.0
 MOST_COPIES = 2
 """A bottleneck goes out so often at most at a time."""
 
-MOST_AGAIN = 2
+MOST_AGAIN = 3
 """So many times a bottleneck goes out again at most because its answer is missing, each time MOST_COPIES of it."""
+
+
+SLACK = 0.02
+"""Seconds that an own answer begins earlier than it has to by the longest of the recent ones: it is cheaper to compute
+a few in vain than to be late when the processor is busy.
+"""
 
 
 class Own(Enum):
@@ -162,10 +167,10 @@ def predictive(menu: Menu, situation: Situation) -> Action:
         return action
     own = best_own(menu, situation)
     best = alone = own_value(menu, situation, own)
+    prospects = {copies: foresee(menu, situation, copies) for copies in range(1, MOST_COPIES + 1)}
     for index, point in enumerate(menu.points[: menu.finest + 1]):
-        for copies in range(1, MOST_COPIES + 1):
-            chance = in_time(menu, situation, copies)
-            value = chance * point.value + (1 - chance) * alone - menu.byte_price * copies * point.size
+        for copies, (chance, sent) in prospects.items():
+            value = chance * point.value + (1 - chance) * alone - menu.byte_price * sent * point.size
             if value > best:
                 best, action = value, Action(index, copies, own)
     return action
@@ -200,37 +205,70 @@ def has_room(menu: Menu, situation: Situation, own: Own) -> bool:
     return situation.busy + situation.own_seconds[own] / BUSY_WINDOW <= menu.processor_share
 
 
-def in_time(menu: Menu, situation: Situation, copies: int) -> float:
-    """Return how probable it is that the server answers in time, sent so often at first and again where time is left.
+def foresee(menu: Menu, situation: Situation, copies: int) -> tuple[float, float]:
+    """Return how probable it is that the server answers in time, and how often the bottleneck goes out on average.
 
-    Answers come back as often as bottlenecks arrive, and are taken to get lost as easily.
+    copies: sent at first; it goes out again where time is left. Answers are taken to come back as often as bottlenecks
+    arrive, and to get lost as easily.
     """
     link = situation.link
     if math.isinf(link.round_trip):
-        return 0.0
-    left = menu.answer_by - situation.age - link.round_trip - link.server
+        return 0.0, float(copies)
+    left = answer_by(menu) - situation.age
+    first = link.round_trip + link.server
     spread = max(LEAST_SPREAD, min(link.spread, link.round_trip))
-    soon = 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * left / spread))))
-    arrives = (1 - max(LEAST_LOSS, link.loss) ** copies) ** 2
-    attempts = 1 + sum(left >= again * link.expected for again in range(1, MOST_AGAIN + 1))
-    passes = 1 - (1 - arrives) ** attempts
-    return float((1 - outage(link)) * soon * passes * (1 - link.unanswered))
+    soon = 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * (left - first) / spread))))
+    passes, asked = _exchange(link, copies, left - first)
+    sent = copies + asked
+    for again in range(MOST_AGAIN):
+        rest = left - (again + 1) * link.expected - takes_again(link, copies + again * MOST_COPIES)
+        if rest >= 0:
+            more, asked = _exchange(link, MOST_COPIES, rest)
+            sent += (1 - passes) * (MOST_COPIES + asked)
+            passes += (1 - passes) * more
+    return (1 - outage(link)) * soon * passes * (1 - link.unanswered), sent
 
 
-def send_again_at(link: LinkState, sent: float, deadline: float) -> float:
+def _exchange(link: LinkState, copies: int, rest: float) -> tuple[float, float]:
+    """Return how probable an answer is to so many copies, and how often the bottleneck goes out again to get it.
+
+    An answer that is lost is asked for again as soon as the report has come, if there is a `rest` of time for it.
+    """
+    loss = max(LEAST_LOSS, link.loss)
+    arrives = 1 - loss**copies
+    asked = arrives * loss**copies * (1 - loss) if rest >= link.round_trip else 0.0
+    return arrives * (1 - loss**copies) + asked * (1 - loss**MOST_COPIES) ** 2, asked * MOST_COPIES
+
+
+def answer_by(menu: Menu) -> float:
+    """Return the age by which the server's answer counts: where the edge has an own one, that is out soon after."""
+    return menu.answer_by - (SLACK if menu.own else 0.0)
+
+
+def send_again_at(link: LinkState, sent: float, copies: int, deadline: float) -> float:
     """Return when a bottleneck is to be sent again if no answer has come; infinity where that would come too late.
 
-    sent: when it went out; deadline: of its frame; times of one clock, in seconds.
+    sent: when it went out last; copies: how often so far; deadline: by which the server's answer counts; times of one
+    clock, in seconds.
     """
-    if is_out(link) or sent + link.expected + link.round_trip + link.server > deadline:
+    if is_out(link) or sent + link.expected + takes_again(link, copies) > deadline:
         return math.inf
     return sent + link.expected
 
 
+def takes_again(link: LinkState, copies: int) -> float:
+    """Return the seconds to the answer to what is sent again, after so many copies of which nothing was heard.
+
+    More of them make it more probable that the server has it, and only has to repeat its answer.
+    """
+    loss = max(LEAST_LOSS, link.loss)
+    has_it = (1 - loss**copies) * loss**2 > loss**copies
+    return link.round_trip + (0.0 if has_it else link.server)
+
+
 def outage(link: LinkState) -> float:
-    """Return how probable it is that nothing passes: each report that is missing is either one lost, or the outage."""
-    by_loss = max(LEAST_LOSS, link.loss) ** link.overdue
-    return OUTAGE_CHANCE / (OUTAGE_CHANCE + (1 - OUTAGE_CHANCE) * by_loss)
+    """Return how probable it is that nothing passes: the reports that are missing got lost, or it is an outage."""
+    return OUTAGE_CHANCE / (OUTAGE_CHANCE + (1 - OUTAGE_CHANCE) * link.missing)
 
 
 def is_out(link: LinkState) -> bool:
@@ -252,15 +290,18 @@ def answer_alone(menu: Menu, situation: Situation) -> Action:
 def ask(menu: Menu, situation: Situation, action: Action) -> Action:
     """Return an action that sends nothing with a bottleneck that asks whether the server answers, if it is time for it.
 
-    Who never asked would never know that an outage is over.
+    Who never asked would never know that an outage is over. Its answer is waited for then, so that the server's first
+    one need not be that to a further frame.
     """
     link = situation.link
+    if action.point is not None:
+        return action
     heard = not link.in_flight or link.silence < link.newest
     # Before the first report the middleware may not have found the server yet, and then nothing is sent in fact.
     silence = link.silence if link.silence < math.inf else 0.0
-    interval = max(PROBE, min(LONGEST_PROBE, PATIENCE * silence))
+    interval = max(PROBE, min(LONGEST_PROBE, PATIENCE * silence) * link.kept)
     asks = (heard or link.idle >= interval) and not has_to_wait(menu, link)
-    return replace(action, point=0) if action.point is None and asks else action
+    return replace(action, point=0, at_once=action.at_once and not is_out(link)) if asks else action
 
 
 def find_policy(name: str) -> Policy:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mtl_split_core.control.controller import SLACK
-from mtl_split_core.control.policy import Action, Menu, actions, ask, is_allowed
+from mtl_split_core.control.policy import SLACK, Action, Menu, actions, ask, is_allowed
 from mtl_split_core.scene import Floats
 from mtl_split_lab.adaptation.simulator import Decision, Outcome, Simulation
 

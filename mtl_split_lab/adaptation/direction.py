@@ -27,8 +27,12 @@ class Counts:
 class Direction:
     """One direction of a link: a drop-tail queue, a wire of a certain rate, and a loss at its end."""
 
-    def __init__(self, rate: float, loss: float, chance: random.Random, delay: float = 0.0) -> None:
-        """Carry `rate` Mbit/s of Ethernet frames, for `delay` seconds, and lose each with a probability of `loss`."""
+    def __init__(self, rate: float, loss: float, chance: random.Random, delay: float = 0.0, keeps: bool = True) -> None:
+        """Carry `rate` Mbit/s of Ethernet frames, for `delay` seconds, and lose each with a probability of `loss`.
+
+        keeps: whether what enters while a trace carries nothing waits for it to carry again, or is lost.
+        """
+        self._keeps = keeps
         self._delay = delay
         self._bits_per_second = rate * 1e6
         self._loss = loss
@@ -48,6 +52,9 @@ class Direction:
     def enter(self, now: float, frame: bytes, size: int) -> None:
         """Take a frame of `size` bytes at the time `now`, seconds, which never goes back."""
         self.counts.entered += 1
+        if self._is_lost_in_outage(now):
+            self.counts.lost += 1
+            return
         begin = max(now, self._idle_at)
         if self._is_full(now, begin):
             self.counts.overflowed += 1
@@ -63,6 +70,8 @@ class Direction:
 
     def foresee(self, now: float, size: int, count: int = 1) -> list[float]:
         """Return when each of so many frames would come out that entered now, infinity for those that would be lost."""
+        if self._is_lost_in_outage(now):
+            return [math.inf] * count
         idle_at, state, exits = self._idle_at, self._chance.getstate() if self._loss else None, []
         for _ in range(count):
             begin = max(now, idle_at)
@@ -74,6 +83,9 @@ class Direction:
         if state is not None:
             self._chance.setstate(state)
         return exits
+
+    def _is_lost_in_outage(self, now: float) -> bool:
+        return not self._keeps and self._trace is not None and self._trace.rate(now - self._began) == 0.0
 
     def _is_full(self, now: float, begin: float) -> bool:
         while self._occupied and self._occupied[0][0] <= now:

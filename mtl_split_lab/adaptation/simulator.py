@@ -82,7 +82,8 @@ class Drive:
 
     sizes: bytes of the payload of each frame at each operating point; rate: frames per second; trace: of the link, both
     ways; begin: the second of the trace at which the drive begins; loss: of the Ethernet frames, 0 to 1; delay:
-    seconds that the link takes each way beside the rate; seed: of the loss.
+    seconds that the link takes each way beside the rate; seed: of the loss; keeps: whether what is sent in an outage
+    waits for its end, or is lost.
     """
 
     sizes: Sequence[Sequence[int]]
@@ -92,6 +93,7 @@ class Drive:
     loss: float = 0.0
     delay: float = 0.0
     seed: int = 0
+    keeps: bool = True
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ class _Way:
 
     def __init__(self, at: At, drive: Drive, name: str) -> None:
         self._at = at
-        self._direction = Direction(1.0, drive.loss, random.Random(f"{drive.seed} {name}"))
+        self._direction = Direction(1.0, drive.loss, random.Random(f"{drive.seed} {name}"), keeps=drive.keeps)
         self._direction.follow(drive.trace, -drive.begin)
         self._delay = drive.delay
         self._arrivals: dict[bytes, tuple[int, Callable[[float], None]]] = {}
@@ -374,7 +376,7 @@ class _Vehicle:
     def publish(self, bottleneck: _Bottleneck, now: float) -> None:
         """Send the answer, as often as its bottleneck has come."""
         bottleneck.answered = True
-        for _ in range(self._session.copies(SESSION, bottleneck.sequence)):
+        for _ in range(self._session.answers(SESSION, bottleneck.sequence)):
             self._down.send(now, ANSWER_BYTES, partial(self._hear, bottleneck.frame, bottleneck.sequence))
 
     def report(self, bottleneck: _Bottleneck, queued: float, service: float, fate: Fate, now: float) -> None:
@@ -392,24 +394,28 @@ class _Vehicle:
             self._go_on(now)
 
     def _hear(self, frame: int, sequence: int, now: float) -> None:
+        self._controller.answered(sequence, now)
         if self._answers.hear(sequence):
             self._close(frame, self.outcomes[frame].action.point, now)
             self._go_on(now)
 
     def _go_on(self, now: float) -> None:
-        """Do what is due in the edge's thread for answers, or come back when something is."""
-        if self._is_computing:
-            return
-        while not isinstance(due := self._answers.begin(now, self._controller.needed), float):
-            if due.own is not None:
+        """Do what is due in the edge's threads for answers, or come back when something is."""
+        while not isinstance(again := self._answers.again(now), float):
+            assert again.sequence is not None
+            self._send(again.frame, again.sequence, MOST_COPIES, now)
+            self._controller.sent_again(again.sequence, MOST_COPIES, now)
+            self._answers.ask_again(again.key, self._controller.send_again_at(now, again.deadline))
+        wait = again
+        if not self._is_computing:
+            due = self._answers.begin(now, self._controller.needed)
+            if not isinstance(due, float):
+                assert due.own is not None
                 self._compute(due.frame, self._controller.network_for(due.own, due.deadline - now), now)
-                return
-            assert due.sequence is not None
-            self._send(due.frame, due.sequence, MOST_COPIES, now)
-            self._controller.sent_again(due.sequence, MOST_COPIES, now)
-            self._answers.ask_again(due.key, self._controller.send_again_at(now, due.deadline))
-        if not now < self._wake_at <= now + due:
-            self._wake_at = now + due
+            else:
+                wait = min(wait, due)
+        if not now < self._wake_at <= now + wait:
+            self._wake_at = now + wait
             self._at(self._wake_at, self._go_on)
 
     def _compute(self, frame: int, own: Own, now: float) -> None:

@@ -107,6 +107,18 @@ def test_the_newest_once_more_is_a_repeat_and_nothing_else_is(signed: bool) -> N
     assert begun(Publishers(), signed, any_stamp=True).repeats(FIRST) == signed
 
 
+def test_a_bottleneck_is_answered_twice_where_the_one_before_came_more_than_once() -> None:
+    session = begun(Publishers())
+    answers = []
+    for sequence, further in enumerate((0, 1, 0, 3, 0, 0), 1):
+        session.take(later(sequence, 1000 + sequence))
+        at_first = session.answers(FIRST.session, sequence)
+        for _ in range(further):
+            session.count_copy()
+        answers.append((at_first, session.answers(FIRST.session, sequence)))
+    assert answers == [(1, 1), (1, 2), (2, 2), (1, 4), (2, 2), (1, 1)]
+
+
 def test_copies_are_counted_of_the_newest_up_to_a_limit() -> None:
     session = begun(Publishers(), signed=True)
     assert session.copies(FIRST.session, FIRST.sequence) == 1

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mtl_split_core.share import fast_dds_profile
 from mtl_split_ros.fast_dds import PROFILES_FILE, environment
 
 from ..conftest import Start
@@ -32,6 +33,35 @@ def test_fast_dds_finds_its_settings_in_every_distribution(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert list(environment()) == ([f"{added}_DEFAULT_PROFILES_FILE"] if added else [])
+
+
+def test_nodes_over_a_link_have_settings_of_their_own_unless_the_user_has_chosen_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ROS_DISTRO", raising=False)
+    monkeypatch.delenv(PROFILES_FILE[1], raising=False)
+    monkeypatch.setenv(PROFILES_FILE[0], str(fast_dds_profile()))
+    assert environment(over_link=True) == {PROFILES_FILE[0]: str(fast_dds_profile(over_link=True))}
+    monkeypatch.setenv(PROFILES_FILE[0], "mine.xml")
+    assert environment(over_link=True) == {}
+
+
+def test_the_settings_over_a_link_differ_in_the_lease_alone() -> None:
+    """The lease outlasts several announcements that get lost."""
+    texts = [fast_dds_profile(over_link).read_text() for over_link in (False, True)]
+    near, far = (re.sub(r"\s*<!--.*?-->", "", text, flags=re.DOTALL) for text in texts)
+    lease = re.compile(r"<leaseAnnouncement>.*</leaseDuration>", re.DOTALL)
+    assert near != far and lease.sub("", near) == lease.sub("", far)
+    for text in (near, far):
+        announced, lasts = (
+            sum(float(each) * scale for kind, scale in (("sec", 1.0), ("nanosec", 1e-9)) for each in found(kind, part))
+            for part in lease.findall(text)[0].split("</leaseAnnouncement>")
+        )
+        assert lasts >= 3 * announced > 0
+
+
+def found(kind: str, text: str) -> list[str]:
+    return re.findall(rf"<{kind}>(\d+)</{kind}>", text)
 
 
 def mapped_segments(pid: int) -> list[int]:

@@ -6,6 +6,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.publisher import Publisher
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import Header
 
 from mtl_split_ros import subscriptions
@@ -138,3 +139,27 @@ def test_a_publisher_whose_profile_does_not_match_is_no_reason(listener: Listene
     finally:
         talker.close()
     assert not listener.renewed(reliable)
+
+
+def test_a_publisher_on_another_machine_is_no_reason(
+    listener: Listener, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, right = listener.streams
+    publishers_of = probe.node.get_publishers_info_by_topic
+
+    def info(topic: str) -> list[TopicEndpointInfo]:
+        found = publishers_of(topic)
+        for one in found:
+            if topic == left.topic:
+                one.endpoint_gid = [byte ^ 1 for byte in one.endpoint_gid]
+        return found
+
+    monkeypatch.setattr(probe.node, "get_publishers_info_by_topic", info)
+    talker = Probe(probe.node.context.get_domain_id())
+    try:
+        for stream in listener.streams:
+            talker.publisher(Header, stream.topic, NEWEST)
+        probe.wait_for("an attempt elsewhere", lambda: listener.renewed(right) > 1)
+    finally:
+        talker.close()
+    assert not listener.renewed(left)

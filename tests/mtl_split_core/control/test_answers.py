@@ -32,6 +32,11 @@ def begun(answers: Answers[str], now: float) -> tuple[str, Own | None] | float:
     return (found.frame, found.own) if isinstance(found, Due) else found
 
 
+def again(answers: Answers[str], now: float) -> str | float:
+    found = answers.again(now)
+    return found.frame if isinstance(found, Due) else found
+
+
 A, B, C, D = ((f"frame {key}", Own.WHOLE) for key in "abcd")
 
 
@@ -78,28 +83,37 @@ def test_those_that_can_still_be_in_time_come_first_then_the_newest() -> None:
 
 def test_the_newest_bottleneck_goes_out_again_when_its_answer_is_missing() -> None:
     answers = expecting(1.0, 1.1, again_at=0.2)
-    assert begun(answers, 0.1) == 0.2 - 0.1
-    assert begun(answers, 0.2) == ("frame b", None)
-    assert begun(answers, 0.2) == 1.0 - NEEDED - 0.2
-    for again in range(1, MOST_AGAIN):
+    assert again(answers, 0.1) == 0.2 - 0.1
+    assert again(answers, 0.2) == "frame b"
+    assert again(answers, 0.2) == LONG
+    for number in range(1, MOST_AGAIN):
         answers.ask_again("b", 0.3)
-        assert begun(answers, 0.3 + again * 0.01) == ("frame b", None)
+        assert again(answers, 0.3 + number * 0.01) == "frame b"
     answers.ask_again("b", 0.4)
-    assert begun(answers, 0.5) == 1.0 - NEEDED - 0.5
+    assert again(answers, 0.5) == LONG
+
+
+def test_it_goes_out_again_also_while_an_own_answer_is_computed_but_not_after_that() -> None:
+    answers = expecting(1.0, again_at=2.0)
+    assert begun(answers, 1.0 - NEEDED) == A
+    answers.settle(0, answered=True, now=1.0 - NEEDED)
+    assert again(answers, 1.0) == "frame a"
+    answers.ask_again("a", 1.0)
+    assert answers.finish("a") and again(answers, 1.0) == LONG
 
 
 def test_an_answer_that_the_server_has_reported_is_asked_for_as_soon_as_it_should_be_there() -> None:
     answers = expecting(1.0, again_at=0.2)
     answers.settle(0, answered=True, now=0.1)
-    assert begun(answers, 0.1) == REORDERED + 0.1 - 0.1
-    assert begun(answers, 0.1 + REORDERED) == ("frame a", None)
+    assert again(answers, 0.1) == REORDERED + 0.1 - 0.1
+    assert again(answers, 0.1 + REORDERED) == "frame a"
     at_once = Answers[str]()
     at_once.expect("a", "frame a", 1.0, 0, Own.WHOLE, at_once=True)
     at_once.settle(0, answered=True, now=0.1)
-    assert begun(at_once, 0.2) == A
+    assert begun(at_once, 0.2) == A and again(at_once, 0.2) == LONG
     refused = expecting(1.0, again_at=0.2)
     refused.settle(0, answered=False, now=0.1)
-    assert begun(refused, 0.3) == A
+    assert begun(refused, 0.3) == A and again(refused, 0.3) == LONG
 
 
 def test_the_same_frame_again_does_not_put_off_its_answer() -> None:
@@ -119,7 +133,7 @@ def test_who_waits_is_woken_by_a_frame_and_by_the_end() -> None:
     taken: list[object] = []
 
     def work() -> None:
-        while (due := answers.take(lambda: 0.0, needed)) is not None:
+        while (due := answers.take(lambda: answers.begin(0.0, needed))) is not None:
             taken.append(due)
 
     thread = threading.Thread(target=work)
@@ -152,6 +166,7 @@ def test_whatever_happens_no_frame_is_answered_twice(events: list[tuple[str, int
             answers.settle(number, answered=False, now=now)
         elif what == "again":
             answers.ask_again(number, now)
+            answers.again(now)
         elif what == "begin" and isinstance(due := answers.begin(now, needed), Due) and due.own:
             begun.append(due.frame)
         elif what == "finish" and number in begun:

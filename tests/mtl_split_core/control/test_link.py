@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_split_core.control.link import (
+    LEAST_LOSS,
     LEAST_SPREAD,
     MOST_IN_FLIGHT,
     RECENT,
@@ -113,15 +114,25 @@ def test_what_was_sent_again_for_nothing_is_no_loss() -> None:
     assert link.observe(0.25).loss == 0.0
 
 
-@pytest.mark.parametrize(("copies", "round_trip"), [(1, 0.17), (2, 0.04)])
-def test_only_what_was_surely_sent_first_tells_how_long_it_takes(copies: int, round_trip: float) -> None:
-    """After it was sent again at 0.3, a report of both copies may be about either."""
+@pytest.mark.parametrize(
+    ("at", "copies", "round_trip"),
+    [
+        (0.31, 1, 0.08),  # of the first sending: what went out again cannot have been answered so soon
+        (0.31, 2, None),  # of either: it may be a repeated report
+        (0.38, 1, 0.05),  # of what went out again
+        (0.38, 2, 0.05),
+    ],
+)
+def test_only_what_was_surely_sent_then_tells_how_long_it_takes(at: float, copies: int, round_trip: float) -> None:
+    """The last of three bottlenecks goes out at 0.2 and again at 0.3; reports take 0.04, and 0.03 in the server."""
     link = sending(3)
     assert link.reported(report(0), now=0.07)
     link.sent_again(2, now=0.3)
-    assert link.reported(replace(report(2), copies=copies), now=0.4)
-    assert link.observe(0.4).spread == pytest.approx((round_trip - 0.04) / 2)
-    assert link.observe(0.35).idle == pytest.approx(0.05)
+    account = link.reported(replace(report(2), copies=copies), now=at)
+    state = link.observe(at)
+    assert account and state.spread == pytest.approx((round_trip - 0.04) / 2 if round_trip else 0.0)
+    assert state.idle == pytest.approx(at - 0.2)
+    assert state.expected == pytest.approx((0.03 + round_trip if round_trip else 0.07) + LEAST_SPREAD)
     link.sent_again(7, now=0.5)
     assert link.observe(0.5).in_flight == 0
 
@@ -144,10 +155,50 @@ def test_what_waited_for_the_end_of_an_outage_says_nothing_of_the_time_after_it(
     assert link.observe(1.97).round_trip == pytest.approx(0.03) and link.observe(1.97).overdue == 0
 
 
+def test_it_is_known_whether_what_is_sent_in_an_outage_comes_out_at_its_end() -> None:
+    lost, kept = sending(20), sending(20)
+    assert lost.observe(2.0).kept == 0.5
+    for link in (lost, kept):
+        link.reported(report(0), now=0.07)
+        assert link.observe(2.0).kept == 0.5
+    lost.reported(report(19, received=0b1), now=1.97)
+    for sequence in range(1, 20):
+        kept.reported(report(sequence), now=3.0)
+    assert (lost.observe(2.0).kept, kept.observe(4.0).kept) == (0.0, 1.0)
+    for sequence in range(20, 26):
+        kept.sent(sequence, 100, 3.0 + sequence * 0.1)
+    kept.reported(report(25, received=0b1), now=5.6)
+    assert kept.observe(6.0).kept == pytest.approx(19 / (19 + 5))
+
+
 def test_a_report_is_missed_once_it_should_be_there() -> None:
     link = sending(3)
     link.reported(report(0), now=0.07)
     assert [link.observe(now).overdue for now in (0.12, 0.25, 0.35)] == [0, 1, 2]
+
+
+def test_that_a_report_is_missing_is_the_less_probable_the_more_was_sent() -> None:
+    """Of what has gone out so long ago that its report should be there."""
+    link = sending(3)
+    link.reported(replace(report(1, received=0b1)), now=0.17)  # the first is lost: one of two
+    assert link.observe(0.2).missing == 1.0
+    once = link.observe(0.3).missing
+    assert once == pytest.approx(1 - (1 - 0.5) * (1 - 0.5**2))
+    link.sent_again(2, now=0.4, copies=2)
+    assert link.observe(0.41).missing == once
+    assert link.observe(0.6).missing == pytest.approx(1 - (1 - 0.5**3) * (1 - 0.5**2))
+
+
+def test_an_answer_tells_that_there_is_no_outage_though_its_report_is_lost() -> None:
+    link = sending(4)
+    link.reported(report(0), now=0.07)
+    assert link.observe(0.6).overdue == 3 and link.observe(0.6).missing == pytest.approx(LEAST_LOSS**3, rel=2)
+    link.answered(2, now=0.6)
+    state = link.observe(0.65)
+    assert (state.overdue, state.in_flight) == (1, 3) and state.silence == pytest.approx(0.05)
+    for never_sent_or_settled in (0, 4, 2**64):
+        link.answered(never_sent_or_settled, now=0.7)
+    assert link.observe(0.65) == state
 
 
 def test_an_outage_does_not_grow_without_end() -> None:

@@ -13,6 +13,7 @@ from mtl_split_core.control.link import LinkState
 from mtl_split_core.control.policy import (
     BACK_OFF,
     LONGEST_PROBE,
+    MOST_AGAIN,
     MOST_COPIES,
     PROBE,
     SLOW,
@@ -26,13 +27,14 @@ from mtl_split_core.control.policy import (
     best_own,
     find_policy,
     fixed,
-    in_time,
+    foresee,
     is_allowed,
     ladder,
     observation,
     outage,
     predictive,
     send_again_at,
+    takes_again,
 )
 from mtl_split_core.errors import InputError
 
@@ -42,7 +44,7 @@ GOOD = LinkState(
     silence=0.05, in_flight=1, oldest=0.1, newest=0.1, idle=0.1, rate=8e3, round_trip=0.01, spread=0.002, server=0.015,
     expected=0.03,
 )  # fmt: skip
-DEAD = replace(GOOD, silence=3.0, in_flight=20, overdue=20, oldest=3.0, newest=0.1)
+DEAD = replace(GOOD, silence=3.0, in_flight=20, overdue=20, missing=1e-40, oldest=3.0, newest=0.1)
 SECONDS = {Own.EXIT: 0.002, Own.WHOLE: 0.013}
 CALM = Situation(0.015, SECONDS, 0.0, GOOD)
 CHOOSING = (ladder, predictive)
@@ -51,8 +53,9 @@ times = st.floats(0.0, math.inf, allow_nan=False)
 shares = st.floats(0.0, 1.0)
 links = st.builds(
     LinkState,
-    silence=times, in_flight=st.integers(0, 1024), overdue=st.integers(0, 1024), oldest=times, newest=times, idle=times,
-    rate=times, loss=shares, round_trip=times, spread=times, server=times, unanswered=shares, expected=times,
+    silence=times, in_flight=st.integers(0, 1024), overdue=st.integers(0, 1024), missing=shares, oldest=times,
+    newest=times, idle=times, rate=times, loss=shares, round_trip=times, spread=times, server=times, unanswered=shares,
+    expected=times, kept=shares,
 )  # fmt: skip
 menus = st.builds(
     Menu,
@@ -105,6 +108,8 @@ def test_every_observation_and_every_price_counts() -> None:
     """Policies that ignored one could not be told from those that see it."""
     seen = observation(MENU, CALM)
     for name in LinkState.__dataclass_fields__:
+        if name == "kept":  # says only how often to ask whether an outage is over, which is not learned
+            continue
         changed: dict[str, Any] = {name: 7 * getattr(GOOD, name) or 0.5}
         other = replace(CALM, link=replace(GOOD, **changed))
         assert (observation(MENU, other) != seen).any(), name
@@ -126,13 +131,21 @@ def test_in_an_outage_the_edge_answers_at_once_and_asks_now_and_then(policy: Pol
     for link in (DEAD, LinkState(silence=3.0, idle=0.1, in_flight=1, newest=0.1)):
         assert policy(MENU, replace(CALM, link=link)) == Action(None, 1, Own.WHOLE, at_once=True)
         asking = replace(link, idle=0.5)
-        assert policy(MENU, replace(CALM, link=asking)) == Action(0, 1, Own.WHOLE, at_once=True)
+        assert policy(MENU, replace(CALM, link=asking)) == Action(0, 1, Own.WHOLE)
         heard = replace(link, silence=0.01)
         assert policy(MENU, replace(CALM, link=heard)).point == 0
     assert policy(MENU, replace(CALM, link=LinkState())).point == 0
-    for silence, interval in ((0.5, PROBE), (8.0, 1.0), (100.0, LONGEST_PROBE), (math.inf, PROBE)):
+
+
+@pytest.mark.parametrize("policy", CHOOSING)
+def test_a_link_that_loses_what_is_sent_in_an_outage_is_asked_as_often_however_long_it_lasts(policy: Policy) -> None:
+    """One that keeps it would have to carry all of that first."""
+    for kept, silence, interval in (
+        *((1.0, 0.5, PROBE), (1.0, 8.0, 1.0), (1.0, 100.0, LONGEST_PROBE), (1.0, math.inf, PROBE)),
+        *((0.5, 8.0, 0.5), (0.0, 0.5, PROBE), (0.0, 100.0, PROBE)),
+    ):
         for idle, asks in ((interval - 0.01, False), (interval, True)):
-            link = replace(DEAD, silence=silence, idle=idle)
+            link = replace(DEAD, silence=silence, idle=idle, kept=kept)
             assert (policy(MENU, replace(CALM, link=link)).point == 0) == asks
 
 
@@ -180,24 +193,44 @@ def test_the_quickest_network_answers_where_the_better_would_be_late() -> None:
     assert best_own(replace(MENU, own={}), CALM) is None
 
 
+def chance(situation: Situation, copies: int = 1) -> float:
+    return foresee(MENU, situation, copies)[0]
+
+
 def test_the_chance_to_be_in_time_falls_with_loss_delay_outages_and_a_busy_server() -> None:
-    chance = in_time(MENU, CALM, 1)
-    assert 0.97 < chance < 1.0
-    for worse in (
+    assert 0.97 < chance(CALM) < 1.0
+    changes: tuple[dict[str, Any], ...] = (
         *({"loss": 0.3}, {"round_trip": 0.08}, {"server": 0.08}),
-        *({"overdue": 1}, {"unanswered": 0.3}, {"round_trip": math.inf}),
-    ):
-        assert in_time(MENU, replace(CALM, link=replace(GOOD, **worse)), 1) < chance
+        *({"missing": 0.01}, {"unanswered": 0.3}, {"round_trip": math.inf}),
+    )
+    for worse in changes:
+        assert chance(replace(CALM, link=replace(GOOD, **worse))) < chance(CALM)
     lossy = replace(CALM, link=replace(GOOD, loss=0.3))
-    assert in_time(MENU, lossy, 1) < in_time(MENU, lossy, 2)
-    assert in_time(MENU, replace(CALM, link=replace(GOOD, loss=0.3, expected=0.09)), 1) < in_time(MENU, lossy, 1)
-    assert outage(GOOD) < 0.05 < outage(replace(GOOD, overdue=1)) < outage(replace(GOOD, overdue=3))
+    assert chance(lossy) < chance(lossy, 2)
+    assert chance(replace(CALM, link=replace(GOOD, loss=0.3, expected=0.09))) < chance(lossy)
+    assert outage(GOOD) < 0.05 < outage(replace(GOOD, missing=0.1)) < outage(replace(GOOD, missing=0.01))
+
+
+@given(loss=shares, expected=st.floats(0.01, 0.2))
+def test_the_first_copies_and_those_that_go_out_again_are_reckoned_with(loss: float, expected: float) -> None:
+    situation = replace(CALM, link=replace(GOOD, loss=loss, expected=expected))
+    (one, few), (two, more) = (foresee(MENU, situation, copies) for copies in (1, 2))
+    assert 0 <= one <= two + 1e-9 and two <= 1
+    most = MOST_AGAIN * MOST_COPIES
+    assert 1 <= few <= 1 + 2 * most and 2 <= more <= 2 + 2 * most
 
 
 def test_what_is_missing_is_sent_again_only_where_its_answer_would_come_in_time() -> None:
-    assert send_again_at(GOOD, sent=1.0, deadline=1.1) == pytest.approx(1.03)
-    assert send_again_at(GOOD, sent=1.0, deadline=1.05) == math.inf
-    assert send_again_at(DEAD, sent=1.0, deadline=1.1) == send_again_at(LinkState(), 1.0, 1.1) == math.inf
+    assert send_again_at(GOOD, 1.0, copies=1, deadline=1.1) == pytest.approx(1.03)
+    assert send_again_at(GOOD, 1.0, copies=1, deadline=1.05) == math.inf
+    assert send_again_at(GOOD, 1.0, copies=3, deadline=1.045) == pytest.approx(1.03)
+    assert send_again_at(GOOD, 1.0, copies=3, deadline=1.035) == math.inf
+    assert send_again_at(DEAD, 1.0, 1, deadline=1.1) == send_again_at(LinkState(), 1.0, 1, deadline=1.1) == math.inf
+
+
+def test_the_server_is_the_more_probably_done_the_more_copies_brought_no_answer() -> None:
+    lossy = replace(GOOD, loss=0.2)
+    assert [takes_again(lossy, copies) for copies in (1, 2, 3)] == pytest.approx([0.025, 0.025, 0.01])
 
 
 def test_a_fixed_policy_sends_all_alike_and_others_are_found_by_their_names() -> None:

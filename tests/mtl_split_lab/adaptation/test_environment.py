@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from mtl_split_core.control.policy import Own
+from mtl_split_core.control.policy import Action, Own
 from mtl_split_lab.adaptation.environment import ALLOWED, DriveEnvironment
 from mtl_split_lab.adaptation.simulator import Drive
 from mtl_split_lab.adaptation.traces import Trace
@@ -62,4 +62,4 @@ def test_what_is_not_allowed_is_told_and_replaced() -> None:
     assert not information[ALLOWED][finest] and information[ALLOWED].any()
     environment.step(np.int64(finest))
     [outcomes] = environment.simulation.outcomes
-    assert outcomes[0].action.at_once and outcomes[0].action.own is Own.WHOLE
+    assert outcomes[0].action == Action(0, own=Own.WHOLE)  # asks, and answers by itself

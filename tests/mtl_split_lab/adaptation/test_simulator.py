@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mtl_split_core.control.policy import Action, Menu, Own, Point, Situation, fixed, ladder, predictive
+from mtl_split_core.control.policy import Action, Menu, Own, Point, Policy, Situation, fixed, ladder, predictive
 from mtl_split_lab.adaptation.clairvoyant import drive_clairvoyant
 from mtl_split_lab.adaptation.simulator import Drive, Outcome, Simulation, Times, simulate
 from mtl_split_lab.adaptation.traces import Trace
 
 from .cars import MENU, SIZES, TIMES, drive, steady
+
+DEAR = replace(MENU, second_price=3.0)
+"""Where own answers are so dear that the server's are worth more."""
 
 
 def in_time(outcomes: Sequence[Outcome]) -> list[int | Own | None]:
@@ -65,13 +69,44 @@ def test_the_same_seed_loses_the_same_and_another_one_does_not() -> None:
     assert ages[0] == ages[1] != ages[2]
 
 
-def test_what_is_lost_is_asked_for_again() -> None:
-    lossy = drive(steady(5e6), 400, loss=0.2)
-    [outcomes] = simulate(fixed(1), MENU, TIMES, [lossy])
-    again = sum(outcome.bytes > SIZES[1] for outcome in outcomes)
+@pytest.mark.parametrize("policy", [fixed(1), predictive])
+@pytest.mark.parametrize(("loss", "least"), [(0.0, 0.995), (0.05, 0.99), (0.2, 0.95), (0.4, 0.8)])
+def test_what_is_lost_is_asked_for_again_in_time(policy: Policy, loss: float, least: float) -> None:
+    """Without, (1 - loss)² of the frames would be answered by the server."""
+    [outcomes] = simulate(policy, DEAR, TIMES, [drive(steady(5e6), 400, loss)])
     served = sum(isinstance(source, int) for source in in_time(outcomes))
-    assert again > 50
-    assert served > 0.8 * 400  # 64 % of bottlenecks and answers arrive both
+    assert served >= least * 400 and None not in in_time(outcomes)
+
+
+@given(loss=st.floats(0.02, 0.4), answer_by=st.floats(0.08, 0.3), rate=st.floats(2e6, 5e7), seed=st.integers(0, 100))
+@settings(max_examples=8, deadline=None)
+def test_losses_are_not_taken_for_outages(loss: float, answer_by: float, rate: float, seed: int) -> None:
+    menu = replace(DEAR, answer_by=answer_by)
+    [outcomes] = simulate(predictive, menu, TIMES, [drive(steady(rate), 200, loss, seed)])
+    assert all(outcome.in_time(answer_by) is not None for outcome in outcomes)
+    alone = sum(outcome.action.at_once for outcome in outcomes[10:])
+    served = sum(isinstance(outcome.source, int) for outcome in outcomes)
+    assert alone <= 0.03 * 200 and served > (1 - loss) ** 2 * 200
+
+
+def test_bytes_that_are_dear_are_sent_less_often() -> None:
+    lossy = drive(steady(5e6), 200, loss=0.3)
+    menus = [replace(DEAR, byte_price=price) for price in (0.0, 1e-5, 3e-5, 1e-3)]
+    sent = [sum(outcome.bytes for outcome in simulate(predictive, menu, TIMES, [lossy])[0]) for menu in menus]
+    assert sent == sorted(sent, reverse=True) and sent[0] > sent[1] > sent[-1]
+
+
+@given(outage=st.floats(0.7, 30.0), keeps=st.booleans(), phase=st.floats(0.0, 0.1), rate=st.floats(3e6, 2e7))
+@settings(max_examples=8, deadline=None, phases=[Phase.generate])
+def test_the_server_answers_again_soon_after_an_outage(outage: float, keeps: bool, phase: float, rate: float) -> None:
+    """Once a short one has told what the link does with what is sent meanwhile."""
+    ends = np.cumsum([2.0 + phase, 1.5, 2.0, outage, 3.0, 1.0])
+    trace = Trace(np.array([0.0, *ends]), np.array([rate, 0.0, rate, 0.0, rate, rate, rate]))
+    count = int(ends[4] * 10)
+    [outcomes] = simulate(predictive, DEAR, TIMES, [Drive([SIZES] * count, 10.0, trace, keeps=keeps)])
+    assert None not in in_time(outcomes)
+    answered = [number / 10 + outcome.age for number, outcome in enumerate(outcomes) if isinstance(outcome.source, int)]
+    assert min(at for at in answered if at >= ends[3]) - ends[3] <= 0.3
 
 
 def test_a_drive_that_begins_later_sees_the_later_part_of_its_trace() -> None:
