@@ -475,18 +475,19 @@ def test_a_vehicle_changes_from_frame_to_frame_between_sending_itself_and_throug
 def test_bottlenecks_are_left_to_a_roadside_unit_until_it_is_silent(
     keys: Keys | None, serve_both: Serve, send: Send, relay: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = serve_both(keys)
+    served = serve_both(keys, max_age=60.0)
     served.vehicle.handover = Handover()
-    assert not served.take(send(0, keys=keys)) and served.take(relay(send(0), keys))
-    assert not served.take(send(1, keys=keys))
+    sent = [send(sequence, header=now(), keys=keys) for sequence in range(5)]
+    assert not served.take(sent[0]) and served.take(relay(sent[0], keys))
+    assert not served.take(sent[1])
     # Junk is no sign of life.
-    assert not served.take(relay(send(1), keys, payload=array("B", bytes(1 << 20))))
+    assert not served.take(relay(sent[1], keys, payload=array("B", bytes(1 << 20))))
     with monkeypatch.context() as later:
         later.setattr(handover, "PATIENCE", -1.0)
-        assert served.take(send(2, keys=keys))
-    assert served.take(send(3, keys=keys))
+        assert served.take(sent[2])
+    assert served.take(sent[3])
     # The unit is back; what it passes on first is answered already.
-    assert not served.take(relay(send(3), keys)) and not served.take(send(4, keys=keys))
+    assert not served.take(relay(sent[3], keys)) and not served.take(sent[4])
     values = served.values()
     assert (values["received"], values[LEFT]) == ("5", "3")
 
