@@ -18,6 +18,7 @@ SCHEMA = 1
 MOST_BYTES = 1 << 22
 """Files of more bytes are refused."""
 MOST_LAYERS = 10_000
+MOST_DIVISIONS = 100
 
 PREPARE, POST = "prepare", "post"
 PARTS = (PREPARE, PREFIX, SUFFIX, POST, WHOLE, EXIT)
@@ -47,6 +48,20 @@ class PointCost:
 
 
 @dataclass(frozen=True)
+class DivisionCost:
+    """What a division of the suffix costs, decoding and packing included.
+
+    middle, rest: milliseconds of the roadside unit's and of the server's part; bytes: of the features; raw: how many
+    bytes they would be without compression.
+    """
+
+    middle: Spread
+    rest: Spread
+    bytes: Spread
+    raw: int
+
+
+@dataclass(frozen=True)
 class Layer:
     """A part of an ONNX graph that the engine runs in one go: the tensor that it makes, and how long it takes."""
 
@@ -61,8 +76,9 @@ class Profile:
     bundle, fingerprint: the bundle's name and fingerprint; contract: its contract's fingerprint; engine, threads: what
     ran the networks; machine: in words and numbers; picture: size (width, height) of the pictures; calls: how often
     each part was called; parts: milliseconds, by names of PARTS, those that the bundle has; points: by operating point,
-    the coarsest first; memory: bytes that loading a network takes, by role; layers: of networks, by role, in the order
-    in which they run, where those were asked for.
+    the coarsest first; divisions: by cut, those that the bundle has; memory: bytes that loading a network takes, by
+    role, the middles and the rests of all divisions as one; layers: of networks, by role, in the order in which they
+    run, where those were asked for.
     """
 
     bundle: str
@@ -77,10 +93,22 @@ class Profile:
     points: Mapping[str, PointCost]
     memory: Mapping[str, int]
     layers: Mapping[str, tuple[Layer, ...]] = field(default_factory=dict)
+    divisions: Mapping[str, DivisionCost] = field(default_factory=dict)
 
     def edge(self, point: str) -> float:
         """Median milliseconds from the picture to the payload at an operating point."""
-        return self.parts[PREPARE].median + self.parts[PREFIX].median + self.points[point].encode.median
+        return self.latents + self.points[point].encode.median
+
+    @property
+    def latents(self) -> float:
+        """Median milliseconds from the picture to the latents, which are not coded."""
+        return self.parts[PREPARE].median + self.parts[PREFIX].median
+
+    def own(self, network: str) -> float | None:
+        """Median milliseconds from the latents to the results of the edge itself, by EXIT or WHOLE; None: no exit."""
+        if network == WHOLE:
+            return self.parts[SUFFIX].median + self.parts[POST].median
+        return self.parts[EXIT].median if EXIT in self.parts else None
 
     def server(self, point: str) -> float:
         """Median milliseconds from the payload at an operating point to the results."""
@@ -133,6 +161,7 @@ def _parse(value: Any) -> Profile:
         points=read_entry(value, "points", _parse_points),
         memory=read_entry(value, "memory", lambda entry: {text(k): read_entry(entry, k, _bytes) for k in _keys(entry)}),
         layers=read_entry(value, "layers", _parse_layers),
+        divisions=read_entry(value, "divisions", _parse_divisions) if "divisions" in value else {},
     )
 
 
@@ -189,6 +218,17 @@ def _parse_points(value: Any) -> dict[str, PointCost]:
 def _parse_point(value: Any) -> PointCost:
     encode, decode, size = (read_entry(value, key, _parse_spread) for key in ("encode", "decode", "bytes"))
     return PointCost(encode, decode, size)
+
+
+def _parse_divisions(value: Any) -> dict[str, DivisionCost]:
+    if len(_keys(value)) > MOST_DIVISIONS:
+        refuse(len(value), f"at most {MOST_DIVISIONS} divisions")
+    return {text(cut): read_entry(value, cut, _parse_division) for cut in value}
+
+
+def _parse_division(value: Any) -> DivisionCost:
+    middle, rest, size = (read_entry(value, key, _parse_spread) for key in ("middle", "rest", "bytes"))
+    return DivisionCost(middle, rest, size, read_entry(value, "raw", _count))
 
 
 def _parse_layers(value: Any) -> dict[str, tuple[Layer, ...]]:

@@ -22,16 +22,18 @@ class Stopwatch:
 
 
 def measure_in_turn(
-    calls: Mapping[str, Callable[[], object]], rounds: int, seconds: float = math.inf
+    calls: Mapping[str, Callable[[], object]], rounds: int, seconds: float = math.inf, pause: float = 0.0
 ) -> dict[str, list[float]]:
     """Return the milliseconds of so many calls of each, or as many as fit into some seconds, at least one.
 
-    They are called in turn, so that whatever else the machine does is in all of them.
+    They are called in turn, so that whatever else the machine does is in all of them. pause: seconds before each call,
+    in which the processor rests, as it does between frames.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     end = time.perf_counter() + seconds
     for _ in range(rounds):
         for name, call in calls.items():
+            time.sleep(pause)
             start = time.perf_counter()
             call()
             times[name].append((time.perf_counter() - start) * 1e3)

@@ -23,13 +23,16 @@ from mtl_split_core.control.controller import Controller, is_measured, menu_of
 from mtl_split_core.control.learned import learned
 from mtl_split_core.control.link import Fate, LinkState
 from mtl_split_core.control.policy import (
+    ALONE,
     FIXED,
     LEARNED,
     MOST_COPIES,
     Action,
     Menu,
+    Own,
     Policy,
     Situation,
+    alone,
     find_policy,
     fixed,
     outage,
@@ -101,7 +104,8 @@ PARAMETERS = Parameters(
         "With answer_by: what chooses for each frame whether, at which operating point and how often it is sent, and"
         " what answers on the edge: `predictive` weighs what each is worth by the state of the link, `ladder` goes by"
         " the time that the server takes, `learned:PATH` is an ONNX file of `mtl-split train-policy`, `fixed` sends all"
-        " at operating_point, as often as copies says.",
+        " at operating_point, as often as copies says; `exit` and `whole` send nothing, and the edge answers at once"
+        " with the bundle's exit or with the whole network.",
     ),
     Parameter(
         "processor_share",
@@ -183,10 +187,17 @@ class EdgeNode(ManagedNode):
             byte_price=values["megabyte_price"] / 1e6,
         )
         name: str = values["policy"]
-        if not name.startswith(LEARNED) and name != FIXED:
+        if not name.startswith(LEARNED) and name not in (FIXED, *ALONE):
             find_policy(name)
         if not networks or name == FIXED:
             return menu, None
+        if name in ALONE:
+            if Own(name) not in networks:
+                raise InputError(
+                    f"policy is {name}, but the edge can answer only with {', '.join(own.value for own in networks)}:"
+                    " the bundle needs an exit for exit, and local_suffix has to be true for whole"
+                )
+            return menu, alone(Own(name))
         if not is_measured(bundle, networks):
             self.get_logger().warning(
                 f"the bundle {bundle.name} does not tell how good its answers are, which policy {name} would weigh: all"

@@ -84,6 +84,10 @@ class Stream:
         """How many frames have arrived so far."""
         return self._totals["received"]
 
+    def total(self, name: str) -> int:
+        """How many frames have met a fate so far."""
+        return self._totals[name]
+
     def received(self, stamp: Stamp) -> float:
         """Count a frame that arrived, and note its camera image's stamp; returns its age, see `note`."""
         self.count("received")

@@ -40,8 +40,11 @@ Build = Callable[[Options, Mapping[str, Any]], Iterable[Process]]
 OPTIONS = ("namespace", "params_file", "log_level", "use_sim_time", "autostart", "bundle", "key_file", "enclave")
 """The arguments of every launch file."""
 
-HALF = ("engine", "threads", "score_threshold", "tracking", "answer_by")
-"""The further arguments of launch files with an edge or a server."""
+PART = ("engine", "threads")
+"""The further arguments of launch files with a part of the network."""
+
+HALF = (*PART, "score_threshold", "tracking", "answer_by")
+"""The further arguments of launch files with an edge or a server, which publish results."""
 
 EDGE = (*HALF, "transport", "operating_point", "max_payload_bytes", "policy")
 """The further arguments of launch files with an edge."""
@@ -152,8 +155,8 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
     ),
     "policy": (
         str,
-        "With answer_by: what chooses how each image is sent and answered, predictive, ladder, fixed or learned:PATH, "
-        "see docs/topics.md. Empty: as in the parameter files.",
+        "With answer_by: what chooses how each image is sent and answered, predictive, ladder, fixed, exit, whole "
+        "or learned:PATH, see docs/topics.md. Empty: as in the parameter files.",
     ),
     "score_threshold": (float, "Lowest score of a published detection. Empty: as in the parameter files."),
     "answer_by": (
@@ -192,6 +195,11 @@ ARGUMENTS: dict[str, tuple[Callable[[str], Any], str]] = {
         str,
         "Where the roadside unit divides the suffix: a cut of the bundle's divisions, or whole: nowhere. Empty: as in "
         "the parameter files.",
+    ),
+    "repair": (
+        _truth,
+        "true: the roadside unit changes its cut by itself where another one is faster, see docs/middle.md. Empty: as "
+        "in the parameter files.",
     ),
     "watch": (_truth, "true: serve a page with what the vehicles see at http://127.0.0.1:8080/, see docs/watch.md."),
     "vehicles": (

@@ -32,6 +32,7 @@ from mtl_split_core.errors import (
 )
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import check_size
+from mtl_split_core.handover import Handover
 from mtl_split_core.scene import Results, Size
 from mtl_split_core.serving import Waiting
 from mtl_split_core.session import Arrival, Session
@@ -54,6 +55,9 @@ or where the next one is the same node.
 
 ELSEWHERE = "elsewhere"
 """How the bottlenecks are counted that another server answers."""
+
+LEFT = "left_to_unit"
+"""And those that the roadside unit passes on."""
 
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """How rmw calls the node of a publisher before it has heard of the node."""
@@ -190,8 +194,9 @@ class Vehicle(Generic[Out]):
     answers: the publishers of what becomes of each of them, and of all results at once (None: of none); max_age: in
     seconds, 0 disables the limit; deadline: of an answer, in seconds from the stamp, 0: none; keys: None: signatures do
     not count; tracks: without an object; features_topic: resolved name of the topic of what roadside units send;
-    serves: whether a good bottleneck is this server's to answer, which it is asked once. What another server answers is
-    only remembered, so that this one can go on with it.
+    handover: whether a bottleneck is left to a roadside unit, None: none is; serves: whether a good bottleneck is this
+    server's to answer, which it is asked once. What another server answers is only remembered, so that this one can go
+    on with it.
     """
 
     namespace: str
@@ -207,6 +212,7 @@ class Vehicle(Generic[Out]):
     keys: Keys | None
     tracks: InitVar[Tracks]
     features_topic: str = ""
+    handover: Handover | None = None
     serves: Callable[[Arrival], bool] = lambda _: True
     session: Session = field(init=False)
     _told: LinkReport | None = field(init=False, default=None)
@@ -219,12 +225,20 @@ class Vehicle(Generic[Out]):
 
     def take(self, message: Sent, info: MessageInfo) -> Receipt | None:
         """Count a bottleneck that arrived, and refuse it (None) or not, by all that is known before it is decoded."""
-        self.stream.count("received")
         stamp, relayed = nanoseconds(message.header.stamp), isinstance(message, Features)
         copies = message.copies if relayed else 1
         arrival = Arrival(_publisher(message, info), message.session, message.sequence, stamp, relayed, copies)
         try:
             self._authenticate(message)
+        except InputError as error:
+            self.stream.count("received")
+            self.stream.refuse(error)
+            return None
+        if self._is_left_to_unit(arrival):
+            self.stream.count(LEFT)
+            return None
+        self.stream.count("received")
+        try:
             if self.session.repeats(arrival):
                 self.stream.count("repeated")
                 self._repeat(message)
@@ -253,6 +267,15 @@ class Vehicle(Generic[Out]):
             self.stream.count(ELSEWHERE)
             return None
         return receipt
+
+    def _is_left_to_unit(self, arrival: Arrival) -> bool:
+        if self.handover is None:
+            return False
+        place, now = (arrival.session, arrival.sequence), time.monotonic()
+        if not arrival.relayed:
+            return self.handover.leave(place, now)
+        self.handover.passed_on(place, now)
+        return False
 
     def wait(self, message: Sent, receipt: Receipt) -> Waiting[Vehicle[Out]]:
         """Return what the order of serving needs to know of a bottleneck that was taken."""

@@ -19,6 +19,7 @@ from vision_msgs.msg import LabelInfo
 from mtl_split_core.control.link import Fate
 from mtl_split_core.errors import InputError
 from mtl_split_core.halves import ServerHalf
+from mtl_split_core.handover import PATIENCE, Handover
 from mtl_split_core.serving import ORDERS, Choice, Schedule, Waiting, turn
 from mtl_split_core.session import Arrival
 from mtl_split_core.tracks import Tracks, needed_score
@@ -34,6 +35,7 @@ from mtl_split_ros.serving_node import ServingNode
 from mtl_split_ros.vehicle import (
     COUNTS,
     ELSEWHERE,
+    LEFT,
     REFUSALS,
     SIGNED_REFUSALS,
     OtherDivisionError,
@@ -68,7 +70,8 @@ PARAMETERS = Parameters(
     *result_parameters(),
     Parameter(
         "from_middle",
-        "Take frames only from roadside units (`features`), which take the vehicles' bottlenecks; false: take both.",
+        "Leave the vehicles' bottlenecks to roadside units as long as these pass them on (`features`) within"
+        f" {PATIENCE} s; false: take whichever comes first.",
     ),
     Parameter(
         "results_namespace",
@@ -230,7 +233,7 @@ class ServerNode(ServingNode[ResultPublishers, Received]):
             self.resolve_topic_name(features) if self._from_middle else resolved,
             stages=("link", "decode", "suffix", "post", "answer", "track", "publish"),
             errors=(*REFUSALS, *divisions, *signatures),
-            counts=(*COUNTS, "hopeless", ELSEWHERE),
+            counts=(*COUNTS, "hopeless", ELSEWHERE, *([LEFT] if self._from_middle else [])),
             clock=self.get_clock(),
             logger=self.get_logger(),
             facts=self._suffixes.facts,
@@ -251,11 +254,12 @@ class ServerNode(ServingNode[ResultPublishers, Received]):
             self._keys,
             self._tracks[namespace].anew(),
             features_topic=self.resolve_topic_name(features),
+            handover=Handover() if self._from_middle else None,
             serves=partial(self._serves, resolved),
         )
         receive = partial(self._receive, vehicle)
-        if not self._from_middle:
-            self._inputs.subscribe(Bottleneck, topic, receive, MANY, stream)
+        arrived = partial(_arrived, stream)
+        self._inputs.subscribe(Bottleneck, topic, receive, MANY, stream, heard=arrived)
         if self._from_middle or self._suffixes.divided:
             self._inputs.subscribe(Features, features, receive, LARGE, stream)
         self.streams.append(stream)
@@ -315,6 +319,10 @@ class ServerNode(ServingNode[ResultPublishers, Received]):
             vehicle.out.publish(results, message.header)
         vehicle.stream.published({"link": received.link, **stopwatch.milliseconds}, len(payload))
         return Fate.ANSWERED
+
+
+def _arrived(stream: Stream) -> int:
+    return stream.arrived + stream.total(LEFT)
 
 
 def read_deadlines(values: Mapping[str, Any]) -> dict[str, float]:

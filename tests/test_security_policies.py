@@ -161,7 +161,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Names]:
         names_of(ServerNode, *network, *vehicles, "-p", "group:=fleet", "-p", f"from_middle:={each}")
         for each in sources
     ]
-    middle = names_of(MiddleNode, "-p", f"bundle:={divided.folder}", *vehicles)
+    middle = names_of(MiddleNode, "-p", f"bundle:={divided.folder}", *vehicles, "-p", "repair:=true")
     watch = names_of(partial(watching, bundle), "-p", "port:=0")
     return {
         f"{VEHICLE}/edge": together(edge),

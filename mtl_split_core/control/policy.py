@@ -20,6 +20,9 @@ from mtl_split_core.scene import Floats
 FIXED, LADDER, PREDICTIVE = "fixed", "ladder", "predictive"
 POLICIES = (FIXED, LADDER, PREDICTIVE)
 
+ALONE = ("exit", "whole")
+"""Policies that are named by the network on the edge that answers everything."""
+
 LEARNED = "learned:"
 """What the name of a learned policy begins with; its file's path follows."""
 
@@ -141,6 +144,15 @@ def fixed(point: int, copies: int = 1) -> Policy:
 
     def policy(menu: Menu, situation: Situation) -> Action:
         return Action(point, copies, best_own(menu, situation))
+
+    return policy
+
+
+def alone(own: Own) -> Policy:
+    """Return the policy that sends nothing: a network on the edge answers every frame, at once."""
+
+    def policy(menu: Menu, situation: Situation) -> Action:
+        return Action(None, own=own, at_once=True)
 
     return policy
 
@@ -308,7 +320,7 @@ def find_policy(name: str) -> Policy:
     """Return a policy that chooses by itself, by its name. Raises InputError for one that there is not."""
     policies: dict[str, Policy] = {LADDER: ladder, PREDICTIVE: predictive}
     if name not in policies:
-        raise InputError(f"policy is {name!r}, expected one of {', '.join(POLICIES)}, or learned:PATH")
+        raise InputError(f"policy is {name!r}, expected one of {', '.join((*POLICIES, *ALONE))}, or learned:PATH")
     return policies[name]
 
 

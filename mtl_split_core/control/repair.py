@@ -99,6 +99,20 @@ def repair(chain: Chain, present: Sequence[int], tolerance: float = TOLERANCE) -
     return _nearest(chain, present, tolerance)
 
 
+def repair_cut(seconds: Reals, present: int, tolerance: float = TOLERANCE) -> int:
+    """Return the cut of a single link, as `repair` does, where the latency with each is known as a whole.
+
+    seconds: (cuts,), of a frame through both tiers, by the cut's index in the order of the layers.
+    """
+    return _choose(seconds, present, float(seconds.min()) * (1 + tolerance))
+
+
+def _choose(seconds: Reals, present: int, most: float) -> int:
+    """Return the index nearest to the present one of those with at most so many seconds; of two, the quicker one."""
+    good = np.flatnonzero(seconds <= most)
+    return int(min(good, key=lambda at: (abs(at - present), seconds[at])))
+
+
 def _nearest(chain: Chain, present: Sequence[int] | None, tolerance: float) -> tuple[int, ...]:
     links = len(chain.rates)
     computing = [chain.computing(tier) for tier in range(links + 1)]
@@ -119,10 +133,9 @@ def _nearest(chain: Chain, present: Sequence[int] | None, tolerance: float) -> t
     for link in range(links):
         total = spent + computing[link] - computing[link][begin] + behind[link]
         total[:begin] = np.inf
-        # A part of 1e-12 is rounding.
-        good = np.flatnonzero(total <= max(best * (1 + tolerance), float(total.min()) * (1 + 1e-12)))
         wanted = int(np.argmin(total)) if present is None else present[link]
-        cut = int(min(good, key=lambda at: (abs(at - wanted), total[at])))
+        # A part of 1e-12 is rounding.
+        cut = _choose(total, wanted, max(best * (1 + tolerance), float(total.min()) * (1 + 1e-12)))
         spent += float(computing[link][cut] - computing[link][begin] + crossing[link][cut])
         cuts.append(cut)
         begin = cut

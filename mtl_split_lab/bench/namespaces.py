@@ -1,4 +1,7 @@
-"""A vehicle and a server on one machine: two network namespaces whose only way to each other is a relay's link."""
+"""A vehicle and a server on one machine: two network namespaces whose only way to each other is a relay's link.
+
+A roadside unit may be between them, in a namespace of its own, with a second relay between it and the server.
+"""
 
 import contextlib
 import json
@@ -15,10 +18,13 @@ from tempfile import TemporaryDirectory
 from mtl_split_lab.adaptation.direction import Counts
 from mtl_split_ros.graph import DISCOVERY_RANGE
 
-VEHICLE, SERVER, BETWEEN = "vehicle", "server", "between"
+VEHICLE, SERVER, UNIT, BETWEEN = "vehicle", "server", "unit", "between"
 
 DEVICE = "cable"
 """The name of the network device at either end."""
+
+ROAD = "road"
+"""The name of the bridge that joins the unit and both relays."""
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -79,21 +85,23 @@ class Link:
 
 
 @contextmanager
-def lay_link(condition: Condition, seed: int = 0) -> Iterator[Link]:
+def lay_link(condition: Condition, seed: int = 0, backhaul: Condition | None = None) -> Iterator[Link]:
     """Lay a link; it is gone, with both ends, when the context ends.
 
-    The ends share neither network nor shared memory, so what is found or carried passes the relay. Raises NoLinkError
-    without the privilege.
+    backhaul: of the link from a roadside unit on to the server, which is a third end then (None: there is no unit); the
+    counts are those of the vehicle's link. The ends share neither network nor shared memory, so what is found or
+    carried passes a relay. Raises NoLinkError without the privilege.
     """
     if os.geteuid() != 0 or shutil.which("ip") is None:
         raise NoLinkError("network namespaces need root and iproute2")
-    names = {end: f"mtl-{end}-{os.getpid()}" for end in (VEHICLE, BETWEEN, SERVER)}
+    ends = VEHICLE, SERVER, *([UNIT] if backhaul else [])
+    names = {end: f"mtl-{end}-{os.getpid()}" for end in (*ends, BETWEEN)}
     with contextlib.ExitStack() as stack:
         for name in names.values():
             _add_namespace(name)
             stack.callback(subprocess.run, ["ip", "netns", "delete", name], capture_output=True, check=False)
         within = {}
-        for number, end in enumerate((VEHICLE, SERVER), 1):
+        for number, end in enumerate(ends, 1):
             name = names[end]
             _ip(
                 *("link", "add", "name", DEVICE, "netns", name),
@@ -110,7 +118,27 @@ def lay_link(condition: Condition, seed: int = 0) -> Iterator[Link]:
             # The two ends are to find each other, whatever holds outside.
             discovery = ["env", f"{DISCOVERY_RANGE}=SUBNET"]
             within[end] = ["ip", "netns", "exec", name, *discovery, "sh", "-c", mount, memory]
-        yield Link(within, stack.enter_context(_relay(names[BETWEEN], condition, seed)), condition.loss)
+        devices = (VEHICLE, SERVER)
+        if backhaul:
+            _build_road(names[BETWEEN])
+            stack.enter_context(_relay(names[BETWEEN], backhaul, seed, (f"{ROAD}-{SERVER}", SERVER)))
+            devices = (VEHICLE, f"{ROAD}-{VEHICLE}")
+        yield Link(within, stack.enter_context(_relay(names[BETWEEN], condition, seed, devices)), condition.loss)
+
+
+def _build_road(namespace: str) -> None:
+    """Join the unit by a bridge with two cables, whose other ends are for the relays to the vehicle and the server."""
+    # Without anybody who asks who listens, a bridge that looks at that would carry no multicast.
+    _ip("-n", namespace, "link", "add", ROAD, "type", "bridge", "mcast_snooping", "0")
+    _ip("-n", namespace, "link", "set", ROAD, "up")
+    ports = [UNIT]
+    for end in (VEHICLE, SERVER):
+        _ip("-n", namespace, "link", "add", f"{ROAD}-{end}", "type", "veth", "peer", "name", f"port-{end}")
+        _ip("-n", namespace, "link", "set", f"{ROAD}-{end}", "up")
+        ports.append(f"port-{end}")
+    for port in ports:
+        _ip("-n", namespace, "link", "set", port, "master", ROAD)
+        _ip("-n", namespace, "link", "set", port, "up")
 
 
 def _add_namespace(name: str) -> None:
@@ -124,13 +152,15 @@ def _ip(*arguments: str) -> None:
 
 
 @contextmanager
-def _relay(namespace: str, condition: Condition, seed: int) -> "Iterator[subprocess.Popen[str]]":
+def _relay(
+    namespace: str, condition: Condition, seed: int, devices: tuple[str, str]
+) -> "Iterator[subprocess.Popen[str]]":
     command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "mtl_split_lab.bench.relay"]
     options: dict[str, object] = {"rate": condition.rate, "loss": condition.loss, "delay": condition.delay}
     options["seed"] = seed
     if condition.trace:
         options |= {"trace": condition.trace, "begin": condition.begin}
-    command += ["--devices", VEHICLE, SERVER, *(f"--{name}={value}" for name, value in options.items())]
+    command += ["--devices", *devices, *(f"--{name}={value}" for name, value in options.items())]
     relay = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert relay.stdout is not None

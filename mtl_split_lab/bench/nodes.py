@@ -28,6 +28,7 @@ from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.scene import Image as Picture
 from mtl_split_core.scene import Size
 from mtl_split_core.share import bundle_folder
+from mtl_split_lab.bench.stages import stages_of
 from mtl_split_lab.bench.traffic import Outcome, Traffic, running
 from mtl_split_lab.bench.usage import processor_seconds
 from mtl_split_lab.live.processes import Processes
@@ -118,9 +119,8 @@ class Camera(Traffic):
         self._published.append((info["source_timestamp"] - stamp_of(message)) / 1e6)
 
     def _hear_diagnostics(self, message: DiagnosticArray) -> None:
-        for value in (value for status in message.status for value in status.values):
-            if value.key.startswith("stage_ms/") and value.value != "n/a":
-                self._stages[value.key.removeprefix("stage_ms/")].append(float(value.value))
+        for _, stage, milliseconds in stages_of(message):
+            self._stages[stage].append(milliseconds)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -13,8 +13,9 @@ import numpy as np
 from mtl_split_camera.sources import SECONDS_PER_STREET, Streets
 from mtl_split_core.bundle import EXIT, PREFIX, SUFFIX, WHOLE, Bundle
 from mtl_split_core.choice import REFERENCE
-from mtl_split_core.halves import EdgeHalf, ServerHalf
-from mtl_split_core.profile import POST, PREPARE, PointCost, Profile, Spread
+from mtl_split_core.division import FEATURE_BYTES, MIDDLE, REST
+from mtl_split_core.halves import EdgeHalf, MiddleHalf, ServerHalf
+from mtl_split_core.profile import POST, PREPARE, DivisionCost, PointCost, Profile, Spread
 from mtl_split_core.scene import Size
 from mtl_split_core.stopwatch import Stopwatch, measure_in_turn
 from mtl_split_lab.bench.usage import own_bytes
@@ -24,21 +25,32 @@ from mtl_split_lab.markdown import table
 SIZE: Size = (1280, 720)
 PICTURES = 30
 """Different pictures, one of each simulated street, over and over."""
-CALLS = 200
+CALLS = 100
+
+RATE = 20.0
+"""Calls per second at most: a processor that has rested, and done other things, is slower than one in a loop."""
 
 Call = Callable[[], object]
+Measure = Callable[[Mapping[str, Call]], dict[str, list[float]]]
 T = TypeVar("T")
 
 
 def measure_profile(
-    bundle: Bundle, engine: str = REFERENCE, threads: int = 1, calls: int = CALLS, size: Size = SIZE
+    bundle: Bundle,
+    engine: str = REFERENCE,
+    threads: int = 1,
+    calls: int = CALLS,
+    size: Size = SIZE,
+    rate: float = RATE,
 ) -> Profile:
     """Measure every part of a bundle, all but its layers: each half `calls` times at every operating point.
 
-    size: (width, height) of the camera's pictures. The edge's and the server's parts are measured one after the other,
+    size: (width, height) of the camera's pictures; rate: of the calls per second at most, 0: as fast as they go, see
+    RATE. The edge's and the server's parts are measured one after the other,
     as on two machines, and both in one go after that. Raises BundleError and InputError as the halves do.
     """
     cv2.setNumThreads(threads)
+    measure = partial(measure_in_turn, rounds=calls, pause=1 / rate if rate else 0.0)
     before = own_bytes(os.getpid())
     edge = EdgeHalf(bundle, threads, engine)
     between = own_bytes(os.getpid())
@@ -48,23 +60,28 @@ def measure_profile(
     small = ServerHalf(bundle, threads, engine=engine, role=EXIT) if EXIT in bundle.files else None
     if small:
         memory[EXIT] = own_bytes(os.getpid()) - loaded
+    # Before anything is freed whose place they could take.
+    divided, taken = _load_divided(bundle, engine, threads)
+    if divided:
+        memory |= {**taken, REST: taken[REST] - memory[SUFFIX]}
     pictures = [picture for picture, _ in itertools.islice(Streets(size, 1 / SECONDS_PER_STREET), min(PICTURES, calls))]
     points = [point.name for point in bundle.payload_format.operating_points]
     payloads = [[edge.encode(picture, point).payload for picture in pictures] for point in range(len(points))]
 
     encoding = [partial(edge.encode, operating_point=point) for point in range(len(points))]
-    at_edge = _measure_stages(edge.stopwatch, [_of_each(pictures, call) for call in encoding], calls)
+    at_edge = _measure_stages(edge.stopwatch, [_of_each(pictures, call) for call in encoding], measure)
     decoding = partial(server.decode, size=size)
-    at_server = _measure_stages(server.stopwatch, [_of_each(each, decoding) for each in payloads], calls)
+    at_server = _measure_stages(server.stopwatch, [_of_each(each, decoding) for each in payloads], measure)
     both = {WHOLE: _of_each(pictures, lambda picture: server.answer(edge.latents(picture), size))}
     times = {
         **{part: [ms for stages in at_edge for ms in stages[part]] for part in (PREPARE, PREFIX)},
         **{part: [ms for stages in at_server for ms in stages[part]] for part in (SUFFIX, POST)},
-        **measure_in_turn(both, calls),
+        **measure(both),
     }
+    divisions = _measure_divisions(divided, payloads[bundle.default_point], size, measure) if divided else {}
     if small:
         latents = [edge.latents(picture) for picture in pictures]
-        times |= measure_in_turn({EXIT: _of_each(latents, partial(small.answer, size=size))}, calls)
+        times |= measure({EXIT: _of_each(latents, partial(small.answer, size=size))})
     return Profile(
         bundle=bundle.name,
         fingerprint=bundle.fingerprint,
@@ -84,7 +101,39 @@ def measure_profile(
             for point, name in enumerate(points)
         },
         memory={role: max(0, size) for role, size in memory.items()},
+        divisions=divisions,
     )
+
+
+Divided = tuple[MiddleHalf, ServerHalf]
+
+
+def _load_divided(bundle: Bundle, engine: str, threads: int) -> tuple[Divided | None, dict[str, int]]:
+    """Load what a divided bundle has on a roadside unit and on a server, with the bytes that each takes in memory."""
+    if not bundle.divisions:
+        return None, {}
+    before = own_bytes(os.getpid())
+    middle = MiddleHalf(bundle, threads, engine)
+    between = own_bytes(os.getpid())
+    server = ServerHalf(bundle, threads, engine=engine, divisions=bundle.divisions)
+    return (middle, server), {MIDDLE: between - before, REST: own_bytes(os.getpid()) - between}
+
+
+def _measure_divisions(
+    divided: Divided, payloads: Sequence[bytes], size: Size, measure: Measure
+) -> dict[str, DivisionCost]:
+    """Return what each division costs, by its cut; payloads: of the pictures, which have a size."""
+    middle, server = divided
+    found = {}
+    for division in middle.bundle.divisions:
+        forward = partial(middle.forward, cut=division.cut)
+        features = [forward(payload) for payload in payloads]
+        rest = partial(server.decode, size=size, division=division.fingerprint)
+        times = measure({MIDDLE: _of_each(payloads, forward), REST: _of_each(features, rest)})
+        sizes = spread([*map(len, features)])
+        raw = FEATURE_BYTES * division.numbers
+        found[division.cut] = DivisionCost(spread(times[MIDDLE]), spread(times[REST]), sizes, raw)
+    return found
 
 
 def recording(stopwatch: Stopwatch, call: Call, stages: dict[str, list[float]]) -> Call:
@@ -108,6 +157,8 @@ def format_profile(profile: Profile) -> str:
     rows: list[tuple[str, Spread]] = list(profile.parts.items())
     for name, point in profile.points.items():
         rows += [(f"encode, {name}", point.encode), (f"decode, {name}", point.decode)]
+    for cut, division in profile.divisions.items():
+        rows += [(f"middle, {cut}", division.middle), (f"rest, {cut}", division.rest)]
     costs = [
         [
             name,
@@ -135,9 +186,9 @@ def _of_each(values: Sequence[T], call: Callable[[T], object]) -> Call:
     return lambda: call(next(turn))
 
 
-def _measure_stages(stopwatch: Stopwatch, calls: Sequence[Call], rounds: int) -> list[dict[str, list[float]]]:
-    """Return the milliseconds of the stages of each call; they are called in turn, so many rounds."""
+def _measure_stages(stopwatch: Stopwatch, calls: Sequence[Call], measure: Measure) -> list[dict[str, list[float]]]:
+    """Return the milliseconds of the stages of each call; they are called in turn."""
     stages: list[dict[str, list[float]]] = [defaultdict(list) for _ in calls]
     recorded = zip(calls, stages, strict=True)
-    measure_in_turn({str(i): recording(stopwatch, *each) for i, each in enumerate(recorded)}, rounds)
+    measure({str(i): recording(stopwatch, *each) for i, each in enumerate(recorded)})
     return stages

@@ -23,7 +23,11 @@ def _add_profile(commands: Commands) -> None:
     command.add_argument("--bundle", default="street", help="as for replay (default: %(default)s)")
     command.add_argument("--engine", default="onnxruntime", help="as the nodes' parameter (default: %(default)s)")
     command.add_argument("--threads", type=positive, default=1, help="threads of one call (default: %(default)s)")
-    command.add_argument("--calls", type=positive, default=200, help="calls of each part (default: %(default)s)")
+    command.add_argument("--calls", type=positive, default=100, help="calls of each part (default: %(default)s)")
+    command.add_argument(
+        "--rate", type=_rate, default=20.0,
+        help="calls per second at most, with rests as between frames; 0: no rests (default: %(default)s)",
+    )  # fmt: skip
     command.add_argument(
         "--size", type=positive, nargs=2, default=(1280, 720), metavar=("WIDTH", "HEIGHT"),
         help="of the camera's pictures (default: 1280 720)",
@@ -38,12 +42,22 @@ def _add_profile(commands: Commands) -> None:
     command.set_defaults(function=_profile, extra="plan")
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate of 0 to 1000")
+    return rate
+
+
 def _profile(options: argparse.Namespace) -> None:
     from mtl_split_core.profile import write_profile
     from mtl_split_lab.bench.profiling import format_profile, measure_profile
 
     bundle = load_bundle(bundle_folder(options.bundle))
-    profile = measure_profile(bundle, options.engine, options.threads, options.calls, tuple(options.size))
+    profile = measure_profile(bundle, options.engine, options.threads, options.calls, tuple(options.size), options.rate)
     if options.layers:
         from mtl_split_lab.bench.layers import add_layers
 
@@ -67,7 +81,7 @@ def _add_plan(commands: Commands) -> None:
         help="run every route with one vehicle in network namespaces, and compare; needs root and ROS",
     )  # fmt: skip
     command.add_argument(
-        "--check-seconds", type=positive, default=20, help="of each measurement (default: %(default)s)"
+        "--check-seconds", type=positive, default=15, help="of each measurement (default: %(default)s)"
     )
     command.set_defaults(function=_plan, extra="plan")
 
@@ -81,14 +95,16 @@ def _plan(options: argparse.Namespace) -> None:
     if options.check:
         from mtl_split_lab.bench.namespaces import NoLinkError
         from mtl_split_lab.live.processes import ProcessError
-        from mtl_split_lab.planning.check import check_plan, format_checks
+        from mtl_split_lab.planning.check import check_plan, format_check
 
+        close = True
         try:
-            checks = list(check_plan(plan, options.check_seconds))
+            for checked in check_plan(plan, options.check_seconds):
+                print(f"\n{format_check(checked)}", flush=True)
+                close &= checked.close
         except (NoLinkError, ProcessError) as error:
             raise InputError(f"the plan cannot be checked: {error}") from error
-        print(format_checks(checks))
-        if not all(each.close for each in checks):
+        if not close:
             raise SystemExit(1)
 
 

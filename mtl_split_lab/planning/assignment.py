@@ -6,15 +6,15 @@ there, a convex function of its load: tangents to it make an integer program who
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
 
-from mtl_split_core.bundle import SUFFIX
 from mtl_split_core.errors import InputError
 from mtl_split_lab.planning.fleet import Loaded
-from mtl_split_lab.planning.routes import Route, capacity, find_routes
+from mtl_split_lab.planning.routes import Route, capacity, find_routes, memory_of
 
 SECONDS = 60.0
 _TANGENTS = 12
@@ -97,7 +97,7 @@ def assign(loaded: Loaded, seconds: float = SECONDS, routes: Mapping[str, Sequen
                 # Rounded down, so that a bound stays one.
                 model.add(1000 * waits >= math.floor(1000 * slope) * load + math.floor(1000 * _UNIT * foot))
             goal.append(waits)
-            _add_memory(model, loaded, resource, taken)
+    _add_nodes(model, loaded, taken)
     model.minimize(sum(goal))
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = seconds
@@ -114,17 +114,28 @@ def assign(loaded: Loaded, seconds: float = SECONDS, routes: Mapping[str, Sequen
     return Assignment(chosen, cost, bound, _loads(loaded, chosen), len(taken))
 
 
-def _add_memory(model: cp_model.CpModel, loaded: Loaded, machine: str, taken: Mapping[Route, cp_model.IntVar]) -> None:
-    """Every bundle that is used on a machine takes a node with its suffix, however many vehicles use it."""
-    sizes = []
-    for bundle in {route.bundle for route in taken if route.machine == machine}:
-        used = model.new_bool_var("")
-        for route, number in taken.items():
-            if (route.machine, route.bundle) == (machine, bundle):
+def _add_nodes(model: cp_model.CpModel, loaded: Loaded, taken: Mapping[Route, cp_model.IntVar]) -> None:
+    """Every bundle that is used on a machine takes a node in its memory, however many vehicles use it.
+
+    A roadside unit has one cut at a time, for all of its vehicles.
+    """
+    users: dict[tuple[str, str, str], dict[str, list[cp_model.IntVar]]] = defaultdict(lambda: defaultdict(list))
+    for route, number in taken.items():
+        for machine, kind in route.nodes():
+            users[machine, kind, route.bundle][route.division if machine == route.unit else ""].append(number)
+    sizes: dict[str, list[cp_model.LinearExprT]] = defaultdict(list)
+    for (machine, kind, bundle), by_cut in users.items():
+        cuts = []
+        for numbers in by_cut.values():
+            used = model.new_bool_var("")
+            cuts.append(used)
+            for number in numbers:
                 model.add(number == 0).only_enforce_if(used.negated())
-        size = loaded.profiles[machine][bundle].memory[SUFFIX] + 1e6 * loaded.fleet.nodes.memory
-        sizes.append(math.ceil(size) * used)
-    model.add(sum(sizes) <= math.floor(1e6 * loaded.fleet.machines[machine].memory))
+        model.add_at_most_one(cuts)
+        size = memory_of(loaded.profiles[machine][bundle], kind) + 1e6 * loaded.fleet.nodes.memory
+        sizes[machine] += [math.ceil(size) * used for used in cuts]
+    for machine, own in sizes.items():
+        model.add(sum(own) <= math.floor(1e6 * loaded.fleet.machines[machine].memory))
 
 
 def _in_system(loaded: Loaded, route: Route) -> float:

@@ -1,25 +1,40 @@
-"""A plan's routes run for real: in two network namespaces, with processes slowed as the machines are, and measured."""
+"""A plan's routes run for real: each machine in a network namespace, slowed as the fleet says, and measured."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from mtl_split_core.errors import InputError
 from mtl_split_lab.bench.answers import answered, judge
 from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
-from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
+from mtl_split_lab.bench.namespaces import SERVER as SERVER_END
+from mtl_split_lab.bench.namespaces import UNIT, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.bench.slowing import slowed
+from mtl_split_lab.bench.stages import read_stages
 from mtl_split_lab.live.processes import ProcessError, Processes
 from mtl_split_lab.markdown import table
-from mtl_split_lab.planning.fleet import Loaded
+from mtl_split_lab.planning.fleet import Fleet, Loaded
 from mtl_split_lab.planning.plan import Plan, engine_of, most_bytes
-from mtl_split_lab.planning.routes import UP, Route, every_route, link_name
-from mtl_split_ros.graph import Options, Value, camera, edge, server
+from mtl_split_lab.planning.routes import (
+    DOWN,
+    EDGE,
+    MIDDLE,
+    SERVER,
+    UP,
+    Route,
+    Step,
+    every_route,
+    link_name,
+)
+from mtl_split_ros.graph import DISCOVERY_RANGE, Options, edge, middle, server
 
-SECONDS = 20.0
+SECONDS = 15.0
 """Of each measurement."""
 
 SETTLING = 3.0
@@ -37,25 +52,46 @@ CLOSE = 0.15
 FASTEST_LINK = 10_000.0
 """Mbit/s of the link where a route needs none."""
 
+ANSWER_BY = 1.0
+"""Of an edge that answers alone: so long that it takes no quicker network instead."""
+
+AT_EDGE, BOTTLENECK, AT_UNIT, FEATURES, ANSWER, REST = (
+    "image to edge, and edge", "bottleneck on its way", "roadside unit", "features on their way", "answer",
+    "results on their way, and what is in no stage",
+)  # fmt: skip
+"""The parts of a frame's time, in their order."""
+
+_EDGE_STAGES = ("image_transport", "convert", "prepare", "prefix", "choose", "encode")
+_UNIT_STAGES = ("decode", "middle", "pack", "publish")
+_SERVER_STAGES = ("decode", "suffix", "post", "answer", "track", "publish")
+
+Parts = Mapping[str, float]
+"""Milliseconds of a frame by its parts, which make up the whole."""
+
 
 @dataclass(frozen=True)
 class Checked:
-    """One route, with one vehicle on it: milliseconds at the median, as predicted and as measured.
+    """One route, with one vehicle on it: the parts of a frame's median time, as predicted and as measured.
 
-    half: the same where the machine of the suffix has half its speed.
+    half_...: the same where the machine of the suffix, its rest or the exit has half its speed.
     """
 
     route: Route
-    predicted: float
-    measured: float
-    half_predicted: float
-    half_measured: float
+    predicted: Parts
+    measured: Parts
+    half_predicted: Parts
+    half_measured: Parts
 
     @property
     def close(self) -> bool:
         """Whether both measurements are as predicted."""
         pairs = (self.predicted, self.measured), (self.half_predicted, self.half_measured)
-        return all(abs(measured - predicted) <= CLOSE * predicted for predicted, measured in pairs)
+        return all(abs(whole(measured) - whole(predicted)) <= CLOSE * whole(predicted) for predicted, measured in pairs)
+
+
+def whole(parts: Parts) -> float:
+    """Return the milliseconds from the image to its results."""
+    return sum(parts.values())
 
 
 def check_plan(plan: Plan, seconds: float = SECONDS) -> Iterator[Checked]:
@@ -67,50 +103,95 @@ def check_plan(plan: Plan, seconds: float = SECONDS) -> Iterator[Checked]:
     for route in plan.assignment.taken:
         slower = _halve(plan.loaded, route)
         choices = every_route(route.vehicles, slower.fleet.vehicles[route.vehicles], slower)
-        key = route.bundle, route.point, route.machine
-        half = next(each for each in choices if (each.bundle, each.point, each.machine) == key)
+        half = next(each for each in choices if each.is_like(route))
         yield Checked(
             route,
-            route.latency,
+            predict_parts(route),
             measure_route(plan.loaded, route, seconds),
-            half.latency,
+            predict_parts(half),
             measure_route(slower, half, seconds),
         )
 
 
-def measure_route(loaded: Loaded, route: Route, seconds: float) -> float:
-    """Return the median milliseconds from the images of one vehicle to their results, back on the vehicle."""
+def predict_parts(route: Route) -> dict[str, float]:
+    """Return what a route promises where no other frame is on its way, which make up its latency."""
+    parts = {AT_EDGE: 0.0}
+    names = {EDGE: AT_EDGE, MIDDLE: AT_UNIT, SERVER: ANSWER, DOWN: REST}
+    for step in route.steps:
+        name = names.get(step.kind) or (FEATURES if AT_UNIT in parts else BOTTLENECK)
+        parts[name] = parts.get(name, 0.0) + step.milliseconds + step.delay
+    return parts
+
+
+def measured_parts(route: Route, stages: Mapping[str, Parts], p50: float) -> dict[str, float]:
+    """Return what the nodes tell of their stages as parts of a median time; the last part is what they do not tell."""
+
+    def sum_of(node: str, names: Sequence[str]) -> float:
+        return sum(stages.get(node, {}).get(name, 0.0) for name in names)
+
+    parts = {AT_EDGE: sum_of("edge", _EDGE_STAGES)}
+    if route.machine:
+        first = "middle" if route.unit else "server"
+        parts[BOTTLENECK] = sum_of(first, ["link"])
+        if route.unit:
+            parts |= {AT_UNIT: sum_of("middle", _UNIT_STAGES), FEATURES: sum_of("server", ["link"])}
+        parts[ANSWER] = sum_of("server", _SERVER_STAGES)
+    else:
+        parts[ANSWER] = sum_of("edge", ["local"])
+    return {**parts, REST: p50 - whole(parts)}
+
+
+def measure_route(loaded: Loaded, route: Route, seconds: float) -> dict[str, float]:
+    """Return the parts of the median time from the images of one vehicle to their results, back on the vehicle."""
     fleet = loaded.fleet
     vehicles = fleet.vehicles[route.vehicles]
-    machine = route.machine or vehicles.computer
-    resources = {step.resource for step in route.steps}
-    ups = [fleet.links[number] for number in range(len(fleet.links)) if link_name(fleet, number, UP) in resources]
-    rate = min((link.rate for link in ups), default=FASTEST_LINK)
-    condition = Condition(rate, delay=sum(link.delay for link in ups) / 1e3)
+    up, backhaul = _conditions(fleet, route)
+    slow = {
+        end: slowed(fleet.machines[machine].speed)
+        for end, machine in ((VEHICLE, vehicles.computer), (SERVER_END, route.machine), (UNIT, route.unit))
+        if machine
+    }
     with ExitStack() as stack:
-        link = stack.enter_context(lay_link(condition))
+        link = stack.enter_context(lay_link(up, backhaul=backhaul))
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        slow = {
-            VEHICLE: stack.enter_context(slowed(fleet.machines[vehicles.computer].speed, VEHICLE)),
-            SERVER: stack.enter_context(slowed(fleet.machines[machine].speed, SERVER)),
-        }
         processes = Processes(folder / "logs")
         try:
             _start(loaded, route, link, processes, folder, slow)
-            if not _wait(lambda: bool(_answers(loaded, route, folder)), PATIENCE, processes):
+            if not processes.wait_for(lambda: _answers(loaded, route, folder), PATIENCE):
                 raise ProcessError(f"no frame was answered within {PATIENCE:g} s: {route.name}")
-            _wait(lambda: False, SETTLING, processes)
+            processes.wait_for(lambda: None, SETTLING)
             begin = time.time_ns()
-            _wait(lambda: False, seconds + LAST_ANSWERS, processes)
+            processes.wait_for(lambda: None, seconds + LAST_ANSWERS)
+            end = begin + round(seconds * 1e9)
             sent = read_log(folder / "sent")[CAMERA_INFO]
-            judged = judge(sent, _answers(loaded, route, folder), begin, begin + round(seconds * 1e9))
+            judged = judge(sent, _answers(loaded, route, folder), begin, end)
+            told = [read_stages(folder / f"stages_{name}", begin, end) for name in link.within]
         finally:
             complaints = processes.stop()
         if complaints:
             raise ProcessError("; ".join(complaints))
     if judged.p50 is None:
         raise ProcessError(f"no frame was answered while it was measured: {route.name}")
-    return judged.p50
+    return measured_parts(route, {node: stages for one in told for node, stages in one.items()}, judged.p50)
+
+
+def _conditions(fleet: Fleet, route: Route) -> tuple[Condition, Condition | None]:
+    """Return the conditions of the way up, and of the one from the roadside unit on, where there is one."""
+    ends = {
+        step.kind: [s.resource.rpartition(" ")[0] for s in route.steps if s.kind == step.kind] for step in route.steps
+    }
+    if sorted(ends.get(UP, [])) != sorted(ends.get(DOWN, [])):
+        raise InputError(f"the plan cannot be checked: results come back on other links than frames go: {route.name}")
+    before = takewhile(lambda step: step.kind != MIDDLE, route.steps)
+    behind = dropwhile(lambda step: step.kind != MIDDLE, route.steps)
+    return _condition(fleet, before), _condition(fleet, behind) if route.unit else None
+
+
+def _condition(fleet: Fleet, steps: Iterator[Step]) -> Condition:
+    resources = {step.resource for step in steps if step.kind == UP}
+    links = [fleet.links[number] for number in range(len(fleet.links)) if link_name(fleet, number, UP) in resources]
+    rate = min((link.rate for link in links), default=FASTEST_LINK)
+    return Condition(rate, delay=sum(link.delay for link in links) / 1e3)
 
 
 def _halve(loaded: Loaded, route: Route) -> Loaded:
@@ -122,26 +203,41 @@ def _halve(loaded: Loaded, route: Route) -> Loaded:
 
 
 def _start(
-    loaded: Loaded, route: Route, link: Link, processes: Processes, folder: Path, slow: dict[str, list[str]]
+    loaded: Loaded, route: Route, link: Link, processes: Processes, folder: Path, slow: Mapping[str, list[str]]
 ) -> None:
-    """Start camera, listeners, edge and server, each at its end of the link; slow: what goes before edge and server."""
+    """Start camera, listeners and nodes, each at its end of the link; slow: what goes before the nodes there."""
     vehicles = loaded.fleet.vehicles[route.vehicles]
-    computer = loaded.profiles[vehicles.computer][route.bundle]
-    at_vehicle = link.within[VEHICLE]
-    at_server = link.within[SERVER if route.machine else VEHICLE]
-    bundle = str(loaded.bundles[route.bundle].folder)
-    listen = [*at_vehicle, sys.executable, "-m", "mtl_split_lab.bench.listener"]
-    processes.run("listener of the camera", [*listen, str(folder / "sent")])
-    processes.run("listener", [*listen, str(folder / "results"), "--bundle", bundle])
-    far = loaded.profiles[route.machine or vehicles.computer][route.bundle]
-    options = Options(bundle=bundle, engine=engine_of(far), threads=far.threads)
-    processes.start(server(options, max_age=0.0), [*slow[SERVER], *at_server])
-    options = replace(options, engine=engine_of(computer), threads=computer.threads, operating_point=route.point)
-    options = replace(options, max_payload_bytes=most_bytes(computer, route.point))
-    processes.start(edge(options), [*slow[VEHICLE], *at_vehicle])
-    width, height = computer.picture
-    eyes: dict[str, Value] = {"source": "sim", "width": width, "height": height, "rate": vehicles.rate}
-    processes.start(camera(Options(), wait_for_subscribers=1, **eyes), at_vehicle)
+    profiles = {
+        name: loaded.profiles[name][route.bundle] for name in (vehicles.computer, route.machine, route.unit) if name
+    }
+    computer, bundle = profiles[vehicles.computer], str(loaded.bundles[route.bundle].folder)
+    python, at_vehicle = [sys.executable, "-m"], link.within[VEHICLE]
+    # What only listens at its own end is not to be found from the others.
+    here = ["env", f"{DISCOVERY_RANGE}=LOCALHOST", *python]
+    for name, within in link.within.items():
+        processes.run(
+            f"listener of the {name}", [*within, *here, "mtl_split_lab.bench.stages", str(folder / f"stages_{name}")]
+        )
+    processes.run("listener of the camera", [*at_vehicle, *here, "mtl_split_lab.bench.listener", str(folder / "sent")])
+    results = ["mtl_split_lab.bench.listener", str(folder / "results"), "--bundle", bundle]
+    processes.run("listener", [*at_vehicle, *python, *results])
+
+    def options(machine: str, **given: Any) -> Options:
+        profile = profiles[machine]
+        return replace(Options(bundle=bundle, engine=engine_of(profile), threads=profile.threads), **given)
+
+    if route.machine:
+        own = options(route.machine, middle=bool(route.unit))
+        processes.start(server(own, max_age=0.0), [*slow[SERVER_END], *link.within[SERVER_END]])
+    if route.unit:
+        unit = middle(options(route.unit), max_age=0.0, cut=route.division)
+        processes.start(unit, [*slow[UNIT], *link.within[UNIT]])
+    how: dict[str, Any] = {"answer_by": ANSWER_BY, "policy": route.way}
+    if route.machine:
+        how = {"operating_point": route.point, "max_payload_bytes": most_bytes(computer, route.point)}
+    processes.start(edge(options(vehicles.computer, **how)), [*slow[VEHICLE], *at_vehicle])
+    pictures = ["--size", *map(str, computer.picture), "--rate", f"{vehicles.rate:g}"]
+    processes.run("camera", [*at_vehicle, *here, "mtl_split_lab.bench.still_camera", *pictures])
 
 
 def _answers(loaded: Loaded, route: Route, folder: Path) -> dict[int, int]:
@@ -149,31 +245,30 @@ def _answers(loaded: Loaded, route: Route, folder: Path) -> dict[int, int]:
     return answered([heard.get(topic, {}) for topic in result_topics(loaded.bundles[route.bundle])])
 
 
-def _wait(condition: Callable[[], bool], seconds: float, processes: Processes) -> bool:
-    """Wait until a condition holds, but at most so many seconds, and return whether it does."""
-    deadline = time.monotonic() + seconds
-    while not (holds := condition()) and time.monotonic() < deadline:
-        processes.check()
-        time.sleep(0.1)
-    return holds
+def format_check(check: Checked) -> str:
+    """Write what was measured of a route as a table, part by part."""
+    columns = check.predicted, check.measured, check.half_predicted, check.half_measured
+    rows = [
+        [part, *_compared([each.get(part, 0.0) for each in columns], portion=False)]
+        for part in (AT_EDGE, BOTTLENECK, AT_UNIT, FEATURES, ANSWER, REST)
+        if any(part in each for each in columns)
+    ]
+    totals = [whole(each) for each in columns]
+    rows.append(["**p50**", *_compared(totals, portion=True)])
+    computer = check.route.machine or "the vehicle"
+    head = f"ms|predicted|measured|off by|{computer} at half its speed: predicted|measured|off by"
+    predicted, measured, half_predicted, half_measured = totals
+    return (
+        f"{check.route.vehicles}: {check.route.name}\n\n{table(head, rows)}\n\n"
+        f"{'As predicted' if check.close else 'Not as predicted'}, within {CLOSE:.0%}. At half the speed, frames take "
+        f"{half_predicted / predicted:.2f} times as long by the plan, {half_measured / measured:.2f} times as measured."
+    )
 
 
-def format_checks(checks: Sequence[Checked]) -> str:
-    """Write what was measured as a table."""
-    rows = []
-    for each in checks:
-        changes = each.half_predicted / each.predicted, each.half_measured / each.measured
-        rows.append(
-            [
-                f"{each.route.vehicles}: {each.route.name}",
-                f"{each.predicted:.1f}",
-                f"{each.measured:.1f}",
-                f"{each.measured / each.predicted - 1:+.0%}",
-                f"{each.half_predicted:.1f}",
-                f"{each.half_measured:.1f}",
-                f"{each.half_measured / each.half_predicted - 1:+.0%}",
-                " / ".join(f"{change:.2f}" for change in changes),
-            ]
-        )
-    head = "route|predicted p50, ms|measured|off by|suffix' machine at half speed: predicted|measured|off by|change"
-    return table(head, rows)
+def _compared(times: Sequence[float], portion: bool) -> list[str]:
+    """Write pairs of a predicted and a measured time, and by how much they differ; portion: as a part of the former."""
+    cells = []
+    for predicted, measured in (times[:2], times[2:]):
+        off = f"{measured / predicted - 1:+.0%}" if portion else f"{measured - predicted:+.1f}"
+        cells += [f"{predicted:.1f}", f"{measured:.1f}", off]
+    return cells

@@ -2,7 +2,7 @@
 
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Len
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, ValidationError
@@ -15,6 +15,13 @@ from mtl_split_core.profile import Profile, load_profile
 from mtl_split_core.share import bundle_folder
 from mtl_split_lab.portion import NO_OTHER_KEYS
 from mtl_split_lab.untrusted import name_faults, read_yaml
+
+Way = Literal["server", "middle", "whole", "exit"]
+WAYS: tuple[Way, Way, Way, Way] = ("server", "middle", "whole", "exit")
+"""Ways to answer a frame: the suffix on a server; divided, with its middle on a roadside unit; the whole network on the
+vehicle; the bundle's exit there.
+"""
+AT_SERVER, THROUGH, WHOLE, EXIT = WAYS
 
 _MOST_NAMED = 5
 _Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
@@ -56,7 +63,7 @@ class Vehicles:
 
     count: how many; computer: the machine that each has; rate: frames per second; deadline: seconds from the image to
     its results; bundles: those that may be used, shipped ones by name; operating_points: those that may be used (none:
-    all, where the bundle knows what each is worth, else its default).
+    all, where the bundle knows what each is worth, else its default); ways: those of WAYS that may be used.
     """
 
     computer: _Name
@@ -65,18 +72,20 @@ class Vehicles:
     deadline: Annotated[float, Field(gt=0, le=60)] = 0.1
     bundles: Annotated[tuple[_Text, ...], Len(1, 20)] = ("street",)
     operating_points: tuple[_Text, ...] = ()
+    ways: Annotated[tuple[Way, ...], Len(1, 4)] = WAYS
 
 
 @dataclass(frozen=True, config=NO_OTHER_KEYS)
 class Nodes:
     """What the nodes add to the halves, see docs/results/nodes.md.
 
-    edge: milliseconds per frame, the camera's image on its way to the edge included; server: milliseconds per frame;
-    memory: megabytes of each node without its network; message_bytes: of a bottleneck beside its payload, headers of
-    the network included; result_bytes: of a frame's results.
+    edge: milliseconds per frame, the camera's image on its way to the edge included; middle, server: milliseconds per
+    frame; memory: megabytes of each node without its network; message_bytes: of a bottleneck beside its payload,
+    headers of the network included; result_bytes: of a frame's results.
     """
 
     edge: NonNegativeFloat = 3.5
+    middle: NonNegativeFloat = 3.0
     server: NonNegativeFloat = 2.0
     memory: NonNegativeFloat = 130.0
     message_bytes: NonNegativeFloat = 300.0

@@ -37,7 +37,8 @@ def frame_tasks(loaded: Loaded, computer: str, bundle_name: str, point: str, ser
     """Return one frame of a bundle on a vehicle's computer and some servers.
 
     The picture is taken, and the results are wanted, on the computer. The latents cross a link as the payload, coded;
-    any other tensor as it is. Raises InputError where a profile has no layers, or no link leads to a server.
+    any other tensor as it is, or compressed as well as the profiles' divisions. Raises InputError where a profile has
+    no layers, or no link leads to a server.
     """
     bundle = loaded.bundles[bundle_name]
     machines = (computer, *servers)
@@ -117,6 +118,8 @@ class _Builder:
     ) -> None:
         self._loaded, self._machines, self._speeds, self._point = loaded, machines, speeds, point
         self._profiles = profiles
+        divisions = (division for profile in profiles for division in profile.divisions.values())
+        self._shrunk = min((division.bytes.median / division.raw for division in divisions), default=1.0)
         self.names: list[str] = []
         self.made: dict[str, tuple[int, int]] = {}  # by tensor, its task and its bytes
         self._durations: list[list[int]] = []
@@ -146,6 +149,9 @@ class _Builder:
         if coded:
             size = round(costs[0].bytes.median + self._loaded.fleet.nodes.message_bytes)
             coding = costs[0].encode.median / self._speeds[one] + costs[1].decode.median / self._speeds[other]
+        else:
+            # The nodes compress what a divided suffix sends: no placement of theirs is to be below the best one here.
+            size = round(size * self._shrunk)
         ends = self._machines[one], self._machines[other]
         return round(1e3 * (coding + transfer_milliseconds(self._loaded.fleet, self._machines[0], ends, size)))
 

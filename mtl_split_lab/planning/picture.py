@@ -9,10 +9,15 @@ from matplotlib.figure import Figure
 from mtl_split_lab.planning.assignment import Assignment
 from mtl_split_lab.planning.fleet import Loaded
 from mtl_split_lab.planning.prediction import Prediction
-from mtl_split_lab.planning.routes import DOWN, EDGE, SERVER, UP, Route
+from mtl_split_lab.planning.routes import DOWN, EDGE, MIDDLE, SERVER, UP, Route
 
-COLOURS = {EDGE: "tab:blue", UP: "tab:orange", SERVER: "tab:green", DOWN: "gold", "waiting": "tab:red"}
-NAMES = {EDGE: "edge", UP: "link up", SERVER: "server", DOWN: "link down", "waiting": "waiting, at the median"}
+COLOURS = {
+    EDGE: "tab:blue", UP: "tab:orange", MIDDLE: "tab:purple", SERVER: "tab:green", DOWN: "gold", "waiting": "tab:red",
+}  # fmt: skip
+NAMES = {
+    EDGE: "edge", UP: "links up", MIDDLE: "roadside unit", SERVER: "suffix, rest or exit", DOWN: "links down",
+    "waiting": "waiting, at the median",
+}  # fmt: skip
 
 
 def draw_plan(loaded: Loaded, assignment: Assignment, expected: Mapping[Route, Prediction]) -> Figure:
@@ -39,15 +44,22 @@ def _draw_places(axes: Axes, loaded: Loaded, assignment: Assignment, routes: lis
         axes.text(7.1, -number, f"{machine}\n{share:.0%} of {cores} cores in use", va="center")
     for number, route in enumerate(routes):
         count = assignment.taken[route]
-        label = f"{count} x {route.vehicles}\n{route.bundle}, {route.point}"
+        label = f"{count} x {route.vehicles}\n{', '.join(filter(None, (route.bundle, route.point)))}"
         axes.text(0.0, -number, label, va="center", ha="left", bbox={"facecolor": "aliceblue", "boxstyle": "round"})
         if route.machine:
-            target = machines.index(route.machine)
-            axes.plot([1.9, 6.0], [-number, -target], color="tab:orange", lw=0.6 + 0.25 * count, alpha=0.8)
+            wide = 0.6 + 0.25 * count
+            stops = [(1.9, number), *([(6.0, machines.index(route.unit))] if route.unit else [])]
+            stops.append((6.0, machines.index(route.machine)))
+            x, y = zip(*stops, strict=True)
+            axes.plot(
+                x, [-place for place in y], color="tab:orange", lw=wide, alpha=0.8, marker="o" if route.unit else ""
+            )
             links = " + ".join(dict.fromkeys(s.resource.rpartition(" ")[0] for s in route.steps if s.kind == UP))
             axes.text(2.1, -number + 0.12, links, fontsize="small", rotation=0)
+            if route.unit:
+                axes.text(2.1, -number - 0.3, route.where.replace(", ", "\n"), fontsize="small")
         else:
-            axes.text(2.1, -number, "both halves on the vehicle's computer", va="center", fontsize="small")
+            axes.text(2.1, -number, route.where, va="center", fontsize="small")
     axes.set(xlim=(-0.1, 9.5), ylim=(-max(len(routes), len(machines)) + 0.3, 0.7))
     axes.set_title("what runs where (red: as busy as it may be)", loc="left")
     axes.axis("off")
@@ -55,7 +67,7 @@ def _draw_places(axes: Axes, loaded: Loaded, assignment: Assignment, routes: lis
 
 def _draw_times(axes: Axes, loaded: Loaded, routes: list[Route], expected: Mapping[Route, Prediction]) -> None:
     for number, route in enumerate(routes):
-        parts = dict.fromkeys((EDGE, UP, SERVER, DOWN), 0.0)
+        parts = dict.fromkeys((EDGE, UP, MIDDLE, SERVER, DOWN), 0.0)
         for step in route.steps:
             parts[step.kind] += step.milliseconds + step.delay
         parts["waiting"] = max(0.0, expected[route].p50 - route.latency)
@@ -66,7 +78,8 @@ def _draw_times(axes: Axes, loaded: Loaded, routes: list[Route], expected: Mappi
         deadline = 1e3 * loaded.fleet.vehicles[route.vehicles].deadline
         axes.plot([deadline] * 2, [-number - 0.35, -number + 0.35], "r--", label="deadline" if number == 0 else None)
     axes.set_yticks(
-        [-number for number in range(len(routes))], [f"{r.vehicles}: {r.machine or 'vehicle'}" for r in routes]
+        [-number for number in range(len(routes))],
+        [f"{r.vehicles}: {' + '.join(filter(None, (r.unit, r.machine))) or 'vehicle'}" for r in routes],
     )
     axes.set(xlabel="milliseconds from the image to its results", ylim=(-len(routes) + 0.4, 1.4), xlim=(0, None))
     axes.legend(ncols=4, loc="upper right", fontsize="small")

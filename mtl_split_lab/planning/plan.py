@@ -14,12 +14,12 @@ from mtl_split_core.profile import Profile
 from mtl_split_lab.markdown import table
 from mtl_split_lab.planning.assignment import SECONDS, Assignment, assign
 from mtl_split_lab.planning.exact import solve_cp_sat
-from mtl_split_lab.planning.fleet import Loaded, load_fleet
+from mtl_split_lab.planning.fleet import EXIT, THROUGH, Loaded, load_fleet
 from mtl_split_lab.planning.frame import frame_tasks
 from mtl_split_lab.planning.heuristics import greedy, heft, modules
 from mtl_split_lab.planning.picture import draw_plan
 from mtl_split_lab.planning.prediction import Prediction, predict
-from mtl_split_lab.planning.routes import Route, find_routes
+from mtl_split_lab.planning.routes import EDGE, MIDDLE, SERVER, Route, find_routes
 
 ONE_FRAME = 1200
 """Bytes of a payload up to which the edge sends it without being told: one Ethernet frame."""
@@ -89,12 +89,17 @@ def _place_freely(loaded: Loaded) -> Iterator[FreePlacement]:
     for name, routes in find_routes(loaded).items():
         computer = loaded.fleet.vehicles[name].computer
         for bundle in dict.fromkeys(route.bundle for route in routes):
-            own = sorted((route for route in routes if route.bundle == bundle), key=lambda route: route.latency)
+            # An exit is another network.
+            whole = [route for route in routes if route.bundle == bundle and route.way != EXIT]
+            own = sorted(whole, key=lambda route: route.latency)
+            point = next((route.point for route in own if route.point), None)
+            if point is None:
+                continue
             servers = [m for m in dict.fromkeys(route.machine for route in own) if m][:MOST_SERVERS]
             machines = (computer, *servers)
             if not all(loaded.profiles[machine][bundle].layers for machine in machines):
                 continue
-            problem = frame_tasks(loaded, computer, bundle, own[0].point, servers).problem
+            problem = frame_tasks(loaded, computer, bundle, point, servers).problem
             start = time.perf_counter()
             quick = modules(problem)
             solution = solve_cp_sat(problem, FRAME_SECONDS, hint=quick)
@@ -105,7 +110,7 @@ def _place_freely(loaded: Loaded) -> Iterator[FreePlacement]:
             yield FreePlacement(
                 name,
                 bundle,
-                own[0].point,
+                point,
                 machines,
                 problem.count,
                 solution.schedule.end / 1e3,
@@ -120,8 +125,9 @@ def _added(loaded: Loaded, route: Route) -> float:
     """Milliseconds of a route that the nodes add to the halves."""
     fleet = loaded.fleet
     computer = fleet.vehicles[route.vehicles].computer
-    server = route.machine or computer
-    return fleet.nodes.edge / fleet.machines[computer].speed + fleet.nodes.server / fleet.machines[server].speed
+    added = fleet.nodes.edge / fleet.machines[computer].speed
+    added += fleet.nodes.middle / fleet.machines[route.unit].speed if route.unit else 0.0
+    return added + fleet.nodes.server / fleet.machines[route.machine or computer].speed
 
 
 def format_plan(plan: Plan) -> str:
@@ -137,13 +143,13 @@ def format_plan(plan: Plan) -> str:
                 route.bundle,
                 plan.loaded.bundles[route.bundle].cut,
                 route.point,
-                route.machine or "the vehicle",
+                route.where,
                 *(f"{figure:.1f}" for figure in figures),
                 f"{expected.in_time:.1%}",
                 f"{expected.rate:g}",
             ]
         )
-    head = "vehicles|bundle|cut|operating point|suffix on|alone, ms|p50, ms|p95, ms|in time|answers/s in time"
+    head = "vehicles|bundle|cut|operating point|what runs where|alone, ms|p50, ms|p95, ms|in time|answers/s in time"
     busy = [[resource, f"{share:.0%}", f"{fleet.busiest:.0%}"] for resource, share in sorted(assignment.loads.items())]
     parts = [table(head, rows)]
     if busy:
@@ -171,27 +177,30 @@ def _format_free(free: FreePlacement) -> str:
 
 def launch_lines(plan: Plan) -> list[str]:
     """Return the commands that launch a plan, by machine."""
-    served: dict[tuple[str, str], list[str]] = defaultdict(list)
+    served: dict[tuple[str, str, str], list[tuple[str, Route]]] = defaultdict(list)
     lines = []
     for name, route in plan.named():
-        computer = plan.loaded.fleet.vehicles[route.vehicles].computer
+        vehicles = plan.loaded.fleet.vehicles[route.vehicles]
         lines.append(f"# on the vehicle {name}")
-        lines.append(_launch("edge", plan, computer, route, namespace=name, operating_point=route.point))
-        if route.machine:
-            served[route.machine, route.bundle].append(name)
-        else:
-            lines.append(_launch("server", plan, computer, route, namespace=name))
-    for (machine, bundle), names in sorted(served.items()):
-        route = next(r for r in plan.assignment.taken if (r.machine, r.bundle) == (machine, bundle))
+        how = {"answer_by": f"{vehicles.deadline:g}", "policy": route.way}
+        how = {"operating_point": route.point} if route.machine else how
+        lines.append(_launch(EDGE, plan, vehicles.computer, route, namespace=name, **how))
+        for machine, kind in route.nodes():
+            served[machine, kind, route.bundle].append((name, route))
+    for (machine, kind, _), own in sorted(served.items()):
+        names, routes = zip(*own, strict=True)
+        how = {"cut": routes[0].division, "repair": "true"} if kind == MIDDLE else {}
+        if kind == SERVER and any(route.way == THROUGH for route in routes):
+            how = {"middle": "true"}
         lines.append(f"# on {machine}")
-        lines.append(_launch("server", plan, machine, route, vehicles=",".join(names)))
+        lines.append(_launch(kind, plan, machine, routes[0], vehicles=",".join(names), **how))
     return lines
 
 
 def _launch(node: str, plan: Plan, machine: str, route: Route, **arguments: str) -> str:
     profile = plan.loaded.profiles[machine][route.bundle]
     given = {**arguments, "bundle": route.bundle, "engine": engine_of(profile), "threads": str(profile.threads)}
-    if node == "edge" and (most := most_bytes(profile, route.point)):
+    if node == EDGE and route.point and (most := most_bytes(profile, route.point)):
         given["max_payload_bytes"] = str(most)
     return shlex.join(["ros2", "launch", "mtl_split", f"{node}.launch.py", *(f"{k}:={v}" for k, v in given.items())])
 
@@ -234,7 +243,10 @@ def to_json(plan: Plan) -> dict[str, Any]:
                 "bundle": route.bundle,
                 "contract": plan.loaded.bundles[route.bundle].contract.fingerprint,
                 "operating_point": route.point,
+                "way": route.way,
                 "suffix_on": route.machine,
+                "middle_on": route.unit,
+                "division": route.division,
                 "alone_ms": route.latency,
                 "steps": [asdict(step) for step in route.steps],
                 "expected": asdict(plan.expected[route]),

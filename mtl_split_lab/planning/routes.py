@@ -1,4 +1,4 @@
-"""The ways in which a vehicle's frames can be answered: bundle, operating point, and the machine of the suffix."""
+"""The ways in which a vehicle's frames can be answered: bundle, operating point, and where which part of it runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,14 +6,21 @@ from itertools import pairwise
 
 import networkx
 
-from mtl_split_core.bundle import PREFIX, SUFFIX
+from mtl_split_core.bundle import EXIT as EXIT_ROLE
+from mtl_split_core.bundle import PREFIX, SUFFIX, Bundle
+from mtl_split_core.control.controller import NOMINAL
+from mtl_split_core.control.policy import Own
+from mtl_split_core.division import MIDDLE as MIDDLE_ROLE
+from mtl_split_core.division import REST
 from mtl_split_core.errors import InputError
-from mtl_split_lab.planning.fleet import Fleet, Loaded, Vehicles
+from mtl_split_core.profile import Profile
+from mtl_split_lab.planning.fleet import AT_SERVER, EXIT, THROUGH, WHOLE, Fleet, Loaded, Vehicles
 
 OWN = ""
-"""The machine of a suffix that runs on the vehicle's own computer."""
+"""The machine of a suffix or an exit that runs on the vehicle's own computer."""
 
-EDGE, UP, SERVER, DOWN = "edge", "up", "server", "down"
+EDGE, UP, MIDDLE, SERVER, DOWN = "edge", "up", "middle", "server", "down"
+"""Kinds of steps."""
 
 _BITS = 8e-3
 """Bits per byte, and milliseconds times Mbit/s per bit."""
@@ -23,8 +30,8 @@ _BITS = 8e-3
 class Step:
     """A part of a frame's way: it occupies a resource for some milliseconds, and is on its way for some more.
 
-    resource: its name; kind: EDGE, UP, SERVER or DOWN; own: whether every vehicle has one of its own; width: how many
-    cores it takes at once.
+    resource: its name; kind: EDGE, UP, MIDDLE, SERVER or DOWN; own: whether every vehicle has one of its own; width:
+    how many cores it takes at once.
     """
 
     resource: str
@@ -37,7 +44,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Route:
-    """One way: steps in their order; value: how good its answers are, 0 to 1, as far as the bundle knows."""
+    """One way: steps in their order; value: how good its answers are, 0 to 1, as far as the bundle knows.
+
+    way: one of the fleet's WAYS; point: empty where nothing is sent; machine: of the suffix, its rest or the exit, OWN
+    for the vehicle's computer; unit, division: the roadside unit of the middle, and its cut; empty for other ways.
+    """
 
     vehicles: str
     bundle: str
@@ -45,6 +56,9 @@ class Route:
     machine: str
     steps: tuple[Step, ...]
     value: float
+    way: str = AT_SERVER
+    unit: str = ""
+    division: str = ""
 
     @property
     def latency(self) -> float:
@@ -52,10 +66,33 @@ class Route:
         return sum(step.milliseconds + step.delay for step in self.steps)
 
     @property
+    def where(self) -> str:
+        """Where what runs, in words."""
+        match self.way:
+            case "exit":
+                return "exit on the vehicle"
+            case "whole":
+                return "whole network on the vehicle"
+            case "middle":
+                return f"middle up to {self.division} on {self.unit}, rest on {self.machine}"
+            case _:
+                return f"suffix on {self.machine}"
+
+    @property
     def name(self) -> str:
         """The route in words."""
-        where = f"suffix on {self.machine}" if self.machine else "both halves on the vehicle"
-        return f"{self.bundle}, {self.point}, {where}"
+        return ", ".join(filter(None, (self.bundle, self.point, self.where)))
+
+    def nodes(self) -> list[tuple[str, str]]:
+        """The machines that all share with the role of what runs there, MIDDLE or SERVER, as node of its own."""
+        return [*([(self.unit, MIDDLE)] if self.unit else []), *([(self.machine, SERVER)] if self.machine else [])]
+
+    def is_like(self, other: "Route") -> bool:
+        """Whether it is the same, but perhaps of machines and links of another speed."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("vehicles", "bundle", "point", "machine", "way", "unit", "division")
+        )
 
 
 def find_routes(loaded: Loaded) -> dict[str, list[Route]]:
@@ -70,7 +107,8 @@ def _of(name: str, vehicles: Vehicles, loaded: Loaded) -> list[Route]:
     every = list(every_route(name, vehicles, loaded))
     if not every:
         raise InputError(
-            f"vehicles.{name}: no machine within reach has memory for {', '.join(vehicles.bundles)}, and its profile"
+            f"vehicles.{name}: no machine within reach has memory for {', '.join(vehicles.bundles)}, and its profile,"
+            f" by way of {' or '.join(vehicles.ways)}"
         )
     most = 1e3 * vehicles.deadline
     good = [route for route in every if route.latency <= most and not _overload(route, vehicles, loaded.fleet)]
@@ -84,52 +122,141 @@ def _of(name: str, vehicles: Vehicles, loaded: Loaded) -> list[Route]:
 
 def every_route(name: str, vehicles: Vehicles, loaded: Loaded) -> Iterator[Route]:
     """Yield all routes of a kind of vehicles, whether they keep the deadline or not."""
-    fleet = loaded.fleet
     for bundle in vehicles.bundles:
-        values = loaded.bundles[bundle].values
-        form = loaded.bundles[bundle].payload_format
-        default = form.operating_points[loaded.bundles[bundle].default_point].name
-        points = vehicles.operating_points or (tuple(p.name for p in form.operating_points) if values else (default,))
-        for machine in (OWN, *fleet.servers):
-            if not _fits(fleet, loaded, vehicles, bundle, machine):
-                continue
-            for point in points:
-                steps = _steps(fleet, loaded, vehicles, bundle, point, machine)
-                if steps:
-                    yield Route(name, bundle, point, machine, steps, values.server[point] if values else 1.0)
+        ways = _Ways(name, vehicles, loaded, bundle)
+        if WHOLE in vehicles.ways:
+            yield from ways.alone(WHOLE)
+        if EXIT in vehicles.ways:
+            yield from ways.alone(EXIT)
+        if AT_SERVER in vehicles.ways:
+            yield from ways.at_server()
+        if THROUGH in vehicles.ways:
+            yield from ways.through_unit()
 
 
-def _fits(fleet: Fleet, loaded: Loaded, vehicles: Vehicles, bundle: str, machine: str) -> bool:
-    """Whether the machine has the profile, and the vehicle's computer the memory for what runs there."""
-    if machine and bundle not in loaded.profiles[machine]:
-        return False
-    memory = loaded.profiles[vehicles.computer][bundle].memory
-    own = memory[PREFIX] + (0 if machine else memory[SUFFIX])
-    nodes = 1 if machine else 2
-    return own / 1e6 + nodes * fleet.nodes.memory <= fleet.machines[vehicles.computer].memory
+class _Ways:
+    """The routes of a kind of vehicles with one bundle."""
+
+    def __init__(self, name: str, vehicles: Vehicles, loaded: Loaded, bundle: str) -> None:
+        self._name, self._vehicles, self._loaded, self._bundle = name, vehicles, loaded, bundle
+        self._fleet = loaded.fleet
+        self._profile = loaded.profiles[vehicles.computer][bundle]
+
+    @property
+    def _known(self) -> Bundle:
+        return self._loaded.bundles[self._bundle]
+
+    def alone(self, network: str) -> Iterator[Route]:
+        """Yield the route where the edge answers itself, with the whole network or with the exit."""
+        milliseconds, value = self._profile.own(network), self._own_value(network)
+        if milliseconds is None or value is None:
+            return
+        memory = self._profile.memory
+        # An exit of the bundle is always loaded.
+        roles = (PREFIX, *([SUFFIX] if network == WHOLE else []), EXIT_ROLE)
+        if not self._has_room(sum(memory.get(role, 0) for role in roles)):
+            return
+        nodes = self._fleet.nodes
+        steps = (
+            self._on_board(EDGE, self._profile.latents + nodes.edge),
+            self._on_board(SERVER, milliseconds + nodes.server),
+        )
+        yield Route(self._name, self._bundle, "", OWN, steps, value, network)
+
+    def at_server(self) -> Iterator[Route]:
+        """Yield the routes with the suffix on a server."""
+        for machine in self._servers():
+            far = self._loaded.profiles[machine][self._bundle]
+            for point, value in self._points():
+                size = self._size(point)
+                if path := self._path(self._vehicles.computer, machine, size):
+                    answer = self._at(machine, SERVER, far, far.server(point) + self._fleet.nodes.server)
+                    steps = self._coded(point), *self._up(path, size), answer, *self._down(path)
+                    yield Route(self._name, self._bundle, point, machine, steps, value)
+
+    def through_unit(self) -> Iterator[Route]:
+        """Yield the routes with a division of the suffix: its middle on one machine, the rest on another."""
+        for unit in self._servers():
+            for machine in self._servers():
+                for cut in self._cuts(unit, machine):
+                    yield from self._divided(unit, machine, cut)
+
+    def _cuts(self, unit: str, machine: str) -> list[str]:
+        """The bundle's divisions that were measured on both machines; none for a machine with itself."""
+        near, far = (self._loaded.profiles[each][self._bundle].divisions for each in (unit, machine))
+        cuts = [division.cut for division in self._known.divisions]
+        return [cut for cut in cuts if cut in near and cut in far] if unit != machine else []
+
+    def _divided(self, unit: str, machine: str, cut: str) -> Iterator[Route]:
+        near, far = (self._loaded.profiles[each][self._bundle] for each in (unit, machine))
+        nodes, computer = self._fleet.nodes, self._vehicles.computer
+        features = near.divisions[cut].bytes.median + nodes.message_bytes
+        backhaul, back = self._path(unit, machine, features), self._path(computer, machine, nodes.result_bytes)
+        for point, value in self._points():
+            size = self._size(point)
+            if (path := self._path(computer, unit, size)) and backhaul and back:
+                steps = (
+                    self._coded(point),
+                    *self._up(path, size),
+                    self._at(unit, MIDDLE, near, near.divisions[cut].middle.median + nodes.middle),
+                    *self._up(backhaul, features),
+                    self._at(machine, SERVER, far, far.divisions[cut].rest.median + nodes.server),
+                    *self._down(back),
+                )
+                yield Route(self._name, self._bundle, point, machine, steps, value, THROUGH, unit, cut)
+
+    def _own_value(self, network: str) -> float | None:
+        """How good the edge's own answers are; None: nobody has measured it, unlike the server's."""
+        values = self._known.values
+        return values.own.get(network) if values else NOMINAL[Own(network)]
+
+    def _points(self) -> list[tuple[str, float]]:
+        """The operating points that may be used, with how good their answers are."""
+        values, form = self._known.values, self._known.payload_format
+        default = form.operating_points[self._known.default_point].name
+        names = self._vehicles.operating_points or (
+            tuple(point.name for point in form.operating_points) if values else (default,)
+        )
+        return [(name, values.server[name] if values else 1.0) for name in names]
+
+    def _servers(self) -> list[str]:
+        """The shared machines with a profile of the bundle, where the vehicle's computer has memory for the edge."""
+        if not self._has_room(self._profile.memory[PREFIX]):
+            return []
+        return [name for name in self._fleet.servers if self._bundle in self._loaded.profiles[name]]
+
+    def _has_room(self, memory: float) -> bool:
+        most = self._fleet.machines[self._vehicles.computer].memory
+        return memory / 1e6 + self._fleet.nodes.memory <= most
+
+    def _size(self, point: str) -> float:
+        return self._profile.points[point].bytes.median + self._fleet.nodes.message_bytes
+
+    def _coded(self, point: str) -> Step:
+        return self._on_board(EDGE, self._profile.edge(point) + self._fleet.nodes.edge)
+
+    def _on_board(self, kind: str, milliseconds: float) -> Step:
+        speed = self._fleet.machines[self._vehicles.computer].speed
+        return Step(self._vehicles.computer, kind, milliseconds / speed, own=True, width=self._profile.threads)
+
+    def _at(self, machine: str, kind: str, profile: Profile, milliseconds: float) -> Step:
+        return Step(machine, kind, milliseconds / self._fleet.machines[machine].speed, width=profile.threads)
+
+    def _path(self, one: str, other: str, size: float) -> list[int]:
+        return _path(self._fleet, self._vehicles.computer, one, other, size)
+
+    def _up(self, path: list[int], size: float) -> Iterator[Step]:
+        return (_over(self._fleet, number, UP, size) for number in path)
+
+    def _down(self, path: list[int]) -> Iterator[Step]:
+        return (_over(self._fleet, number, DOWN, self._fleet.nodes.result_bytes) for number in reversed(path))
 
 
-def _steps(fleet: Fleet, loaded: Loaded, vehicles: Vehicles, bundle: str, point: str, machine: str) -> tuple[Step, ...]:
-    """Return a route's steps; none where no link leads to the machine."""
-    computer = vehicles.computer
-    profile = loaded.profiles[computer][bundle]
-    speed = fleet.machines[computer].speed
-    first = Step(computer, EDGE, (profile.edge(point) + fleet.nodes.edge) / speed, own=True, width=profile.threads)
-    if not machine:
-        answer = (profile.server(point) + fleet.nodes.server) / speed
-        return first, Step(computer, SERVER, answer, own=True, width=profile.threads)
-    size = profile.points[point].bytes.median + fleet.nodes.message_bytes
-    path = _path(fleet, computer, computer, machine, size)
-    if not path:
-        return ()
-    far = loaded.profiles[machine][bundle]
-    answer = (far.server(point) + fleet.nodes.server) / fleet.machines[machine].speed
-    return (
-        first,
-        *(_over(fleet, number, UP, size) for number in path),
-        Step(machine, SERVER, answer, width=far.threads),
-        *(_over(fleet, number, DOWN, fleet.nodes.result_bytes) for number in reversed(path)),
-    )
+def memory_of(profile: Profile, kind: str) -> int:
+    """Return the bytes that a node's networks take, MIDDLE or SERVER; of a divided bundle, both have all divisions."""
+    if kind == MIDDLE:
+        return profile.memory.get(MIDDLE_ROLE, 0)
+    return profile.memory[SUFFIX] + profile.memory.get(REST, 0)
 
 
 def _path(fleet: Fleet, computer: str, one: str, other: str, size: float) -> list[int]:

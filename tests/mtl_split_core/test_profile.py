@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_split_core.errors import InputError
-from mtl_split_core.profile import SCHEMA, Layer, PointCost, Profile, Spread, load_profile, write_profile
+from mtl_split_core.profile import SCHEMA, DivisionCost, Layer, PointCost, Profile, Spread, load_profile, write_profile
 
 milliseconds = st.floats(0, 1e6)
 spreads = st.tuples(milliseconds, milliseconds).map(lambda two: Spread(*sorted(two)))
@@ -30,6 +30,7 @@ PROFILE = Profile(
     points={"fine": PointCost(Spread(0.5, 0.6), Spread(0.25, 0.3), Spread(900.0, 1200.0))},
     memory={"prefix": 1, "suffix": 2},
     layers={"suffix": (Layer("a", 1.5), Layer("b", 6.5))},
+    divisions={"b": DivisionCost(Spread(3.0, 4.0), Spread(6.0, 7.0), Spread(500.0, 600.0), 700)},
 )
 WRITTEN = {"schema": SCHEMA, **json.loads(json.dumps(asdict(PROFILE)))}
 
@@ -48,6 +49,10 @@ def test_each_end_takes_the_sum_of_its_stages() -> None:
     assert PROFILE.edge("fine") == 1.0 + 1.0 + 0.5
     assert PROFILE.server("fine") == 0.25 + 8.0 + 1.0
     assert PROFILE.whole == 12.5
+    # Without coding.
+    assert PROFILE.latents + (PROFILE.own("whole") or 0.0) == 2.0 + 9.0
+    assert PROFILE.own("exit") is None
+    assert replace(PROFILE, parts={**NEEDED, "exit": Spread(0.5, 0.6)}).own("exit") == 0.5
     assert replace(PROFILE, parts=NEEDED).whole == 4.0
 
 
@@ -76,6 +81,9 @@ def change(key: str, value: Any) -> dict[str, Any]:
         ("parts.prefix.median", 1e300, "parts: prefix: median: expected a number of 0 to 1e+09, got 1e+300"),
         ("parts.prefix.p95", 0.5, "parts: prefix: expected a p95 of at least the median, got 0.5"),
         ("parts.other", {"median": 1, "p95": 1}, "parts: expected one of prepare, prefix"),
+        ("divisions.b.raw", 0, "divisions: b: raw: expected a whole number above 0, got 0"),
+        ("divisions", [], "divisions: expected an object, got a list of 0"),
+        ("divisions", {str(number): {} for number in range(101)}, "divisions: expected at most 100 divisions, got 101"),
         ("points", {}, "points: expected at least one operating point, got an object of 0"),
         ("points.fine.bytes", [], "points: fine: bytes: median is missing"),
         ("machine", [1], "machine: expected an object, got a list of 1"),

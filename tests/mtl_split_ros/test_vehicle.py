@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
+from mtl_split_core import handover
 from mtl_split_core.answer import unpack_results
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.link import Fate, Link
@@ -34,6 +35,7 @@ from mtl_split_core.errors import (
 from mtl_split_core.features import FeatureFormat
 from mtl_split_core.geometry import Letterbox
 from mtl_split_core.halves import EdgeHalf, MiddleHalf, ServerHalf
+from mtl_split_core.handover import Handover
 from mtl_split_core.session import MOST_ANSWERED
 from mtl_split_core.signing import Keys
 from mtl_split_core.tracks import BYTETRACK, Tracks
@@ -41,7 +43,7 @@ from mtl_split_lab.learning.division import divide
 from mtl_split_ros import vehicle as module
 from mtl_split_ros.diagnostics import MOST_NAMED, Stream
 from mtl_split_ros.messages import Sent, answer_statement, report_statement, statement, to_report
-from mtl_split_ros.vehicle import OtherContractError, OtherDivisionError, Receipt, TopicPublishers, Vehicle
+from mtl_split_ros.vehicle import LEFT, OtherContractError, OtherDivisionError, Receipt, TopicPublishers, Vehicle
 
 from ..fuzz_signatures import TOPIC, fate
 from ..processes import plain
@@ -467,6 +469,27 @@ def test_a_vehicle_changes_from_frame_to_frame_between_sending_itself_and_throug
     assert served.vehicle.session.tracks is tracks
     passed_on = relay(send(6, header=now()), keys, division="", payload=send(6).payload)
     assert served.take(passed_on) and served.take(send(7, header=now(), keys=keys))
+
+
+@pytest.mark.parametrize("keys", [None, KEYS])
+def test_bottlenecks_are_left_to_a_roadside_unit_until_it_is_silent(
+    keys: Keys | None, serve_both: Serve, send: Send, relay: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve_both(keys, max_age=60.0)
+    served.vehicle.handover = Handover()
+    sent = [send(sequence, header=now(), keys=keys) for sequence in range(5)]
+    assert not served.take(sent[0]) and served.take(relay(sent[0], keys))
+    assert not served.take(sent[1])
+    # Junk is no sign of life.
+    assert not served.take(relay(sent[1], keys, payload=array("B", bytes(1 << 20))))
+    with monkeypatch.context() as later:
+        later.setattr(handover, "PATIENCE", -1.0)
+        assert served.take(sent[2])
+    assert served.take(sent[3])
+    # The unit is back; what it passes on first is answered already.
+    assert not served.take(relay(sent[3], keys)) and not served.take(sent[4])
+    values = served.values()
+    assert (values["received"], values[LEFT]) == ("5", "3")
 
 
 def test_a_roadside_unit_speaks_only_for_the_session_that_the_vehicle_has(

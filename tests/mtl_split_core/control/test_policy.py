@@ -24,6 +24,7 @@ from mtl_split_core.control.policy import (
     Policy,
     Situation,
     actions,
+    alone,
     best_own,
     find_policy,
     fixed,
@@ -236,10 +237,15 @@ def test_the_server_is_the_more_probably_done_the_more_copies_brought_no_answer(
 def test_a_fixed_policy_sends_all_alike_and_others_are_found_by_their_names() -> None:
     assert fixed(1, copies=2)(MENU, replace(CALM, link=DEAD)) == Action(1, 2, Own.WHOLE)
     assert find_policy("ladder") is ladder and find_policy("predictive") is predictive
-    with pytest.raises(
-        InputError, match="policy is 'best', expected one of fixed, ladder, predictive, or learned:PATH"
-    ):
+    expected = "policy is 'best', expected one of fixed, ladder, predictive, exit, whole, or learned:PATH"
+    with pytest.raises(InputError, match=expected):
         find_policy("best")
+
+
+@pytest.mark.parametrize("own", Own)
+def test_who_answers_alone_sends_nothing_whatever_the_link(own: Own) -> None:
+    for link in (GOOD, DEAD, LinkState()):
+        assert alone(own)(MENU, replace(CALM, link=link)) == Action(None, own=own, at_once=True)
 
 
 def test_the_actions_are_in_the_order_that_learned_policies_were_made_for() -> None:

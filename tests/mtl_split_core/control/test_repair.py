@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_split_core.control.repair import TOLERANCE, Chain, latency, optimum, repair
+from mtl_split_core.control.repair import TOLERANCE, Chain, latency, optimum, repair, repair_cut
 from mtl_split_core.errors import InputError
 from mtl_split_lab.adaptation.traces import read_trace
 
@@ -54,6 +54,16 @@ def test_a_repair_is_within_the_tolerance_and_changes_nothing_that_need_not_chan
     if latency(chain, present) <= best * (1 + tolerance):
         assert repaired == present
     assert repair(chain, repaired, tolerance) == repaired
+
+
+@given(chains().filter(lambda chain: len(chain.rates) == 1), st.data(), st.sampled_from([0.0, 0.03, 0.5]))
+def test_a_single_link_is_repaired_alike_where_only_the_whole_latencies_are_known(
+    chain: Chain, data: st.DataObject, tolerance: float
+) -> None:
+    present = data.draw(st.integers(0, chain.layers))
+    seconds = np.array([latency(chain, (cut,)) for cut in range(chain.layers + 1)])
+    [cut] = repair(chain, (present,), tolerance)
+    assert seconds[repair_cut(seconds, present, tolerance)] == pytest.approx(seconds[cut])
 
 
 def test_in_an_outage_the_vehicle_goes_on_alone_and_where_it_may_not_nothing_changes() -> None:

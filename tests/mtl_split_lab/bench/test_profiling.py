@@ -9,15 +9,29 @@ import pytest
 from mtl_split_core.bundle import EXIT, HALVES, SUFFIX, Bundle, write_manifest
 from mtl_split_core.profile import load_profile
 from mtl_split_core.stopwatch import Stopwatch
-from mtl_split_lab.bench.profiling import measure_profile, recording
+from mtl_split_lab.bench.profiling import format_profile, measure_profile, recording
 from mtl_split_lab.command import main
+from mtl_split_lab.learning.division import divide
 
 from ...tiny_bundle import write_tiny_bundle
 
 
 def test_a_profile_of_a_bundle(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "profile.json"
-    arguments = ["--bundle", str(bundle.folder), "--calls", "3", "--size", "160", "90", "--layers", "--out", str(path)]
+    arguments = [
+        "--bundle",
+        str(bundle.folder),
+        "--calls",
+        "3",
+        "--rate",
+        "0",
+        "--size",
+        "160",
+        "90",
+        "--layers",
+        "--out",
+        str(path),
+    ]
     main(["profile", *arguments])
     profile = load_profile(path)
     profile.check_fits(bundle.contract.fingerprint, path)
@@ -40,8 +54,17 @@ def test_an_exit_is_measured_where_there_is_one(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "tiny")
     shutil.copy(bundle.path(SUFFIX), bundle.folder / "exit.onnx")
     bundle = write_manifest(bundle.folder, bundle.manifest, {**HALVES, EXIT: "exit.onnx"})
-    profile = measure_profile(bundle, calls=2, size=(160, 90))
+    profile = measure_profile(bundle, calls=2, size=(160, 90), rate=0.0)
     assert profile.parts[EXIT].median > 0 and EXIT in profile.memory
+
+
+def test_every_division_is_measured_on_both_machines(tmp_path: Path) -> None:
+    bundle, division, _ = divide(write_tiny_bundle(tmp_path / "tiny"), "means")
+    profile = measure_profile(bundle, calls=2, size=(160, 90), rate=0.0)
+    cost = profile.divisions["means"]
+    assert cost.middle.median > 0 and cost.rest.median > 0 and cost.bytes.median > 0
+    assert cost.raw == 4 * division.numbers and {"middle", "rest"} <= profile.memory.keys()
+    assert "| middle, means |" in format_profile(profile) and "| rest, means |" in format_profile(profile)
 
 
 def test_a_call_is_recorded_by_its_stages() -> None:

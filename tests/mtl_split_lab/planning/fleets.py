@@ -6,13 +6,17 @@ from typing import Any
 import yaml
 
 from mtl_split_core.bundle import Bundle
-from mtl_split_core.profile import Layer, PointCost, Profile, Spread, write_profile
+from mtl_split_core.profile import DivisionCost, Layer, PointCost, Profile, Spread, write_profile
 
 ALIKE = Spread(1.0, 1.0)
 
 
 def write_fleet(folder: Path, bundle: Bundle, changes: dict[str, Any] | None = None) -> Path:
-    """Write a fleet of the bundle: the edge takes 3 ms, the server 11 ms, at speed 1, and the nodes add nothing."""
+    """Write a fleet of the bundle: the edge takes 3 ms, the server 11 ms, at speed 1, and the nodes add nothing.
+
+    Each division of the bundle leaves 2 ms of the server's, the first one after 6 ms of a roadside unit, the next after
+    8, and so on; an exit takes 1 ms.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     profile = Profile(
         bundle=bundle.name,
@@ -23,12 +27,17 @@ def write_fleet(folder: Path, bundle: Bundle, changes: dict[str, Any] | None = N
         machine={"processor": "any", "cores": 2},
         picture=(160, 90),
         calls=1,
-        parts={"prepare": ALIKE, "prefix": ALIKE, "suffix": Spread(9.0, 9.0), "post": ALIKE},
+        parts={"prepare": ALIKE, "prefix": ALIKE, "suffix": Spread(9.0, 9.0), "post": ALIKE}
+        | ({"exit": ALIKE} if "exit" in bundle.files else {}),
         points={
             "coarse": PointCost(ALIKE, ALIKE, Spread(1000.0, 1000.0)),
             "fine": PointCost(ALIKE, ALIKE, Spread(2000.0, 2000.0)),
         },
-        memory={"prefix": 10**6, "suffix": 10**7},
+        memory={"prefix": 10**6, "suffix": 10**7, "middle": 5 * 10**6, "rest": 0},
+        divisions={
+            division.cut: DivisionCost(Spread(*[6.0 + 2 * number] * 2), Spread(2.0, 2.0), Spread(50e3, 50e3), 100_000)
+            for number, division in enumerate(bundle.divisions)
+        },
         layers={
             "prefix": (Layer("latents", 1.0),),
             "suffix": (Layer("colour", 4.0), Layer("detection.scores", 5.0)),
