@@ -112,8 +112,13 @@ def _add_plan_study(commands: Commands) -> None:
     command = commands.add_parser("plan-study", help="compare ways of planning on random graphs")
     command.add_argument("--graphs", type=positive, default=200, help="(default: %(default)s)")
     command.add_argument(
-        "--seconds", type=positive, default=60, help="at most, for the exact solver on each (default: %(default)s)"
-    )
+        "--seconds", type=positive, default=10,
+        help="at most, of one core, for the exact solver on each (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--seed", type=int, default=20_261_127,
+        help="of the first graph; those of the default were not looked at before (default: %(default)s)",
+    )  # fmt: skip
     command.add_argument(
         "--run", type=Path, default=Path("runs/planning"), help="folder of what is done so far (default: %(default)s)"
     )
@@ -127,6 +132,6 @@ def _study_planning(options: argparse.Namespace) -> None:
     from mtl_split_lab.planning.plan import make_plan
     from mtl_split_lab.planning.study import PAGE, compare, write_page
 
-    rows = compare(options.graphs, options.seconds, options.run / "graphs.jsonl")
+    rows = compare(options.graphs, options.seconds, options.run / f"graphs_{options.seconds:g}s.jsonl", options.seed)
     write_page(rows, make_plan(FLEET), options.seconds, options.out)
     say_written(options.out / PAGE)

@@ -5,7 +5,7 @@ whether another division would pay.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx
@@ -16,8 +16,7 @@ from mtl_split_core.contract import LATENTS
 from mtl_split_core.errors import InputError
 from mtl_split_core.profile import POST, PREPARE, Layer, Profile
 from mtl_split_lab.planning.fleet import Loaded
-from mtl_split_lab.planning.heuristics import contract
-from mtl_split_lab.planning.problem import NEVER, Problem
+from mtl_split_lab.planning.problem import NEVER, NoRoomError, Problem
 from mtl_split_lab.planning.routes import transfer_milliseconds
 from mtl_split_net.onnx_graph import OnnxGraph
 
@@ -57,6 +56,29 @@ def frame_tasks(loaded: Loaded, computer: str, bundle_name: str, point: str, ser
     groups = find_segments(builder.problem())
     names = tuple(builder.names[group[-1]] for group in groups)
     return FrameTasks(contract(builder.problem(), groups)[0], names, machines)
+
+
+def contract(problem: Problem, groups: Sequence[Collection[int]]) -> tuple[Problem, list[int]]:
+    """Return the problem of modules, each run in one go, and by task the index of its module.
+
+    Raises NoRoomError where a module has no machine that can run all of it.
+    """
+    module = [0] * problem.count
+    for index, group in enumerate(groups):
+        for task in group:
+            module[task] = index
+    parts = [problem.durations[sorted(group)] for group in groups]
+    durations = np.array([np.where((part == NEVER).any(axis=0), NEVER, part.sum(axis=0)) for part in parts])
+    if (durations.max(axis=1) == NEVER).any():
+        raise NoRoomError("a module has no machine that can run all of it")
+    between: dict[tuple[int, int], list[int]] = {}
+    for edge, (first, second) in enumerate(problem.edges):
+        if module[first] != module[second]:
+            between.setdefault((module[first], module[second]), []).append(edge)
+    transfers = np.array([problem.transfers[edges].max(axis=0) for edges in between.values()], np.int64)
+    shape = (len(between), problem.machines, problem.machines)
+    sizes = np.array([problem.sizes[sorted(group)].sum() for group in groups])
+    return Problem(durations, tuple(between), transfers.reshape(shape), sizes, problem.room), module
 
 
 def find_segments(problem: Problem) -> list[list[int]]:

@@ -1,26 +1,38 @@
-"""Schedules in a moment: greedy, HEFT, and modules of tasks that belong together, solved exactly and then improved."""
+"""Schedules in a moment: greedy, HEFT, and modules of tasks that belong together, placed at best and then annealed."""
 
 import contextlib
+import itertools
+import math
 import random
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import networkx
 import numpy as np
 
 from mtl_split_lab.planning.exact import solve_cp_sat
-from mtl_split_lab.planning.problem import NEVER, Builder, NoRoomError, Problem, Schedule, check_room
+from mtl_split_lab.planning.problem import NEVER, Builder, Integers, NoRoomError, Problem, Schedule
 
-MOST_MODULES = 32
-"""Modules that CP-SAT places; with as many tasks or less, each is a module."""
+FEW = 32
+"""Tasks up to which CP-SAT goes on from what was found."""
 
 SECONDS = 0.3
-"""About, for CP-SAT to place the modules."""
+"""About, for CP-SAT to do so."""
 
-RESOLUTIONS = (1.0, 0.3)
-"""Of the modularity: a larger one makes smaller modules (Newman 2016). The first one's are placed exactly."""
+MOST_PLACEMENTS = 3**7
+"""Of modules on machines, all of which are tried: seven modules on three machines."""
 
-KICKS = 3
-"""How often the best schedule is disturbed by chance, and improved again."""
+CHANGES = 8000
+"""To a schedule, tried one after the other by simulated annealing."""
+
+HOT, COLD = 0.03, 0.001
+"""Temperatures at its beginning and end, as a part of the schedule's length."""
+
+CRITICAL = 0.9
+"""How often a task of the critical path is changed, and not just any."""
+
+TOGETHER = 0.6
+"""Divided by a number: how often at least as many tasks move together."""
 
 
 def greedy(problem: Problem) -> Schedule:
@@ -41,185 +53,230 @@ def heft(problem: Problem) -> Schedule:
     return builder.schedule()
 
 
-def modules(problem: Problem, kicks: int = KICKS) -> Schedule:
-    """Find modules by modularity, place them exactly, and then move modules and tasks while that shortens the schedule.
+def modules(problem: Problem) -> Schedule:
+    """Place modules of tasks, then change machines and order of the tasks by simulated annealing.
 
-    The idea is DiviML's: tasks between which much is sent belong onto one machine. Raises NoRoomError where no schedule
-    is found that fits into the memory.
+    The modules are DiviML's idea: tasks between which much is sent belong onto one machine. For annealing, see
+    Kirkpatrick et al. 1983. From there CP-SAT goes on where there are few tasks. The schedule is never worse than those
+    of `heft` and `greedy`. Raises NoRoomError where none is found that fits into the memory.
     """
-    alone = [{task} for task in range(problem.count)]
-    few = problem.count <= MOST_MODULES
-    groups = [] if few else [find_modules(problem, resolution) for resolution in RESOLUTIONS]
-    coarse = alone if few else groups[0]
-    found: list[Schedule] = []
-    for way in (heft, greedy, lambda problem: place_modules(problem, coarse)):
+    best: Schedule | None = None
+    for way in (heft, greedy, place_modules):
         with contextlib.suppress(NoRoomError):
-            found.append(way(problem))
-    if not found:
+            best = _better(best, way(problem))
+    if best is not None:
+        best = _better(best, _Annealing(problem, best).run())
+    if problem.count <= FEW:
+        best = solve_cp_sat(problem, SECONDS, hint=best, repeatable=True).schedule
+    if best is None:
         raise NoRoomError(f"no way was found to fit {problem.sizes.sum()} bytes into {problem.room.tolist()}")
-    if few:
-        return min(found, key=lambda schedule: schedule.end)
-    movable = {frozenset(group) for of in (*groups, find_sides(problem), alone) for group in of}
-    search = _Search(problem, sorted(movable, key=lambda group: (-len(group), sorted(group))))
-    for schedule in found:
-        search.improve(schedule)
-    chance = random.Random(0)
-    for _ in range(kicks):
-        search.kick(chance)
-    return search.best
+    return best
 
 
-def place_modules(problem: Problem, groups: Sequence[set[int]]) -> Schedule:
-    """Place modules exactly, if there is the time, and then their tasks one by one. Raises NoRoomError."""
-    coarse, module = contract(problem, groups)
-    placed = solve_cp_sat(coarse, SECONDS, repeatable=True).schedule
-    if placed is None:
-        raise NoRoomError(f"no place was found for {coarse.count} modules within {SECONDS:g} s")
-    if coarse.count == problem.count:
-        return Schedule(
-            tuple(placed.machines[module[task]] for task in range(problem.count)),
-            tuple(placed.starts[module[task]] for task in range(problem.count)),
-            placed.end,
-        )
-    return schedule_by_own_ranks(problem, [placed.machines[module[task]] for task in range(problem.count)])
+def _better(one: Schedule | None, other: Schedule) -> Schedule:
+    return other if one is None or other.end < one.end else one
 
 
-def find_modules(problem: Problem, resolution: float) -> list[set[int]]:
-    """Return the tasks in modules, in a topological order of these: communities, cut where there would be none."""
+def place_modules(problem: Problem) -> Schedule:
+    """Return the best of all placements of the modules on machines, with the tasks in HEFT's order.
+
+    A task that cannot run where its module does is on the first machine that can. Raises NoRoomError.
+    """
+    count, machines = problem.count, problem.machines
+    most = max(number for number in range(1, 13) if machines**number <= MOST_PLACEMENTS)
+    groups = find_modules(problem, most)
+    module = np.zeros(count, np.int64)
+    for index, group in enumerate(groups):
+        module[list(group)] = index
+    placements = np.array(list(itertools.product(range(machines), repeat=len(groups)))).T[module]
+    runs = problem.durations != NEVER
+    placements = np.where(runs[np.arange(count)[:, None], placements], placements, runs.argmax(axis=1)[:, None])
+    used = np.array([problem.sizes @ (placements == machine) for machine in range(machines)])
+    placements = placements[:, (used <= problem.room[:, None]).all(axis=0)]
+    if not placements.size:
+        raise NoRoomError(f"no placement of {len(groups)} modules fits into {problem.room.tolist()}")
+    starts, ends = _schedule_all(problem, placements, problem.by_rank)
+    best = int(ends.argmin())
+    return Schedule(tuple(placements[:, best].tolist()), tuple(starts[:, best].tolist()), int(ends[best]))
+
+
+def find_modules(problem: Problem, most: int) -> list[Collection[int]]:
+    """Return the tasks in at most so many modules: communities by modularity (Clauset et al. 2004)."""
     graph = networkx.Graph()
     graph.add_nodes_from(range(problem.count))
     for (first, second), weight in zip(problem.edges, problem.transfers.mean(axis=(1, 2)).tolist(), strict=True):
         graph.add_edge(first, second, weight=weight + 1.0)
-    communities = networkx.community.louvain_communities(graph, resolution=resolution, seed=0)
-    community = {task: index for index, tasks in enumerate(communities) for task in tasks}
-    # Along every edge that leaves a module, this number grows, so no way leads back into it.
-    crossings = [0] * problem.count
-    for task in problem.order:
-        for other, _ in problem.before[task]:
-            crossings[task] = max(crossings[task], crossings[other] + (community[other] != community[task]))
-    found: dict[tuple[int, int], set[int]] = {}
-    for task in problem.order:
-        found.setdefault((crossings[task], community[task]), set()).add(task)
-    return [found[key] for key in sorted(found)]
+    found = networkx.community.greedy_modularity_communities(graph, weight="weight", best_n=min(most, problem.count))
+    return [*found[: most - 1], *filter(None, [frozenset().union(*found[most - 1 :])])]
 
 
-def find_sides(problem: Problem) -> list[set[int]]:
-    """Return what lies on either side of every edge that alone joins two parts of the graph, as a bottleneck does.
+def _schedule_all(problem: Problem, placements: Integers, order: Sequence[int]) -> tuple[Integers, Integers]:
+    """Schedule many placements, (tasks, placements) of machines, in one topological order.
 
-    What has to be on certain machines is left out.
+    Returns when each task begins, of the same shape, and (placements,) when all are done.
     """
-    graph = problem.graph.to_undirected()
-    free = {task for task in range(problem.count) if len(problem.allowed[task]) == problem.machines}
-    sides = []
-    for one, other in list(networkx.bridges(graph)):
-        graph.remove_edge(one, other)
-        sides += [networkx.node_connected_component(graph, end) & free for end in (one, other)]
-        graph.add_edge(one, other)
-    return [side for side in sides if side]
+    durations = problem.durations[np.arange(problem.count)[:, None], placements]
+    ends, columns = np.zeros_like(placements), np.arange(placements.shape[1])
+    free = np.zeros((problem.machines, placements.shape[1]), np.int64)
+    for task in order:
+        machine = placements[task]
+        ready = free[machine, columns]
+        for other, edge in problem.before[task]:
+            ready = np.maximum(ready, ends[other] + problem.transfers[edge][placements[other], machine])
+        free[machine, columns] = ends[task] = ready + durations[task]
+    return ends - durations, ends.max(axis=0)
 
 
-def contract(problem: Problem, groups: Sequence[Collection[int]]) -> tuple[Problem, list[int]]:
-    """Return the problem of modules, each run in one go, and by task the index of its module.
+@dataclass(frozen=True)
+class _Change:
+    """Machines by task, bytes in use by machine, and the tasks in order, as before up to the place `first`."""
 
-    Raises NoRoomError where a module has no machine that can run all of it.
+    machines: list[int]
+    used: list[int]
+    order: list[int]
+    first: int = 0
+
+
+class _Annealing:
+    """Simulated annealing of the tasks' machines and of their order, in which each begins as soon as it can.
+
+    Mostly the critical path is changed: the task that ends last, what it waits for, and so on back to the beginning.
     """
-    module = [0] * problem.count
-    for index, group in enumerate(groups):
-        for task in group:
-            module[task] = index
-    parts = [problem.durations[sorted(group)] for group in groups]
-    durations = np.array([np.where((part == NEVER).any(axis=0), NEVER, part.sum(axis=0)) for part in parts])
-    if (durations.max(axis=1) == NEVER).any():
-        raise NoRoomError("a module has no machine that can run all of it")
-    between: dict[tuple[int, int], list[int]] = {}
-    for edge, (first, second) in enumerate(problem.edges):
-        if module[first] != module[second]:
-            between.setdefault((module[first], module[second]), []).append(edge)
-    transfers = np.array([problem.transfers[edges].max(axis=0) for edges in between.values()], np.int64)
-    shape = (len(between), problem.machines, problem.machines)
-    sizes = np.array([problem.sizes[sorted(group)].sum() for group in groups])
-    return Problem(durations, tuple(between), transfers.reshape(shape), sizes, problem.room), module
 
-
-def schedule_by_own_ranks(problem: Problem, machines: Sequence[int]) -> Schedule:
-    """Return a schedule with a given machine for each task; first comes what has most behind it on these machines.
-
-    Raises NoRoomError where they do not fit.
-    """
-    check_room(problem, machines)
-    schedule = _Search(problem, []).try_out(list(machines))
-    assert schedule is not None
-    return schedule
-
-
-class _Search:
-    """Local search: of all groups of tasks, each is moved to another machine wherever that shortens the schedule."""
-
-    def __init__(self, problem: Problem, groups: Sequence[frozenset[int]]) -> None:
-        self._groups = groups
-        self._machines = range(problem.machines)
+    def __init__(self, problem: Problem, schedule: Schedule) -> None:
+        self._chance = random.Random(0)
         self._durations = problem.durations.tolist()
         self._transfers = problem.transfers.tolist()
-        self._sizes = problem.sizes.tolist()
-        self._room = problem.room.tolist()
+        self._sizes, self._room = problem.sizes.tolist(), problem.room.tolist()
         self._before, self._behind = problem.before, problem.behind
-        self._order = problem.order
-        self.best = Schedule((), (), 1 << 62)
+        self._near = [
+            [task for task, _ in (*before, *behind)]
+            for before, behind in zip(problem.before, problem.behind, strict=True)
+        ]
+        # At least, from a task's end to the end of all, so that a bad change is given up early.
+        self._rests = (problem.least_rests - np.maximum(problem.durations, 0)).tolist()
+        used = np.zeros(problem.machines, np.int64)
+        np.add.at(used, list(schedule.machines), problem.sizes)
+        place = {task: index for index, task in enumerate(problem.order)}
+        order = sorted(place, key=lambda task: (schedule.starts[task], place[task]))
+        self._ends = [0] * problem.count
+        self._accept(_Change(list(schedule.machines), used.tolist(), order), math.inf)
 
-    def improve(self, schedule: Schedule) -> None:
-        """Begin with a schedule, and keep the end if it is the best so far."""
-        now = min(filter(None, [self.try_out(list(schedule.machines)), schedule]), key=lambda each: each.end)
-        moved = True
-        while moved:
-            moved = False
-            for group in self._groups:
-                for machine in self._machines:
-                    machines = self._move(now.machines, group, machine)
-                    if machines and (better := self.try_out(machines, now.end)):
-                        now, moved = better, True
-        if now.end < self.best.end:
-            self.best = now
+    def run(self) -> Schedule:
+        """Try all changes, and return the best schedule that came of them."""
+        best = self._end, self._now.machines, self._ends
+        temperature = HOT * self._end
+        for _ in range(CHANGES):
+            temperature *= (COLD / HOT) ** (1 / CHANGES)
+            change = self._draw()
+            limit = self._end + 1 - temperature * math.log(1 - self._chance.random())
+            if change and self._accept(change, limit) and self._end < best[0]:
+                best = self._end, self._now.machines, self._ends
+        end, machines, ends = best
+        starts = (end - self._durations[task][machines[task]] for task, end in enumerate(ends))
+        return Schedule(tuple(machines), tuple(starts), end)
 
-    def kick(self, chance: random.Random) -> None:
-        """Move two groups by chance, and improve what comes of it."""
-        machines: tuple[int, ...] | list[int] | None = self.best.machines
-        for group in chance.sample(self._groups, min(2, len(self._groups))):
-            machines = machines and self._move(machines, group, chance.choice(self._machines))
-        schedule = machines and self.try_out(list(machines))
-        if schedule:
-            self.improve(schedule)
+    def _draw(self) -> _Change | None:
+        """Draw a change: a task gets another machine, or another place in the order, or both.
 
-    def try_out(self, machines: list[int], limit: int = 1 << 62) -> Schedule | None:
-        """Return the schedule on given machines, None where it does not end before `limit`."""
-        ranks = [0] * len(machines)
-        for task in reversed(self._order):
-            machine, rest = machines[task], 0
-            for other, edge in self._behind[task]:
-                rest = max(rest, ranks[other] + self._transfers[edge][machine][machines[other]])
-            ranks[task] = rest + self._durations[task][machine]
-            if ranks[task] >= limit:
+        It may take others along that are joined to it, and where there is no room for them, others have to go back.
+        None where that cannot be.
+        """
+        chance, now = self._chance, self._now
+        count = len(now.order)
+        task = chance.choice(self._critical) if chance.random() < CRITICAL else int(chance.random() * count)
+        near = self._near[task]
+        own, to = now.machines[task], int(chance.random() * len(self._room))
+        if near and chance.random() < 0.5:
+            to = now.machines[chance.choice(near)]
+        if to == own:
+            return self._put(task, now.machines, now.used)
+        machines, used = now.machines[:], now.used[:]
+        moved = self._gather(task, TOGETHER / (chance.random() + TOGETHER / count))
+        for each in moved:
+            if self._durations[each][to] == NEVER:
                 return None
-        free, starts, ends = [0] * len(self._room), [0] * len(machines), [0] * len(machines)
-        for task in sorted(self._order, key=ranks.__getitem__, reverse=True):
-            machine = machines[task]
-            start = free[machine]
-            for other, edge in self._before[task]:
-                start = max(start, ends[other] + self._transfers[edge][machines[other]][machine])
-            if start + ranks[task] >= limit:
-                return None
-            starts[task] = start
-            free[machine] = ends[task] = start + self._durations[task][machine]
-        return Schedule(tuple(machines), tuple(starts), max(ends, default=0))
-
-    def _move(self, machines: Sequence[int], group: frozenset[int], machine: int) -> list[int] | None:
-        moved = list(machines)
-        for task in group:
-            if self._durations[task][machine] == NEVER:
-                return None
-            moved[task] = machine
-        if moved == machines:
+            machines[each] = to
+            used[own] -= self._sizes[each]
+            used[to] += self._sizes[each]
+        if used[to] > self._room[to]:
+            others = [each for each in now.order if now.machines[each] == to and self._durations[each][own] != NEVER]
+            chance.shuffle(others)
+            while others and used[to] > self._room[to]:
+                moved.append(others.pop())
+                machines[moved[-1]] = own
+                used[own] += self._sizes[moved[-1]]
+                used[to] -= self._sizes[moved[-1]]
+        if used[to] > self._room[to] or used[own] > self._room[own]:
             return None
-        used = [0] * len(self._room)
-        for task, where in enumerate(moved):
-            used[where] += self._sizes[task]
-        return moved if all(map(int.__le__, used, self._room)) else None
+        if len(moved) == 1:
+            return self._put(task, machines, used)
+        return _Change(machines, used, now.order, min(self._place[each] for each in moved))
+
+    def _gather(self, task: int, most: float) -> list[int]:
+        """Return a task and others on its machine that it is joined to, about so many at most."""
+        own, found = self._now.machines[task], [task]
+        for each in found:
+            if len(found) > most - 1:
+                break
+            near = self._near[each]
+            joined = [other for other in near if self._now.machines[other] == own and other not in found]
+            found += [other for other in joined if self._chance.random() < 0.7]
+        return found
+
+    def _put(self, task: int, machines: list[int], used: list[int]) -> _Change | None:
+        """Put a task to any place in the order that is behind what it needs, and before what needs it."""
+        place, order = self._place, self._now.order
+        low = max([place[other] for other, _ in self._before[task]], default=-1) + 1
+        high = min([place[other] for other, _ in self._behind[task]], default=len(order))
+        at = low + int(self._chance.random() * (high - low))
+        if at != place[task]:
+            order = order[:]
+            del order[place[task]]
+            order.insert(at, task)
+        elif machines is self._now.machines:
+            return None
+        return _Change(machines, used, order, min(at, place[task]))
+
+    def _accept(self, change: _Change, limit: float) -> bool:
+        """Make a change if all can be done before `limit`; whether it was made.
+
+        Nearly all of the time is spent here.
+        """
+        machines, order = change.machines, change.order
+        before, durations, transfers, rests = self._before, self._durations, self._transfers, self._rests
+        ends, free = self._ends[:], [0] * len(self._room)
+        for task in order[: change.first]:
+            free[machines[task]] = ends[task]
+        for task in order[change.first :]:
+            machine = machines[task]
+            end = free[machine]
+            for other, edge in before[task]:
+                arrival = ends[other] + transfers[edge][machines[other]][machine]
+                if arrival > end:
+                    end = arrival
+            end += durations[task][machine]
+            if end + rests[task][machine] >= limit:
+                return False
+            free[machine] = ends[task] = end
+        self._now, self._ends, self._end = change, ends, max(ends)
+        self._place = [0] * len(order)
+        for index, task in enumerate(order):
+            self._place[task] = index
+        self._critical = self._find_critical()
+        return True
+
+    def _find_critical(self) -> list[int]:
+        machines, order, ends = self._now.machines, self._now.order, self._ends
+        task = ends.index(self._end)
+        path = [task]
+        while begin := ends[task] - self._durations[task][machines[task]]:
+            machine = machines[task]
+            for other, edge in self._before[task]:
+                if ends[other] + self._transfers[edge][machines[other]][machine] == begin:
+                    break
+            else:
+                other = next(each for each in order[self._place[task] - 1 :: -1] if machines[each] == machine)
+            path.append(other)
+            task = other
+        return path

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl_split_lab.planning.exact import brute_force, solve_cp_sat, solve_milp
-from mtl_split_lab.planning.heuristics import contract, find_modules, find_sides, greedy, heft, modules
+from mtl_split_lab.planning.heuristics import find_modules, greedy, heft, modules, place_modules
 from mtl_split_lab.planning.problem import NEVER, NoRoomError, Problem, Schedule, check
 from mtl_split_lab.planning.random_graphs import draw_problem
 
@@ -91,17 +91,23 @@ def test_a_larger_graph_is_planned_no_worse_than_by_heft_and_greedy(seed: int, t
             continue
 
 
-@given(st.integers(0, 1000), st.floats(0.1, 3.0))
+def test_much_is_found_that_heft_and_greedy_do_not_see() -> None:
+    problem = draw_problem(100_028, 40)  # with transfers that take long
+    assert modules(problem).end < 0.7 * min(heft(problem).end, greedy(problem).end)
+
+
+def test_the_solver_is_stopped_in_time() -> None:
+    problem = draw_problem(100_015, 80)
+    found = solve_cp_sat(problem, 0.2, hint=heft(problem))
+    assert found.schedule and problem.lower_bound <= found.bound < found.schedule.end
+
+
+@given(st.integers(0, 1000), st.integers(1, 12))
 @settings(max_examples=20)
-def test_modules_are_all_tasks_once_and_can_be_put_into_an_order(seed: int, resolution: float) -> None:
-    problem = draw_problem(seed, 30)
-    groups = find_modules(problem, resolution)
+def test_modules_are_all_tasks_once_and_not_too_many(seed: int, most: int) -> None:
+    groups = find_modules(draw_problem(seed, 30), most)
     assert sorted(task for group in groups for task in group) == list(range(30))
-    coarse, module = contract(problem, groups)  # refuses a cycle
-    assert [module[task] for group in groups for task in group] == [
-        index for index, group in enumerate(groups) for _ in group
-    ]
-    assert coarse.sizes.sum() == problem.sizes.sum()
+    assert 1 <= len(groups) <= most
 
 
 def line(durations: list[list[int]], transfer: int, room: list[int] | None = None) -> Problem:
@@ -129,9 +135,17 @@ def test_what_has_no_room_on_the_fast_machine_stays() -> None:
     assert brute_force(problem).end == solve_cp_sat(problem, 10.0).bound == modules(problem).end == 70
 
 
-def test_both_sides_of_a_bottleneck_are_found() -> None:
-    problem = line([[1, NEVER], [1, 1], [1, 1], [1, NEVER]], 1)
-    assert {frozenset(side) for side in find_sides(problem)} == {frozenset({1, 2}), frozenset({1}), frozenset({2})}
+def test_modules_that_belong_together_are_placed_together_at_their_best() -> None:
+    """Two rows of tasks, joined by a thin edge: each row is a module, and goes where it is fastest."""
+    near, far = [[10, NEVER]] + [[10, 90]] * 7, [[90, 10]] * 8
+    problem = line(near + far, 0)
+    thick = np.where(np.eye(2, dtype=bool), 0, 1000)
+    problem.transfers[:] = thick
+    problem.transfers[7] = thick // 100
+    assert {frozenset(group) for group in find_modules(problem, 2)} == {frozenset(range(8)), frozenset(range(8, 16))}
+    placed = place_modules(problem)
+    check(problem, placed)
+    assert (placed.machines, placed.end) == ((0,) * 8 + (1,) * 8, 170)
 
 
 def test_a_cycle_is_refused() -> None:
