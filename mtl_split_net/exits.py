@@ -16,7 +16,7 @@ from mtl_split_net.exit_maps import ExitMaps
 from mtl_split_net.kinds import KINDS
 from mtl_split_net.network import Outputs
 
-WIDTH = 128
+WIDTH = 192
 """Channels of the maps."""
 STRIDE = 16
 """Input pixels per cell: latents that are finer are made as coarse as that."""

@@ -10,12 +10,14 @@ from onnx import numpy_helper
 
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_lab.learning.beginning import BEGAN_WITH
+from mtl_split_lab.learning.exits import EXIT_FILE
 from mtl_split_lab.learning.weights import read_weights
 
 ROOT = Path(__file__).parents[1]
 ROADS = ROOT / "models" / "roads"
 PRETRAINED = ROOT.parent / "shared" / "pretrained"
 MOST_BYTES = 16_000_000
+MOST_EXIT_BYTES = 2_500_000
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +25,10 @@ def roads() -> Bundle:
     return load_bundle(ROADS)
 
 
-def test_it_is_small(roads: Bundle) -> None:
-    assert sum(file.stat().st_size for file in ROADS.iterdir()) <= MOST_BYTES
+@pytest.mark.parametrize("bundle", ["roads", "street"])
+def test_it_is_small(bundle: str) -> None:
+    sizes = {file.name: file.stat().st_size for file in (ROOT / "models" / bundle).iterdir()}
+    assert sizes.pop(EXIT_FILE) <= MOST_EXIT_BYTES and sum(sizes.values()) <= MOST_BYTES
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ def _add_exit(commands: Commands) -> None:
         help="to learn from, as many of each, labelled as a recipe names them, or images:FOLDER, video:FILE, bag:PATH "
         "(default: those that the bundle was trained on)",
     )  # fmt: skip
-    command.add_argument("--count", type=positive, default=8000, help="pictures in all (default: %(default)s)")
-    command.add_argument("--epochs", type=positive, default=10, help="how often all are seen (default: %(default)s)")
+    command.add_argument("--count", type=positive, default=24000, help="pictures in all (default: %(default)s)")
+    command.add_argument("--epochs", type=positive, default=8, help="how often all are seen (default: %(default)s)")
     command.add_argument(
         "--run", type=Path, default=Path("runs/exit"), help="folder of the training (default: %(default)s)"
     )

@@ -194,6 +194,9 @@ class Clock:
     def perf_counter(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 def imitation(clock: Clock, seconds: float, answer: float) -> type[Engine]:
     class Imitation:
