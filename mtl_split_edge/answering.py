@@ -184,11 +184,14 @@ class Answering:
         except InferenceError as error:
             self._stream.refuse(error)
             results = None
-        if self._answers.finish(due.key) and results is not None:
+        seconds = time.monotonic() - begun
+        needed = self._controller.needed
+        if self._answers.take(lambda: self._answers.finish(due.key, time.monotonic(), needed)) and results is not None:
+            closed = time.monotonic()
             self._publish(due.frame, results, _SOURCES[own])
-        now = time.monotonic()
-        self._controller.computed(own, now - begun, now)
-        self._stream.measured({"local": (now - begun) * 1e3})
+            seconds += time.monotonic() - closed
+        self._controller.computed(own, seconds, time.monotonic())
+        self._stream.measured({"local": seconds * 1e3})
 
     def _publish(self, frame: Frame, results: Results, source: int) -> None:
         # One at a time, because a tracker takes one frame after the other.

@@ -10,9 +10,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mtl_split_core.control.policy import MOST_AGAIN, Own
+from mtl_split_core.control.policy import MOST_AGAIN, RESERVE, Own
 
 Frame = TypeVar("Frame")
+Found = TypeVar("Found")
 
 MOST_OPEN = 256
 """Frames that wait for an answer; of more, the oldest are given up."""
@@ -89,7 +90,7 @@ class Answers(Generic[Frame]):
             given_up = len(self._open) > MOST_OPEN
             if given_up:
                 self._open.popitem(last=False)
-            self._changed.notify()
+            self._changed.notify_all()
         return int(given_up)
 
     def frame_of(self, sequence: int) -> Frame | None:
@@ -107,7 +108,7 @@ class Answers(Generic[Frame]):
             if found is not None:
                 del self._open[found]
                 self._give_up_before(sequence)
-                self._changed.notify()
+                self._changed.notify_all()
             return found is not None
 
     def settle(self, sequence: int, answered: bool, now: float) -> None:
@@ -120,14 +121,14 @@ class Answers(Generic[Frame]):
             for one in self._open.values():
                 if one.sequence == sequence and not one.hopeless and one.again < MOST_AGAIN:
                     one.again_at = min(one.again_at, now + REORDERED)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def ask_again(self, key: Hashable, again_at: float) -> None:
         """Note that a frame's bottleneck was sent again, and is to be sent once more at a time, if there is one."""
         with self._changed:
             if key in self._open and self._open[key].again < MOST_AGAIN:
                 self._open[key].again_at = again_at
-                self._changed.notify()
+                self._changed.notify_all()
 
     def again(self, now: float) -> Due[Frame] | float:
         """Return the frame whose bottleneck is to be sent again now; or the seconds until there may be one.
@@ -153,24 +154,16 @@ class Answers(Generic[Frame]):
         deadline that can still be kept; those past theirs come last, the newest first.
         """
         with self._changed:
-            wait = LONG
-            due: list[tuple[Hashable, _Open[Frame]]] = []
-            for key, one in self._open.items():
-                if one.begun or one.own is None:
-                    continue
-                left = one.deadline - needed(one.own) - now
-                if one.hopeless or left <= 0:
-                    due.append((key, one))
-                else:
-                    wait = min(wait, left)
+            waiting = [(key, one) for key, one in self._open.items() if not one.begun and one.own is not None]
+            due = [(key, one) for key, one in waiting if _left(one, now, needed) <= 0]
             if not due:
-                return wait
+                return min((_left(one, now, needed) for _, one in waiting), default=LONG)
             key, one = min(due, key=lambda at: (at[1].deadline < now, abs(at[1].deadline - now)))
             one.begun = True
             return Due(key, one.frame, one.deadline, one.sequence, one.own)
 
-    def take(self, find: Callable[[], Due[Frame] | float]) -> Due[Frame] | None:
-        """Wait for what `find`, which asks `again` or `begin`, returns; None once it is closed."""
+    def take(self, find: Callable[[], Found | float]) -> Found | None:
+        """Wait for what `find`, which asks `again`, `begin` or `finish`, returns; None once it is closed."""
         with self._changed:
             while not self._closed:
                 found = find()
@@ -179,10 +172,22 @@ class Answers(Generic[Frame]):
                 self._changed.wait(found)
             return None
 
-    def finish(self, key: Hashable) -> bool:
-        """Close a frame that the edge has answered itself; returns False where the server was first."""
+    def finish(self, key: Hashable, now: float, needed: Callable[[Own], float]) -> bool | float:
+        """Close a frame whose own answer is there; returns False where the server was first.
+
+        While the server's answer may still come, it returns for how many seconds that is to be waited for: until
+        RESERVE before the deadline, or another own answer has to begin.
+        """
         with self._changed:
-            return self._open.pop(key, None) is not None
+            one = self._open.get(key)
+            if one is None:
+                return False
+            others = (_left(other, now, needed) for other in self._open.values() if not other.begun)
+            wait = 0.0 if one.hopeless else min([one.deadline - RESERVE - now, *others])
+            if wait > 0:
+                return wait
+            del self._open[key]
+            return True
 
     def close(self) -> None:
         """Forget all frames, and end `take`."""
@@ -195,3 +200,10 @@ class Answers(Generic[Frame]):
         for one in self._open.values():
             if one.sequence is not None and one.sequence < sequence:
                 one.hopeless, one.again_at = True, math.inf
+
+
+def _left(one: _Open[Frame], now: float, needed: Callable[[Own], float]) -> float:
+    """Return for how many seconds an own answer has not to begin yet."""
+    if one.own is None:
+        return LONG
+    return 0.0 if one.hopeless else one.deadline - needed(one.own) - now

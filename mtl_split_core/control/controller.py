@@ -9,6 +9,7 @@ from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.link import Account, Link, LinkState, Report
 from mtl_split_core.control.policy import (
     BUSY_WINDOW,
+    RESERVE,
     SLACK,
     Action,
     Menu,
@@ -103,8 +104,8 @@ class Controller:
 
         link: what is known of it, None: to be observed.
         """
-        slack = SLACK if self.menu.own else 0.0
-        return send_again_at(link or self._link.observe(now), now, self._copies, deadline - slack)
+        reserve = RESERVE if self.menu.own else 0.0
+        return send_again_at(link or self._link.observe(now), now, self._copies, deadline - reserve)
 
     def reported(self, report: Report, now: float) -> Account | None:
         """Take in a link report; see Link.reported."""

@@ -64,6 +64,9 @@ SLACK = 0.02
 a few in vain than to be late when the processor is busy.
 """
 
+RESERVE = 0.01
+"""Seconds before the deadline at which an own answer goes out, where the server's may still forestall it."""
+
 
 class Own(Enum):
     """A network on the edge that answers by itself: the bundle's exit, or its whole suffix."""
@@ -253,8 +256,8 @@ def _exchange(link: LinkState, copies: int, rest: float) -> tuple[float, float]:
 
 
 def answer_by(menu: Menu) -> float:
-    """Return the age by which the server's answer counts: where the edge has an own one, that is out soon after."""
-    return menu.answer_by - (SLACK if menu.own else 0.0)
+    """Return the age by which the server's answer counts: where the edge has an own one, that goes out then."""
+    return menu.answer_by - (RESERVE if menu.own else 0.0)
 
 
 def send_again_at(link: LinkState, sent: float, copies: int, deadline: float) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mtl_split_core.control.policy import SLACK, Action, Menu, actions, ask, is_allowed
+from mtl_split_core.control.policy import RESERVE, SLACK, Action, Menu, actions, ask, is_allowed
 from mtl_split_core.scene import Floats
 from mtl_split_lab.adaptation.simulator import Decision, Outcome, Simulation
 
@@ -39,7 +39,7 @@ def foreseen_values(
             begins = max(situation.age, menu.answer_by - seconds - SLACK) if waits else situation.age
             in_vain = knows and waits and arrived <= menu.answer_by
             if arrived > begins and not in_vain:
-                own_done = begins + seconds
+                own_done = max(begins + seconds, menu.answer_by - RESERVE if waits else 0.0)
                 value -= seconds * menu.second_price
         if min(arrived, own_done) <= menu.answer_by:
             is_own = action.own is not None and own_done < arrived

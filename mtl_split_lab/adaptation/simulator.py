@@ -312,6 +312,7 @@ class _Vehicle:
         self.outcomes = [Outcome() for _ in drive.sizes]
         self._sequences = itertools.count()
         self._is_computing = False
+        self._done: tuple[int, Own] | None = None
         self._wake_at = math.inf
         self.spent = 0.0
 
@@ -406,7 +407,7 @@ class _Vehicle:
             self._send(again.frame, again.sequence, MOST_COPIES, now)
             self._controller.sent_again(again.sequence, MOST_COPIES, now)
             self._answers.ask_again(again.key, self._controller.send_again_at(now, again.deadline))
-        wait = again
+        wait = min(again, self._finish(now))
         if not self._is_computing:
             due = self._answers.begin(now, self._controller.needed)
             if not isinstance(due, float):
@@ -425,11 +426,22 @@ class _Vehicle:
         self._at(now + self._times.own[own], partial(self._computed, frame, own))
 
     def _computed(self, frame: int, own: Own, now: float) -> None:
-        self._is_computing = False
         self._controller.computed(own, self._times.own[own], now)
-        if self._answers.finish(frame):
-            self._close(frame, own, now)
+        self._done = frame, own
         self._go_on(now)
+
+    def _finish(self, now: float) -> float:
+        """Close the frame whose own answer is there, or return for how many seconds the server's is waited for."""
+        if self._done is None:
+            return math.inf
+        frame, own = self._done
+        finished = self._answers.finish(frame, now, self._controller.needed)
+        if isinstance(finished, float):
+            return finished
+        self._is_computing, self._done = False, None
+        if finished:
+            self._close(frame, own, now)
+        return math.inf
 
     def _close(self, frame: int, source: int | Own | None, now: float) -> None:
         self.outcomes[frame].source = source

@@ -2,12 +2,14 @@
 
 import math
 import threading
+import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_split_core.control.answers import LONG, MOST_OPEN, REORDERED, Answers, Due
-from mtl_split_core.control.policy import MOST_AGAIN, Own
+from mtl_split_core.control.policy import MOST_AGAIN, RESERVE, Own
 
 NEEDED = 0.02
 
@@ -32,6 +34,10 @@ def begun(answers: Answers[str], now: float) -> tuple[str, Own | None] | float:
     return (found.frame, found.own) if isinstance(found, Due) else found
 
 
+def finished(answers: Answers[str], key: str, now: float = 2.0) -> bool | float:
+    return answers.finish(key, now, needed)
+
+
 def again(answers: Answers[str], now: float) -> str | float:
     found = answers.again(now)
     return found.frame if isinstance(found, Due) else found
@@ -44,7 +50,7 @@ def test_the_servers_answer_counts_only_once() -> None:
     answers = expecting(1.0)
     assert answers.frame_of(0) == "frame a" and answers.frame_of(1) is None
     assert not answers.hear(1) and answers.hear(0)
-    assert answers.frame_of(0) is None and not answers.hear(0) and not answers.finish("a")
+    assert answers.frame_of(0) is None and not answers.hear(0) and not finished(answers, "a")
 
 
 def test_the_edge_begins_when_the_time_to_the_deadline_is_what_its_network_needs() -> None:
@@ -52,8 +58,8 @@ def test_the_edge_begins_when_the_time_to_the_deadline_is_what_its_network_needs
     assert begun(answers, 0.5) == 1.0 - NEEDED - 0.5
     assert begun(answers, 1.0 - NEEDED) == A
     assert begun(answers, 1.0 - NEEDED) == 1.0
-    assert answers.hear(0) and not answers.finish("a")
-    assert begun(answers, 1.99) == B and answers.finish("b") and not answers.finish("b")
+    assert answers.hear(0) and not finished(answers, "a")
+    assert begun(answers, 1.99) == B and finished(answers, "b") and not finished(answers, "b")
     assert not answers.hear(1) and begun(answers, 9.0) == LONG
     assert begun(expecting(1.0, own=Own.EXIT), 0.0) == 1.0 - NEEDED / 2
     assert begun(expecting(1.0, own=None), 5.0) == LONG
@@ -99,7 +105,26 @@ def test_it_goes_out_again_also_while_an_own_answer_is_computed_but_not_after_th
     answers.settle(0, answered=True, now=1.0 - NEEDED)
     assert again(answers, 1.0) == "frame a"
     answers.ask_again("a", 1.0)
-    assert answers.finish("a") and again(answers, 1.0) == LONG
+    assert finished(answers, "a") and again(answers, 1.0) == LONG
+
+
+def test_an_own_answer_waits_for_the_servers_while_that_may_come_and_nothing_else_is_to_begin() -> None:
+    answers = expecting(1.0, 1.1)
+    assert begun(answers, 0.98) == A
+    assert finished(answers, "a", 0.984) == pytest.approx(0.016 - RESERVE)
+    assert answers.hear(0) and finished(answers, "a", 0.984) is False
+    assert begun(answers, 1.08) == B
+    assert isinstance(finished(answers, "b", 1.085), float) and finished(answers, "b", 1.1 - RESERVE) is True
+
+    refused = expecting(1.0)
+    assert begun(refused, 0.98) == A
+    refused.settle(0, answered=False, now=0.982)
+    assert finished(refused, "a", 0.984) is True
+
+    busy = expecting(1.0, 1.006)
+    assert begun(busy, 0.98) == A
+    assert finished(busy, "a", 0.984) == pytest.approx(1.006 - NEEDED - 0.984)
+    assert finished(busy, "a", 1.006 - NEEDED) is True
 
 
 def test_an_answer_that_the_server_has_reported_is_asked_for_as_soon_as_it_should_be_there() -> None:
@@ -119,32 +144,39 @@ def test_an_answer_that_the_server_has_reported_is_asked_for_as_soon_as_it_shoul
 def test_the_same_frame_again_does_not_put_off_its_answer() -> None:
     answers = expecting(1.0)
     answers.expect("a", "again", 5.0, 1, Own.WHOLE)
-    assert begun(answers, 1.0) == ("again", Own.WHOLE) and answers.finish("a") and not answers.finish("a")
+    assert begun(answers, 1.0) == ("again", Own.WHOLE) and finished(answers, "a") and not finished(answers, "a")
 
 
 def test_frames_are_given_up_rather_than_kept_without_end() -> None:
     answers = Answers[int]()
     assert sum(answers.expect(number, number, 1.0, number, Own.EXIT) for number in range(MOST_OPEN + 3)) == 3
-    assert not answers.finish(2) and answers.finish(3)
+    assert not answers.finish(2, 1.0, needed) and answers.finish(3, 1.0, needed)
 
 
-def test_who_waits_is_woken_by_a_frame_and_by_the_end() -> None:
+def test_all_who_wait_are_woken_by_a_frame_and_by_the_end() -> None:
     answers = Answers[str]()
-    taken: list[object] = []
+    taken: dict[str, list[object]] = {"begin": [], "again": []}
+    finds = {"begin": lambda: answers.begin(0.0, needed), "again": lambda: answers.again(0.0)}
 
-    def work() -> None:
-        while (due := answers.take(lambda: answers.begin(0.0, needed))) is not None:
-            taken.append(due)
+    def work(what: str) -> None:
+        while (due := answers.take(finds[what])) is not None:
+            taken[what].append(due)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    answers.expect("a", "frame a", 60.0, None, Own.WHOLE)
-    while not taken:
-        pass
+    threads = [threading.Thread(target=work, args=(what,)) for what in finds]
+    for thread in threads:
+        thread.start()
+    begun = time.monotonic()
+    for number in range(10):
+        answers.expect(number, "alone", 60.0, None, Own.WHOLE)
+        answers.expect(str(number), "asked", 60.0, number, None, again_at=0.0)
+        while not (len(taken["begin"]) == len(taken["again"]) == number + 1):
+            assert time.monotonic() < begun + LONG
+            time.sleep(0.001)
     answers.close()
-    thread.join(timeout=10)
-    assert not thread.is_alive() and not answers.finish("a")
-    assert taken == [Due("a", "frame a", 60.0, None, Own.WHOLE)]
+    for thread in threads:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for thread in threads) and not finished(answers, "a")
+    assert taken["begin"][0] == Due(0, "alone", 60.0, None, Own.WHOLE)
 
 
 @given(
@@ -170,5 +202,5 @@ def test_whatever_happens_no_frame_is_answered_twice(events: list[tuple[str, int
         elif what == "begin" and isinstance(due := answers.begin(now, needed), Due) and due.own:
             begun.append(due.frame)
         elif what == "finish" and number in begun:
-            answered += [number] if answers.finish(number) else []
+            answered += [number] if answers.finish(number, now, needed) is True else []
     assert len(answered) == len(set(answered))

@@ -9,7 +9,7 @@ import pytest
 from mtl_split_core.bundle import write_manifest
 from mtl_split_core.control.controller import NOMINAL, RECENT, Controller, is_measured, menu_of
 from mtl_split_core.control.link import Fate, Report
-from mtl_split_core.control.policy import BUSY_WINDOW, SLACK, Action, Menu, Own, Point, Situation, fixed
+from mtl_split_core.control.policy import BUSY_WINDOW, RESERVE, SLACK, Action, Menu, Own, Point, Situation, fixed
 
 from ...tiny_bundle import write_tiny_bundle
 
@@ -60,7 +60,7 @@ def test_the_policy_chooses_by_what_the_link_has_told() -> None:
     assert own.choose(own.observe(0.01, now=1.1)) == Action(0, own=Own.EXIT)
     assert seen[0].link.loss == pytest.approx(2 / 3) and seen[0].link.round_trip == pytest.approx(0.04)
     assert own.send_again_at(2.0, deadline=2.2) == pytest.approx(2.055)
-    assert own.send_again_at(2.0, deadline=2.055 + 0.04 + SLACK - 0.001) == math.inf
+    assert own.send_again_at(2.0, deadline=2.055 + 0.04 + RESERVE - 0.001) == math.inf
     assert own.answer_alone(seen[0]) == Action(None, own=Own.WHOLE, at_once=True)
 
 
