@@ -64,7 +64,7 @@ SLACK = 0.02
 a few in vain than to be late when the processor is busy.
 """
 
-RESERVE = 0.01
+RESERVE = 0.015
 """Seconds before the deadline at which an own answer goes out, where the server's may still forestall it."""
 
 

@@ -121,10 +121,10 @@ def test_an_own_answer_waits_for_the_servers_while_that_may_come_and_nothing_els
     refused.settle(0, answered=False, now=0.982)
     assert finished(refused, "a", 0.984) is True
 
-    busy = expecting(1.0, 1.006)
+    busy = expecting(1.0, 1.0045)
     assert begun(busy, 0.98) == A
-    assert finished(busy, "a", 0.984) == pytest.approx(1.006 - NEEDED - 0.984)
-    assert finished(busy, "a", 1.006 - NEEDED) is True
+    assert finished(busy, "a", 0.984) == pytest.approx(1.0045 - NEEDED - 0.984)
+    assert finished(busy, "a", 1.0045 - NEEDED) is True
 
 
 def test_an_answer_that_the_server_has_reported_is_asked_for_as_soon_as_it_should_be_there() -> None:
