@@ -9,7 +9,6 @@ from mtl_split_core.bundle import Bundle
 from mtl_split_core.control.link import Account, Link, LinkState, Report
 from mtl_split_core.control.policy import (
     BUSY_WINDOW,
-    RESERVE,
     SLACK,
     Action,
     Menu,
@@ -18,6 +17,7 @@ from mtl_split_core.control.policy import (
     Policy,
     Situation,
     best_own,
+    reserve,
     send_again_at,
 )
 
@@ -104,8 +104,7 @@ class Controller:
 
         link: what is known of it, None: to be observed.
         """
-        reserve = RESERVE if self.menu.own else 0.0
-        return send_again_at(link or self._link.observe(now), now, self._copies, deadline - reserve)
+        return send_again_at(link or self._link.observe(now), now, self._copies, deadline - reserve(self.menu))
 
     def reported(self, report: Report, now: float) -> Account | None:
         """Take in a link report; see Link.reported."""

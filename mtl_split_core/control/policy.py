@@ -257,7 +257,12 @@ def _exchange(link: LinkState, copies: int, rest: float) -> tuple[float, float]:
 
 def answer_by(menu: Menu) -> float:
     """Return the age by which the server's answer counts: where the edge has an own one, that goes out then."""
-    return menu.answer_by - (RESERVE if menu.own else 0.0)
+    return menu.answer_by - reserve(menu)
+
+
+def reserve(menu: Menu) -> float:
+    """Return how many seconds before a deadline the server's answer does not count any more."""
+    return RESERVE if menu.own else 0.0
 
 
 def send_again_at(link: LinkState, sent: float, copies: int, deadline: float) -> float:
