@@ -74,6 +74,20 @@ def test_a_vehicle_whose_way_there_is_not_is_refused(tmp_path: Path, bundle: Bun
             find_routes(load_fleet(write_fleet(tmp_path, bundle, {"vehicles.car.ways": [way]})))
 
 
+def check_assignment(loaded: Loaded, every: list[dict[Route, int]], count: int) -> None:
+    """Compare what is assigned to `count` vehicles with every way to do so."""
+    costs = [cost_of(loaded, taken) for taken in every if fits(loaded, taken)]
+    if not costs:
+        with pytest.raises(InputError, match="does not fit"):
+            assign(loaded, 10.0)
+        return
+    found = assign(loaded, 10.0)
+    assert fits(loaded, dict(found.taken)) and sum(found.taken.values()) == count
+    assert found.bound <= min(costs) + 1e-6 <= found.cost + 2e-6
+    # The tangents lie close to the waiting itself.
+    assert found.cost == pytest.approx(min(costs), rel=0.02)
+
+
 @SLOW_EXAMPLES
 @given(count=st.integers(1, 3), rate=st.sampled_from([10.0, 40.0]), memory=st.sampled_from([5.5, 11.5, 17.5, 1000.0]),
        ways=st.sampled_from([["middle"], ["middle", "server"], ["middle", "server", "whole", "exit"]]))  # fmt: skip
@@ -84,16 +98,8 @@ def test_with_roadside_units_too_no_assignment_beats_the_bound(
     changes |= {"machines.near.memory": memory, "machines.far.speed": 0.5, "machines.car.cores": 8}
     loaded = load_fleet(write_fleet(tmp_path, divided, changes))
     routes = find_routes(loaded)["car"]
-    every = [Counter(taken) for taken in itertools.combinations_with_replacement(routes, count)]
-    costs = [cost_of(loaded, taken) for taken in every if fits(loaded, taken)]
-    if not costs:
-        with pytest.raises(InputError, match="does not fit"):
-            assign(loaded, 10.0)
-        return
-    found = assign(loaded, 10.0)
-    assert fits(loaded, dict(found.taken)) and sum(found.taken.values()) == count
-    assert found.bound <= min(costs) + 1e-6 <= found.cost + 2e-6
-    assert found.cost == pytest.approx(min(costs), rel=0.02)
+    every = [dict(Counter(taken)) for taken in itertools.combinations_with_replacement(routes, count)]
+    check_assignment(loaded, every, count)
 
 
 def test_waiting_is_half_of_what_theory_says_for_chance_and_grows_faster_and_faster() -> None:
@@ -147,16 +153,7 @@ def test_no_assignment_beats_the_bound_and_none_is_better(
     routes = find_routes(loaded)["car"]
     splits = itertools.product(range(count + 1), repeat=len(routes))
     every = [dict(zip(routes, split, strict=True)) for split in splits if sum(split) == count]
-    costs = [cost_of(loaded, taken) for taken in every if fits(loaded, taken)]
-    if not costs:
-        with pytest.raises(InputError, match="does not fit"):
-            assign(loaded, 10.0)
-        return
-    found = assign(loaded, 10.0)
-    assert fits(loaded, dict(found.taken)) and sum(found.taken.values()) == count
-    assert found.bound <= min(costs) + 1e-6 <= found.cost + 2e-6
-    # The tangents lie close to the waiting itself.
-    assert found.cost == pytest.approx(min(costs), rel=0.02)
+    check_assignment(loaded, every, count)
 
 
 def test_a_prediction_is_the_route_alone_where_nobody_waits(tmp_path: Path, bundle: Bundle) -> None:
