@@ -17,9 +17,9 @@ from mtl_split_camera.sources import DEFAULT_RATE, SECONDS_PER_STREET, Streets
 from mtl_split_core.bundle import Bundle
 from mtl_split_core.scene import Size
 from mtl_split_lab.adaptation.direction import Counts
-from mtl_split_lab.bench.answers import DEADLINE, Answers, answered, first_in_time, judge
+from mtl_split_lab.bench.answers import DEADLINE, Answers, first_in_time, judge
 from mtl_split_lab.bench.drive_listener import Drive, read_drive
-from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
+from mtl_split_lab.bench.listener import CAMERA_INFO, read_answers, read_log
 from mtl_split_lab.bench.namespaces import SERVER, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.live.processes import ProcessError, Processes
 from mtl_split_ros.graph import COMPRESSED, DISCOVERY_RANGE, Options, Value, camera, edge, image_topic, server
@@ -123,7 +123,7 @@ def measure(
             if not processes.wait_for(lambda: read_log(sent), PATIENCE):
                 raise ProcessError(f"the camera sent no frame within {PATIENCE:g} s")
             # Until then, what is left in the link's queue of the nodes' discovery of each other delays every frame.
-            known = processes.wait_for(lambda: first_in_time(_answers(bundle, results)), DISCOVERY)
+            known = processes.wait_for(lambda: first_in_time(read_answers(results, bundle)), DISCOVERY)
             processes.wait_for(lambda: None, SETTLING)
             begin = time.time_ns()
             if condition.trace:
@@ -135,7 +135,7 @@ def measure(
             quality=quality,
             condition=None if way == WHOLE else condition,
             discovery=None if known is None else (known - min(stamps)) / 1e9,
-            answers=judge(stamps, _answers(bundle, results), begin, end),
+            answers=judge(stamps, read_answers(results, bundle), begin, end),
             sent=link.cut()[VEHICLE],
             drive=read_drive(sent.with_name(DRIVE), begin, begin + round(seconds * 1e9))
             if way == BY_DEADLINE
@@ -202,8 +202,3 @@ def _running(
         complaints = processes.stop()
     if complaints:
         raise ProcessError("; ".join(complaints))
-
-
-def _answers(bundle: Bundle, results: Path) -> dict[int, int]:
-    heard = read_log(results)
-    return answered([heard.get(topic, {}) for topic in result_topics(bundle)])

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo
 
 from mtl_split_core.bundle import Bundle, load_bundle
 from mtl_split_core.share import bundle_folder
+from mtl_split_lab.bench.answers import answered
 from mtl_split_ros.kinds import KINDS as ROS_KINDS
 from mtl_split_ros.messages import result_topic, stamp_of
 from mtl_split_ros.process import run
@@ -50,11 +51,22 @@ def result_topics(bundle: Bundle) -> dict[str, type[Any]]:
 def read_log(path: Path) -> dict[str, dict[int, int]]:
     """Read what a listener has written so far, if it has begun: by topic, arrivals by stamp."""
     heard: dict[str, dict[int, int]] = {}
-    for line in (path.read_text() if path.exists() else "").splitlines(keepends=True):
-        if line.endswith("\n"):
-            topic, stamp, arrival = line.split()
-            heard.setdefault(topic, {})[int(stamp)] = int(arrival)
+    for line in whole_lines(path):
+        topic, stamp, arrival = line.split()
+        heard.setdefault(topic, {})[int(stamp)] = int(arrival)
     return heard
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Return the lines of a file that another process is writing, if it has begun, without one that is not finished."""
+    lines = (path.read_text() if path.exists() else "").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n")]
+
+
+def read_answers(path: Path, bundle: Bundle) -> dict[int, int]:
+    """Read when each frame was answered, by what a listener to a bundle's results has written so far: see answered."""
+    heard = read_log(path)
+    return answered([heard.get(topic, {}) for topic in result_topics(bundle)])
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from typing import TextIO
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
+from mtl_split_lab.bench.listener import whole_lines
 from mtl_split_ros.process import run
 from mtl_split_ros.qos import RESULT
 
@@ -49,11 +50,9 @@ class StageListener(Node):
 def read_stages(path: Path, begin: int, end: int) -> dict[str, dict[str, float]]:
     """Return each node's stages, the median over the reports between two times in nanoseconds, in milliseconds."""
     heard: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for line in (path.read_text() if path.exists() else "").splitlines(keepends=True):
-        if line.endswith("\n"):
-            at, node, stage, milliseconds = json.loads(line)
-            if begin <= at < end:
-                heard[node][stage].append(milliseconds)
+    for at, node, stage, milliseconds in map(json.loads, whole_lines(path)):
+        if begin <= at < end:
+            heard[node][stage].append(milliseconds)
     return {
         node: {stage: statistics.median(times) for stage, times in stages.items()} for node, stages in heard.items()
     }

@@ -5,14 +5,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from mtl_split_core.errors import InputError
-from mtl_split_lab.bench.answers import answered, judge
-from mtl_split_lab.bench.listener import CAMERA_INFO, read_log, result_topics
+from mtl_split_lab.bench.answers import judge
+from mtl_split_lab.bench.listener import CAMERA_INFO, read_answers, read_log
 from mtl_split_lab.bench.namespaces import SERVER as SERVER_END
 from mtl_split_lab.bench.namespaces import UNIT, VEHICLE, Condition, Link, lay_link
 from mtl_split_lab.bench.slowing import slowed
@@ -157,14 +158,15 @@ def measure_route(loaded: Loaded, route: Route, seconds: float) -> dict[str, flo
         processes = Processes(folder / "logs")
         try:
             _start(loaded, route, link, processes, folder, slow)
-            if not processes.wait_for(lambda: _answers(loaded, route, folder), PATIENCE):
+            answers = partial(read_answers, folder / "results", loaded.bundles[route.bundle])
+            if not processes.wait_for(answers, PATIENCE):
                 raise ProcessError(f"no frame was answered within {PATIENCE:g} s: {route.name}")
             processes.wait_for(lambda: None, SETTLING)
             begin = time.time_ns()
             processes.wait_for(lambda: None, seconds + LAST_ANSWERS)
             end = begin + round(seconds * 1e9)
             sent = read_log(folder / "sent")[CAMERA_INFO]
-            judged = judge(sent, _answers(loaded, route, folder), begin, end)
+            judged = judge(sent, answers(), begin, end)
             told = [read_stages(folder / f"stages_{name}", begin, end) for name in link.within]
         finally:
             complaints = processes.stop()
@@ -238,11 +240,6 @@ def _start(
     processes.start(edge(options(vehicles.computer, **how)), [*slow[VEHICLE], *at_vehicle])
     pictures = ["--size", *map(str, computer.picture), "--rate", f"{vehicles.rate:g}"]
     processes.run("camera", [*at_vehicle, *here, "mtl_split_lab.bench.still_camera", *pictures])
-
-
-def _answers(loaded: Loaded, route: Route, folder: Path) -> dict[int, int]:
-    heard = read_log(folder / "results")
-    return answered([heard.get(topic, {}) for topic in result_topics(loaded.bundles[route.bundle])])
 
 
 def format_check(check: Checked) -> str:
