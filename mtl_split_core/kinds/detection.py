@@ -145,9 +145,10 @@ def suppress(
     Those with a score below `score_threshold` are left out, and of two with the same label whose intersection over
     union is above `overlap_threshold`, the one with the lower score. Of the rest, the best MOST_DETECTIONS are kept.
     """
-    candidates, indices = np.nonzero(scores >= score_threshold)
-    order = np.argsort(-scores[candidates, indices], kind="stable")[:MOST_CANDIDATES]
-    candidates, indices = candidates[order], indices[order]
+    # Flat, as this takes half of the time.
+    found = np.flatnonzero(scores >= score_threshold)
+    order = np.argsort(-scores.reshape(-1)[found], kind="stable")[:MOST_CANDIDATES]
+    candidates, indices = np.divmod(found[order], len(labels))
     corners = boxes[candidates]
     # Every label has a place of its own, where only its boxes can overlap; NMSBoxesBatched, which would see to that, is
     # missing in OpenCV 4.6, which Ubuntu 24.04 has.

@@ -50,6 +50,7 @@ from mtl_split_lab.adaptation.study import (
     groups_of,
     learn,
     mean_of,
+    recoveries,
     rows_of,
     run,
 )
@@ -98,7 +99,8 @@ class Studied:
 
     rows: without those that are learned; results: of all; doubled: results with twice the prices, of some; delays:
     frames after which a policy answers by itself in an outage, by row, as it is and with the trace shifted; shuffled:
-    the mean of what is left of the learned policies if they observe everything in another place; milliseconds: of the
+    recovered: seconds after each outage to the server's first answer, by row and trace; shuffled: the mean of what is
+    left of the learned policies if they observe everything in another place; milliseconds: of the
     processor for one frame, by row, for controller and policy with all that is simulated around them.
     """
 
@@ -107,6 +109,7 @@ class Studied:
     results: Results
     doubled: Mapping[str, Result]
     delays: Mapping[str, tuple[float | None, float | None]]
+    recovered: Mapping[str, Mapping[str, Sequence[float]]]
     shuffled: Result
     milliseconds: Mapping[str, float]
     lossy: Sequence[tuple[float, Row, Result]]
@@ -233,6 +236,10 @@ def study_car(
         results=results,
         doubled={name: mean_of(found) for name, found in doubled.items()},
         delays=measure_delays(car, [(row, list(chosen.traces)) for row in policies] + by_row(learned), chosen, sizes),
+        recovered={
+            row.name: {name: recoveries(car, row, sizes, trace) for name, trace in chosen.traces.items()}
+            for row in [*policies, rows[-1]]
+        },
         shuffled=mean_of(checked[len(again) :]),
         milliseconds={row.name: measure_cost(car, row, chosen, sizes) for row in [*policies, learned[0][0]]},
         lossy=study.lossy(car, simple),
@@ -305,6 +312,7 @@ def to_json(studied: Sequence[Studied], chosen: Chosen) -> dict[str, Any]:
                 "twice the prices": {name: asdict(result) for name, result in one.doubled.items()},
                 "permuted observations": asdict(one.shuffled),
                 "delays": one.delays,
+                "seconds after outages": one.recovered,
                 "milliseconds of a frame": one.milliseconds,
                 "lossy": [[loss, row.name, asdict(result)] for loss, row, result in one.lossy],
                 "fleet": {row.name: asdict(result) for row, result in one.fleet},
@@ -349,6 +357,7 @@ def write_page(
     for one in studied:
         parts += [f"## {one.car.name}: {one.car.words}", _verdict(one, chosen), _rows_table(one, chosen)]
         parts += ["### Every trace", _EVERY, _traces_table(one, chosen)]
+    parts += ["## After an outage", _AFTER.format(outage=MEASURED_OUTAGE), _recovered_table(studied)]
     parts += ["## Is any of it cheated?", *(_checks(one, chosen) for one in studied)]
     parts += ["## Lost packets", _LOSSY.format(rate=LOSSY_RATE / 1e6), *(_lossy_table(one) for one in studied)]
     parts += [
@@ -494,6 +503,20 @@ def _traces_table(one: Studied, chosen: Chosen) -> str:
     return table(f"trace|best fixed|its S less prices, %|{names}", rows)
 
 
+def _recovered_table(studied: Sequence[Studied]) -> str:
+    shown = [(one.car.name, row, by_trace) for one in studied for row, by_trace in one.recovered.items()]
+    traces = [name for name, found in shown[0][2].items() if found]
+    rows = [
+        [name, str(len(shown[0][2][name])), *(_median_and_longest(by_trace[name]) for _, _, by_trace in shown)]
+        for name in traces
+    ]
+    return table("|".join(["trace", "outages", *(f"{car}: {row}" for car, row, _ in shown)]), rows)
+
+
+def _median_and_longest(seconds: Sequence[float]) -> str:
+    return f"{median(seconds):.2f}, {max(seconds):.2f}" if seconds else "-"
+
+
 def _checks(one: Studied, chosen: Chosen) -> str:
     first = seeded(LEARNED, 0)
     moved = [
@@ -577,6 +600,10 @@ the best one by S less prices, and for the last two columns by S."""
 _TASKS = """The accuracy of each task at the deadline, in per cent; no answer is a wrong one:"""
 
 _EVERY = """Points of S less prices, against the best fixed action of that trace."""
+
+_AFTER = """Seconds from the end of an outage of {outage:g} s or more to the server's first answer in time, in the
+median of a trace's outages, and the longest. Where links come back slowly, even the *clairvoyant* needs more than the
+0.3 s that are wanted."""
 
 _DELAYS = """After so many frames of an outage of {outage:g} s or more a policy answers by itself, in the median of the
 traces; and with the trace shifted by {shift:g} s behind its back. Who saw the trace instead of the link would be as far

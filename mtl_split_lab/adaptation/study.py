@@ -44,7 +44,8 @@ TWICE = {1: "", 2: ", twice"}
 CLAIRVOYANT, BARE = "clairvoyant", "bare"
 
 MEASURED_OUTAGE = 1.0
-"""Seconds of an outage, at least, in which it is measured how soon a policy answers by itself."""
+"""Seconds of an outage, at least, in which it is measured how soon a policy answers by itself, and after which how
+soon the server answers again."""
 
 SHIFT = 7.0
 """Seconds by which a trace is shifted behind a policy's back."""
@@ -242,6 +243,13 @@ def delay(car: Car, row: Row, sizes: Sequence[tuple[int, ...]], trace: Trace, sh
         if alone and not alone[0] and any(alone):
             delays.append(alone.index(True) - 1)
     return float(median(delays)) if delays else None
+
+
+def recoveries(car: Car, row: Row, sizes: Sequence[tuple[int, ...]], trace: Trace) -> list[float]:
+    """Return how many seconds after each outage of a trace the server's first answer in time was there."""
+    answers = enumerate(run(car, row, whole_drive(sizes, trace)))
+    served = [frame / RATE + outcome.age for frame, outcome in answers if isinstance(outcome.in_time(ANSWER_BY), int)]
+    return trace.recoveries(MEASURED_OUTAGE, served, 0.0, trace.duration)
 
 
 def is_alone(action: Action) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,15 @@ class Trace:
             elif math.isnan(begin):
                 begin = float(moment)
         return found
+
+    def recoveries(self, least: float, moments: Sequence[float], begin: float, seconds: float) -> list[float]:
+        """Return how long after each outage of `least` seconds or more the first of some moments was, in seconds.
+
+        moments: seconds since `begin`, which is one of the trace; of the outages that end within the next `seconds`.
+        """
+        ends = [end - begin for _, end in self.outages(least) if 0 < end - begin < seconds]
+        firsts = [(end, min((moment for moment in moments if moment >= end), default=None)) for end in ends]
+        return [first - end for end, first in firsts if first is not None]
 
     def worst_part(self, least: float, whole: float = WHOLE) -> tuple[float, float]:
         """Return begin and length, in seconds, of the part with the longest outage, or else with the lowest rate.

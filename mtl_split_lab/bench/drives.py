@@ -187,9 +187,8 @@ def _recoveries(drive: Drive, link: Condition, seconds: float) -> list[float]:
     heard = [
         (stamp - drive.begin) / 1e9 + one.age for stamp, one in drive.told.items() if one.source == AnswerInfo.SERVER
     ]
-    ends = [end - link.begin for _, end in read_trace(link.trace).outages(OUTAGE)]
-    firsts = [(end, min((at for at in heard if at >= end), default=None)) for end in ends if 0 < end < seconds]
-    return [round(first - end, 3) for end, first in firsts if first is not None]
+    recovered = read_trace(link.trace).recoveries(OUTAGE, heard, link.begin, seconds)
+    return [round(each, 3) for each in recovered]
 
 
 def _value(bundle: Bundle, answers: Sequence[tuple[int, str]], frames: int) -> float | None:

@@ -13,6 +13,7 @@ from mtl_split_core.control.link import LinkState
 from mtl_split_core.control.policy import (
     BACK_OFF,
     LONGEST_PROBE,
+    PATIENCE,
     MOST_AGAIN,
     MOST_COPIES,
     PROBE,
@@ -142,8 +143,8 @@ def test_in_an_outage_the_edge_answers_at_once_and_asks_now_and_then(policy: Pol
 def test_a_link_that_loses_what_is_sent_in_an_outage_is_asked_as_often_however_long_it_lasts(policy: Policy) -> None:
     """One that keeps it would have to carry all of that first."""
     for kept, silence, interval in (
-        *((1.0, 0.5, PROBE), (1.0, 8.0, 1.0), (1.0, 100.0, LONGEST_PROBE), (1.0, math.inf, PROBE)),
-        *((0.5, 8.0, 0.5), (0.0, 0.5, PROBE), (0.0, 100.0, PROBE)),
+        *((1.0, 0.5, PROBE), (1.0, 4.0, 4.0 * PATIENCE), (1.0, 100.0, LONGEST_PROBE), (1.0, math.inf, PROBE)),
+        *((0.5, 4.0, 2.0 * PATIENCE), (0.0, 0.5, PROBE), (0.0, 100.0, PROBE)),
     ):
         for idle, asks in ((interval - 0.01, False), (interval, True)):
             link = replace(DEAD, silence=silence, idle=idle, kept=kept)

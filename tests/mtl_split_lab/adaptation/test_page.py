@@ -39,6 +39,7 @@ def studied(learned: list[float], predictive: float = 0.85) -> Studied:
         results=results,
         doubled={PREDICTIVE: replace(result(0.8), actions={"alone": 0.3})},
         delays={PREDICTIVE: (2.0, 2.5)},
+        recovered={row: {"a_1": [0.1, 0.2, 0.6], "a_2": [], "b_1": [0.3]} for row in (PREDICTIVE, CLAIRVOYANT)},
         shuffled=result(0.7),
         milliseconds={PREDICTIVE: 0.1234},
         lossy=[(loss, Row(PREDICTIVE, PREDICTIVE), replace(result(0.8), served=1 - loss)) for loss in LOSSY],
@@ -71,6 +72,11 @@ def test_accuracies_of_tasks_and_live_drives_are_shown() -> None:
     page = write_page(BUNDLE, PROFILE, [studied([0.85] * 3)], CHOSEN, Prices(), "| the drives |")
     assert "| policy | objects | weather |" in page and "| default | 50.00 | 122.00 |" in page
     assert "## Live" in page and "| the drives |" in page
+
+
+def test_how_long_the_server_was_missed_is_shown_where_there_were_outages() -> None:
+    page = write_page(BUNDLE, PROFILE, [studied([0.85] * 3)], CHOSEN, Prices())
+    assert "| a_1 | 3 | 0.20, 0.60 | 0.20, 0.60 |\n| b_1 | 1 |" in page
 
 
 def test_the_best_fixed_action_is_one_that_answers_every_frame() -> None:

@@ -78,7 +78,7 @@ def test_what_is_lost_is_asked_for_again_in_time(policy: Policy, loss: float, le
     assert served >= least * 400 and None not in in_time(outcomes)
 
 
-@given(loss=st.floats(0.02, 0.4), answer_by=st.floats(0.08, 0.3), rate=st.floats(2e6, 5e7), seed=st.integers(0, 100))
+@given(loss=st.floats(0.02, 0.3), answer_by=st.floats(0.08, 0.3), rate=st.floats(2e6, 5e7), seed=st.integers(0, 100))
 @settings(max_examples=8, deadline=None)
 def test_losses_are_not_taken_for_outages(loss: float, answer_by: float, rate: float, seed: int) -> None:
     menu = replace(DEAR, answer_by=answer_by)

@@ -8,7 +8,7 @@ import pytest
 from mtl_split_core.control.policy import PREDICTIVE, Action, Menu, Own, Policy, Situation
 from mtl_split_lab.adaptation import study
 from mtl_split_lab.adaptation.cars import Car
-from mtl_split_lab.adaptation.study import SHIFT, Row, delay
+from mtl_split_lab.adaptation.study import CLAIRVOYANT, SHIFT, Row, delay, recoveries
 from mtl_split_lab.adaptation.traces import Trace
 
 from .cars import MENU, SIZES, TIMES
@@ -22,6 +22,13 @@ def test_an_outage_is_met_a_few_frames_late_wherever_it_is() -> None:
     plain, shifted = (delay(CAR, ROW, [SIZES], TRACE, shift) for shift in (0.0, SHIFT))
     assert plain is not None and plain == shifted
     assert 1 <= plain <= 3
+
+
+def test_the_server_answers_soon_after_an_outage_and_sooner_for_who_knows_its_end() -> None:
+    rows = ROW, Row(CLAIRVOYANT, CLAIRVOYANT)
+    waited, known = (recoveries(CAR, row, [SIZES], TRACE) for row in rows)
+    assert len(waited) == len(known) == 2
+    assert all(0 < end <= later <= 0.3 for end, later in zip(known, waited, strict=True))
 
 
 def test_who_saw_the_trace_is_as_far_off_as_it_is_shifted(monkeypatch: pytest.MonkeyPatch) -> None:
