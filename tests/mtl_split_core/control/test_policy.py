@@ -13,9 +13,9 @@ from mtl_split_core.control.link import LinkState
 from mtl_split_core.control.policy import (
     BACK_OFF,
     LONGEST_PROBE,
-    PATIENCE,
     MOST_AGAIN,
     MOST_COPIES,
+    PATIENCE,
     PROBE,
     SLOW,
     Action,
