@@ -31,11 +31,19 @@ SESSION = 1
 PACKET = 1472
 """Bytes of a datagram that one Ethernet frame carries; what is longer takes several, and is lost with any of them."""
 
-BOTTLENECK_OVERHEAD = 96 + 108 + 14
-"""Bytes of a bottleneck beside its payload: the message's other fields, and RTPS, UDP, IP, Ethernet."""
-REPORT_BYTES = 56 + 108 + 14
-ANSWER_BYTES = 900 + 108 + 14
-"""Bytes of all results of a frame with a dozen objects, and of what carries them."""
+HEADERS = 160
+"""Bytes of RTPS as Fast DDS writes it, UDP, IP and Ethernet around a message."""
+BOTTLENECK_OVERHEAD = 96 + HEADERS
+"""Bytes of a bottleneck beside its payload: the message's other fields, and what carries it."""
+REPORT_BYTES = 56 + HEADERS
+ANSWER_BYTES = 1100 + HEADERS
+"""Bytes of all results of a frame in a street, and of what carries them."""
+
+ANNOUNCED = 5.0
+"""Seconds between two announcements of each side that it is there, as in config/fastdds_link.xml."""
+ANNOUNCEMENT_BYTES = 614
+ANNOUNCEMENTS = 2
+"""So often it is sent each time: to the other side, and to all."""
 
 ORDER = "dysta"
 """The server's parameter order, which counts where it has a deadline."""
@@ -315,6 +323,7 @@ class _Vehicle:
         self._done: tuple[int, Own] | None = None
         self._wake_at = math.inf
         self.spent = 0.0
+        at(begin, self._announce)
 
     def stamp(self, frame: int) -> float:
         return self._first_stamp + frame / self._drive.rate
@@ -328,6 +337,11 @@ class _Vehicle:
             return math.inf
         answered = self._server.begins(self, arrived) + self._server.service
         return self._down.foresee(answered, ANSWER_BYTES, copies) - self.stamp(frame)
+
+    def _announce(self, now: float) -> None:
+        for way in ANNOUNCEMENTS * (self._up, self._down):
+            way.send(now, ANNOUNCEMENT_BYTES, lambda _: None)
+        self._at(now + ANNOUNCED, self._announce)
 
     def act(self, frame: int, action: Action, now: float) -> None:
         self.outcomes[frame].action = action

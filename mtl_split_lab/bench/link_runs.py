@@ -195,7 +195,9 @@ def _running(
         # However late they are, answers are to be seen; but copies are to be known as such.
         processes.start(server(options, max_age=60.0 if by_deadline else 0.0), at_server)
         processes.start(edge(options, topic, **(parameters if by_deadline else {})), at_edge)
-        processes.start(camera(options, **eyes), link.within[VEHICLE])
+        # Who talks within the vehicle alone need not announce itself over the link.
+        near = ["env", f"{DISCOVERY_RANGE}=LOCALHOST"] if by_deadline else []
+        processes.start(camera(options, **eyes), [*link.within[VEHICLE], *near])
         yield processes
         processes.check()
     finally:

@@ -1,6 +1,7 @@
 """A simulated drive: what is certain of it whatever the link, and what the link does to it."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,8 +11,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from mtl_split_core.control.policy import Action, Menu, Own, Point, Policy, Situation, fixed, ladder, predictive
+from mtl_split_core.share import fast_dds_profile
 from mtl_split_lab.adaptation.clairvoyant import drive_clairvoyant
-from mtl_split_lab.adaptation.simulator import Drive, Outcome, Simulation, Times, simulate
+from mtl_split_lab.adaptation.simulator import ANNOUNCED, Drive, Outcome, Simulation, Times, simulate
 from mtl_split_lab.adaptation.traces import Trace
 
 from .cars import MENU, SIZES, TIMES, drive, steady
@@ -195,3 +197,8 @@ def test_a_point_costs_what_its_frame_takes() -> None:
     menu = Menu([Point(200.0, 0.5)] * 3, {}, 0.1)
     [outcomes] = simulate(fixed(2), menu, Times(0.001, {}, 0.01), [Drive(sizes, 10.0, steady(1e6))])
     assert [outcome.bytes for outcome in outcomes] == [size[2] for size in sizes]
+
+
+def test_nodes_announce_themselves_as_often_as_they_are_told_to() -> None:
+    text = fast_dds_profile(over_link=True).read_text()
+    assert float(re.findall(r"<leaseAnnouncement><sec>(\d+)</sec></leaseAnnouncement>", text)[0]) == ANNOUNCED
