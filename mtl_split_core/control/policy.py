@@ -29,7 +29,7 @@ LEARNED = "learned:"
 PROBE = 0.15
 """Seconds, at least, between two bottlenecks that only ask whether the link carries anything again."""
 
-PATIENCE = 0.25
+PATIENCE = 0.125
 """The part of an outage so far after which that is asked again where what is sent meanwhile waits in a modem for the
 end, and delays what comes after it. Where it gets lost, PROBE is enough.
 """
