@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mtl_split.msg import AnswerInfo
@@ -207,7 +208,8 @@ def write(rows: Sequence[Row], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = [asdict(row) for row in rows]
     kept = [row for row in map(asdict, read_rows(path)) if _drive(row) not in map(_drive, new)]
-    path.write_text(json.dumps({"machine": machine_in_words(), "rows": [*kept, *new]}, indent=1) + "\n")
+    rows_in_order = sorted([*kept, *new], key=_drive)
+    path.write_text(json.dumps({"machine": machine_in_words(), "rows": rows_in_order}, indent=1) + "\n")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -215,7 +217,7 @@ def read_rows(path: Path) -> list[Row]:
     return [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.exists() else []
 
 
-def _drive(row: Mapping[str, object]) -> tuple[object, ...]:
+def _drive(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("trace", "begin", "seconds", "loss", "policy"))
 
 
