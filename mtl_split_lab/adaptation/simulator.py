@@ -39,7 +39,7 @@ REPORT_BYTES = 56 + HEADERS
 ANSWER_BYTES = 1100 + HEADERS
 """Bytes of all results of a frame in a street, and of what carries them."""
 
-ANNOUNCED = 5.0
+ANNOUNCED = 1.5
 """Seconds between two announcements of each side that it is there, as in config/fastdds_link.xml."""
 ANNOUNCEMENT_BYTES = 614
 ANNOUNCEMENTS = 2
