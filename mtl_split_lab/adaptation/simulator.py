@@ -323,7 +323,9 @@ class _Vehicle:
         self._done: tuple[int, Own] | None = None
         self._wake_at = math.inf
         self.spent = 0.0
-        at(begin, self._announce)
+        for name, way in (("up", self._up), ("down", self._down)):
+            phase = random.Random(f"{drive.seed} {name} announced").uniform(0.0, ANNOUNCED)
+            at(begin + phase, partial(self._announce, way))
 
     def stamp(self, frame: int) -> float:
         return self._first_stamp + frame / self._drive.rate
@@ -338,10 +340,10 @@ class _Vehicle:
         answered = self._server.begins(self, arrived) + self._server.service
         return self._down.foresee(answered, ANSWER_BYTES, copies) - self.stamp(frame)
 
-    def _announce(self, now: float) -> None:
-        for way in ANNOUNCEMENTS * (self._up, self._down):
+    def _announce(self, way: _Way, now: float) -> None:
+        for _ in range(ANNOUNCEMENTS):
             way.send(now, ANNOUNCEMENT_BYTES, lambda _: None)
-        self._at(now + ANNOUNCED, self._announce)
+        self._at(now + ANNOUNCED, partial(self._announce, way))
 
     def act(self, frame: int, action: Action, now: float) -> None:
         self.outcomes[frame].action = action
