@@ -247,6 +247,8 @@ def delay(car: Car, row: Row, sizes: Sequence[tuple[int, ...]], trace: Trace, sh
 
 def recoveries(car: Car, row: Row, sizes: Sequence[tuple[int, ...]], trace: Trace) -> list[float]:
     """Return how many seconds after each outage of a trace the server's first answer in time was there."""
+    if not trace.outages(MEASURED_OUTAGE):
+        return []
     answers = enumerate(run(car, row, whole_drive(sizes, trace)))
     served = [frame / RATE + outcome.age for frame, outcome in answers if isinstance(outcome.in_time(ANSWER_BY), int)]
     return trace.recoveries(MEASURED_OUTAGE, served, 0.0, trace.duration)
