@@ -5,8 +5,8 @@ Who is to serve which follows from who is alive, by rendezvous hashing, so that 
 changes hands in two steps: the server that has it stops and tells the newest bottleneck that it took, and only then the
 other one begins, after that one. Of a server that has died, what it may have answered has arrived at all others before
 its lease ran out, and they answer only what arrives later. A server that was held up for so long that the others may
-take it for dead gives up its vehicles before it does anything else, and comes back as a new one would. So none of them
-answers what another one has answered, unless they lose sight of each other while both of them see the vehicles.
+take it for dead gives up its vehicles before it does anything else, and listens before it takes any again. So none of
+them answers what another one has answered, unless they lose sight of each other while both of them see the vehicles.
 """
 
 import hashlib
@@ -30,8 +30,11 @@ HOLD = 0.08
 all of them then know what each of them does.
 """
 
+FIND = 4.0
+"""Seconds for which a server that starts listens before it takes vehicles: within them it has found all others."""
+
 SETTLE = 2.0
-"""Seconds for which a server listens before it takes vehicles: within them it has found all others."""
+"""Seconds for which a server that was held up listens before it takes vehicles again."""
 
 MOST_SERVERS = 16
 """Servers of one group; further ones are not heard."""
@@ -155,7 +158,8 @@ class Member:
 
     def __post_init__(self) -> None:
         self._own = {vehicle: _Own() for vehicle in self.vehicles}
-        self._joined = self._told = self._changed = self.now
+        self._told = self._changed = self.now
+        self._listens_until = self.now + FIND
 
     @property
     def ready(self) -> Collection[Server]:
@@ -217,7 +221,7 @@ class Member:
         """Return what to tell the others now, which is to be sent at once."""
         self._wake(now)
         # Only here, so that the others hear of it before it could have a consequence.
-        self._is_ready = not self._leaving and now - self._joined >= SETTLE
+        self._is_ready = not self._leaving and now >= self._listens_until
         self._decide(now)
         self._told = now
         vehicles = {vehicle: Holding(own.serves, own.newest) for vehicle, own in self._own.items()}
@@ -230,7 +234,8 @@ class Member:
             return
         self._give_up()
         self._is_ready = False
-        self._joined = self._told = now
+        self._told = now
+        self._listens_until = max(self._listens_until, now + SETTLE)
         # What they have told meanwhile may still wait to be heard.
         for other in self._others.values():
             other.heard = now

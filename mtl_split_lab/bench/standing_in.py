@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from mtl_split.msg import Bottleneck
 
 from mtl_split_core.bundle import Bundle, load_bundle
-from mtl_split_core.group import SETTLE, Server, share_out
+from mtl_split_core.group import FIND, Server, share_out
 from mtl_split_core.share import bundle_folder
 from mtl_split_lab.bench.fleet import Messages, bottlenecks
 from mtl_split_lab.bench.traffic import Fate, Traffic, running
@@ -29,13 +29,13 @@ from mtl_split_ros.graph import Options, Process, server
 from mtl_split_ros.qos import NEWEST
 
 SERVERS, VEHICLES = 3, 12
-BEGIN = SETTLE + 8.0
+BEGIN = FIND + 6.0
 """Seconds within which all servers have started, found each other and shared out the vehicles."""
 
 DOWN = 2.0
 """Seconds for which a server stays dead."""
 
-BACK = SETTLE + 5.0
+BACK = FIND + 5.0
 """Seconds within which a server that starts again has its share back, and some more."""
 
 PAGE, PLOT = "standing_in.md", "standing_in.png"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mtl_split_core.group import (
     BEAT,
     FENCE,
+    FIND,
     HOLD,
     LEASE,
     MOST_SERVERS,
@@ -62,10 +63,10 @@ def test_a_vehicle_goes_only_to_a_server_that_can_serve_it() -> None:
 def test_a_server_alone_takes_everything_once_it_has_listened() -> None:
     member = Member(Server("one", 1), ["a"], 0.0)
     place = Place(5, 7)
-    for beat in range(round(SETTLE / BEAT) + 4):
+    for beat in range(round(FIND / BEAT) + 4):
         now = beat * BEAT
         state = member.tell(now)
-        assert state.number == beat and state.vehicles["a"].serves == (now >= SETTLE + HOLD)
+        assert state.number == beat and state.vehicles["a"].serves == (now >= FIND + HOLD)
     assert member.takes("a", place, now) and member.tell(now).vehicles == {"a": Holding(True, place)}
     assert member.holders("a") == [Server("one", 1)] == [member.wanted("a")]
     member.leave()
@@ -94,7 +95,7 @@ def test_what_another_server_took_before_is_not_answered_again() -> None:
     def serves(now: float) -> None:
         member.hear(told(other, next(numbers), ready=False, a=Holding(True, Place(3, 9))), now)
 
-    now = beat(member, 0.0, SETTLE + 1, serves)
+    now = beat(member, 0.0, FIND + 1, serves)
     assert not member.takes("a", Place(3, 10), now) and member.holders("a") == [other]
     assert member.hear(told(other, next(numbers), ready=False, a=Holding(False, Place(3, 11))), now)
     assert [member.takes("a", Place(3, sequence), now) for sequence in (10, 11, 12)] == [False, False, True]
@@ -112,7 +113,7 @@ def test_a_dead_server_is_forgotten_and_what_it_said_cannot_be_sent_again() -> N
     def serves(now: float) -> None:
         member.hear(told(other, int(now * 1e3), a=Holding(True)), now)
 
-    now = beat(member, 0.0, SETTLE + 1, serves)
+    now = beat(member, 0.0, FIND + 1, serves)
     assert not member.takes("a", Place(1, 1), now)
     now = beat(member, now, now + LEASE + HOLD + 2 * BEAT)
     assert member.takes("a", Place(1, 2), now) and member.alive == {Server("one", 1): None}
@@ -124,10 +125,18 @@ def test_a_dead_server_is_forgotten_and_what_it_said_cannot_be_sent_again() -> N
 def test_a_server_that_was_held_up_gives_up_its_vehicles_before_anything_else() -> None:
     for late in (FENCE * 0.9, FENCE * 1.1):
         member = Member(Server("one", 1), ["a"], 0.0)
-        now = beat(member, 0.0, SETTLE + 1)
+        now = beat(member, 0.0, FIND + 1)
         member.tell(now)
         assert member.takes("a", Place(1, 1), now + late) == (late < FENCE)
         assert member.tell(now + late).ready == (late < FENCE)
+        now = beat(member, now + late, now + late + SETTLE + BEAT)
+        assert member.tell(now).ready
+
+
+def test_a_server_that_was_held_up_at_its_start_listens_no_shorter() -> None:
+    member = Member(Server("one", 1), ["a"], 0.0)
+    now = beat(member, FENCE + BEAT, FIND)
+    assert not member.tell(now - BEAT).ready and member.tell(FIND).ready
 
 
 def test_strangers_do_not_fill_the_memory() -> None:
@@ -142,7 +151,7 @@ class World:
     """Servers and vehicles in simulated time, with messages that are late and servers that die, stall and return.
 
     Messages take up to 30 ms, bottlenecks too, to each server for itself; a server that stalls handles what has
-    arrived in any order afterwards.
+    arrived in any order afterwards. A server that has just begun hears nobody until it has found the others.
     """
 
     LATEST = 0.03
@@ -156,6 +165,7 @@ class World:
         self.vehicles = [f"car{number}" for number in range(vehicles)]
         self.members: dict[str, Member] = {}
         self.stalled: dict[str, float] = {}
+        self.found: dict[str, float] = {}
         self.answered: Counter[tuple[str, int]] = Counter()
         self.sent: list[tuple[float, str, int]] = []
         for number in range(servers):
@@ -175,6 +185,7 @@ class World:
     def begin(self, name: str) -> None:
         assert name not in self.members
         self.members[name] = Member(Server(name, next(self.numbers)), self.vehicles, self.now)
+        self.found[name] = self.now + self.random.uniform(0.0, FIND - 0.3)
         self.beat(name, self.members[name])
 
     def later(self, name: str, member: Member, event: Callable[[], None]) -> None:
@@ -191,7 +202,8 @@ class World:
 
     def tell(self, name: str, member: Member) -> None:
         state = member.tell(self.now)
-        for other, peer in self.members.items():
+        for other in [other for other in self.members if self.found[other] <= self.now]:
+            peer = self.members[other]
             delay = self.random.uniform(0.0, self.LATEST)
             self.at(self.now + delay, partial(self.later, other, peer, partial(self.hear, other, peer, state)))
 
@@ -229,7 +241,7 @@ def test_no_bottleneck_is_answered_twice_and_all_are_once_it_is_quiet(
     seed: int, blows: list[tuple[float, str, int, float]]
 ) -> None:
     world = World(3, 4, seed)
-    world.run(SETTLE + 0.5)
+    world.run(FIND + 0.5)
     for pause, blow, number, length in blows:
         world.run(world.now + pause)
         name = f"server{number}"
@@ -243,7 +255,7 @@ def test_no_bottleneck_is_answered_twice_and_all_are_once_it_is_quiet(
             world.tell(name, world.members[name])
         del world.members[name]
         world.at(world.now + length, partial(world.begin, name))
-    world.run(world.now + 1.5 + SETTLE + 1.0)
+    world.run(world.now + 1.5 + FIND + 1.0)
     quiet = world.now
     world.run(quiet + 1.0)
     assert set(world.answered.values()) <= {0, 1}
@@ -255,14 +267,14 @@ def test_no_bottleneck_is_answered_twice_and_all_are_once_it_is_quiet(
 @pytest.mark.parametrize("seed", range(5))
 def test_servers_that_start_at_the_same_moment_do_not_answer_the_same(seed: int) -> None:
     world = World(2, 8, seed, apart=0.02)
-    world.run(SETTLE + 1.0)
+    world.run(FIND + 1.0)
     assert set(world.answered.values()) == {0, 1}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_dead_server_is_replaced_within_a_second(seed: int) -> None:
     world = World(3, 6, seed)
-    world.run(SETTLE + 1.0 + seed / 50)
+    world.run(FIND + 1.0 + seed / 50)
     assert world.answered_between(world.now - 0.3, world.now - 0.1) == {1}
     del world.members["server1"]
     killed = world.now
