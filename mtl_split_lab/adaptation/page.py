@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -38,23 +38,21 @@ from mtl_split_lab.adaptation.study import (
     FLEET,
     LOSSY,
     LOSSY_RATE,
-    MEASURED_OUTAGE,
     SERVED,
     SERVER_DEADLINE,
     SHIFT,
+    Job,
     Lesson,
     Result,
     Row,
     Study,
-    delay,
     groups_of,
     learn,
     mean_of,
-    recoveries,
     rows_of,
     run,
 )
-from mtl_split_lab.adaptation.traces import WHOLE, Trace, carrier, read_traces
+from mtl_split_lab.adaptation.traces import LONG, WHOLE, Trace, carrier, read_traces
 from mtl_split_lab.data.drives import find_drives
 from mtl_split_lab.machine import machine_in_words
 from mtl_split_lab.markdown import table
@@ -97,19 +95,17 @@ class Chosen:
 class Studied:
     """What came out for one car.
 
-    rows: without those that are learned; results: of all; doubled: results with twice the prices, of some; delays:
-    frames after which a policy answers by itself in an outage, by row, as it is and with the trace shifted; shuffled:
-    recovered: seconds after each outage to the server's first answer, by row and trace; shuffled: the mean of what is
-    left of the learned policies if they observe everything in another place; milliseconds: of the
-    processor for one frame, by row, for controller and policy with all that is simulated around them.
+    rows: without those that are learned; results: of all; doubled, shifted: means over all traces with twice the
+    prices, and with the traces shifted, of some rows; shuffled: the mean of what is left of the learned policies if
+    they observe everything in another place; milliseconds: of the processor for one frame, by row, for controller and
+    policy with all that is simulated around them.
     """
 
     car: Car
     rows: Sequence[Row]
     results: Results
     doubled: Mapping[str, Result]
-    delays: Mapping[str, tuple[float | None, float | None]]
-    recovered: Mapping[str, Mapping[str, Sequence[float]]]
+    shifted: Mapping[str, Result]
     shuffled: Result
     milliseconds: Mapping[str, float]
     lossy: Sequence[tuple[float, Row, Result]]
@@ -207,70 +203,44 @@ def study_car(
 ) -> Studied:
     """Study one car."""
     rows = rows_of(car)
-    jobs = [(car, row, name) for row in rows for name in chosen.traces]
+    jobs = [(row, name) for row in rows for name in chosen.traces]
     for method in (LEARNED, IMITATION):
         for seed in range(chosen.seeds):
             for name in chosen.traces:
                 path = lessons[car.name, carrier(name), method, seed].path
-                jobs.append((car, Row(seeded(method, seed), LEARNED, path=path), name))
-    done = study.drive_all([(car, row, chosen.traces[name]) for car, row, name in jobs], car.name)
-    results = {(row.name, name): result for (_, row, name), result in zip(jobs, done, strict=True)}
+                jobs.append((Row(seeded(method, seed), LEARNED, path=path), name))
+    done = study.drive_all([Job(car, row, chosen.traces[name]) for row, name in jobs], car.name)
+    results = {(row.name, name): result for (row, name), result in zip(jobs, done, strict=True)}
     dear = replace(
         car, menu=replace(car.menu, second_price=2 * car.menu.second_price, byte_price=2 * car.menu.byte_price)
     )
-    learned = [(row, name) for _, row, name in jobs if row.name == seeded(LEARNED, 0)]
+    learned = [(row, chosen.traces[name]) for row, name in jobs if row.name == seeded(LEARNED, 0)]
     policies = [row for row in rows if row.kind in (LADDER, PREDICTIVE)]
-    again = [(dear, row, name) for row in policies for name in chosen.traces]
-    again += [(dear, row, name) for row, name in learned]
-    shuffled = [(car, replace(row, shuffled=0), name) for row, name in learned]
-    checked = study.drive_all(
-        [(car, row, chosen.traces[name]) for car, row, name in again + shuffled], f"{car.name}, checks"
-    )
-    doubled: dict[str, list[Result]] = {}
-    for (_, row, _), result in zip(again, checked, strict=False):
-        doubled.setdefault(row.name, []).append(result)
+    checked = [(row, trace) for row in policies for trace in chosen.traces.values()] + learned
+    doubled = [Job(dear, row, trace) for row, trace in checked]
+    shifted = [Job(car, row, trace, SHIFT) for row, trace in checked]
+    shuffled = [Job(car, replace(row, shuffled=0), trace) for row, trace in learned]
+    checks = iter(study.drive_all(doubled + shifted + shuffled, f"{car.name}, checks"))
     simple = [row for row in rows if row.kind == FIXED and row.point == car.menu.finest] + policies
     return Studied(
         car=car,
         rows=rows,
         results=results,
-        doubled={name: mean_of(found) for name, found in doubled.items()},
-        delays=measure_delays(car, [(row, list(chosen.traces)) for row in policies] + by_row(learned), chosen, sizes),
-        recovered={
-            row.name: {name: recoveries(car, row, sizes, trace) for name, trace in chosen.traces.items()}
-            for row in [*policies, rows[-1]]
-        },
-        shuffled=mean_of(checked[len(again) :]),
+        doubled=_means_by_row(doubled, checks),
+        shifted=_means_by_row(shifted, checks),
+        shuffled=mean_of(list(checks)),
         milliseconds={row.name: measure_cost(car, row, chosen, sizes) for row in [*policies, learned[0][0]]},
         lossy=study.lossy(car, simple),
         fleet=study.fleet(car, [rows[car.menu.finest], *simple]),
     )
 
 
-def by_row(learned: Sequence[tuple[Row, str]]) -> list[tuple[Row, list[str]]]:
-    """Return the rows that were learned, each with the traces that it never saw."""
-    found: dict[Row, list[str]] = {}
-    for row, name in learned:
-        found.setdefault(row, []).append(name)
-    return list(found.items())
-
-
-def measure_delays(
-    car: Car, rows: Sequence[tuple[Row, Sequence[str]]], chosen: Chosen, sizes: Sequence[tuple[int, ...]]
-) -> dict[str, tuple[float | None, float | None]]:
-    """Return after how many frames of outages policies answer by themselves, as it is and with the traces shifted."""
-    found: dict[str, tuple[list[float], list[float]]] = {}
-    for row, names in rows:
-        for name in names:
-            if not chosen.traces[name].outages(MEASURED_OUTAGE):
-                continue
-            for values, shift in zip(found.setdefault(row.name, ([], [])), (0.0, SHIFT), strict=True):
-                one = delay(car, row, sizes, chosen.traces[name], shift)
-                values += [] if one is None else [one]
-    return {
-        name: (median(plain) if plain else None, median(moved) if moved else None)
-        for name, (plain, moved) in found.items()
-    }
+def _means_by_row(jobs: Sequence[Job], results: Iterator[Result]) -> dict[str, Result]:
+    """Take the results of jobs, and return the mean of each row's."""
+    found: dict[str, list[Result]] = {}
+    for job in jobs:
+        found.setdefault(job.row.name, []).append(next(results))
+    return {name: mean_of(own) for name, own in found.items()}
 
 
 def measure_cost(car: Car, row: Row, chosen: Chosen, sizes: Sequence[tuple[int, ...]]) -> float:
@@ -311,8 +281,7 @@ def to_json(studied: Sequence[Studied], chosen: Chosen) -> dict[str, Any]:
                 },
                 "twice the prices": {name: asdict(result) for name, result in one.doubled.items()},
                 "permuted observations": asdict(one.shuffled),
-                "delays": one.delays,
-                "seconds after outages": one.recovered,
+                "traces shifted": {name: asdict(result) for name, result in one.shifted.items()},
                 "milliseconds of a frame": one.milliseconds,
                 "lossy": [[loss, row.name, asdict(result)] for loss, row, result in one.lossy],
                 "fleet": {row.name: asdict(result) for row, result in one.fleet},
@@ -357,7 +326,7 @@ def write_page(
     for one in studied:
         parts += [f"## {one.car.name}: {one.car.words}", _verdict(one, chosen), _rows_table(one, chosen)]
         parts += ["### Every trace", _EVERY, _traces_table(one, chosen)]
-    parts += ["## After an outage", _AFTER.format(outage=MEASURED_OUTAGE), _recovered_table(studied)]
+    parts += ["## After an outage", _AFTER.format(outage=LONG), _recovered_table(studied, chosen)]
     parts += ["## Is any of it cheated?", *(_checks(one, chosen) for one in studied)]
     parts += ["## Lost packets", _LOSSY.format(rate=LOSSY_RATE / 1e6), *(_lossy_table(one) for one in studied)]
     parts += [
@@ -503,14 +472,15 @@ def _traces_table(one: Studied, chosen: Chosen) -> str:
     return table(f"trace|best fixed|its S less prices, %|{names}", rows)
 
 
-def _recovered_table(studied: Sequence[Studied]) -> str:
-    shown = [(one.car.name, row, by_trace) for one in studied for row, by_trace in one.recovered.items()]
-    traces = [name for name, found in shown[0][2].items() if found]
+def _recovered_table(studied: Sequence[Studied], chosen: Chosen) -> str:
+    shown = [(one, row) for one in studied for row in (LADDER, PREDICTIVE, CLAIRVOYANT)]
+    outages = {name: len(trace.outages(LONG)) for name, trace in chosen.traces.items()}
     rows = [
-        [name, str(len(shown[0][2][name])), *(_median_and_longest(by_trace[name]) for _, _, by_trace in shown)]
-        for name in traces
+        [name, str(count), *(_median_and_longest(one.results[row, name].recovered) for one, row in shown)]
+        for name, count in outages.items()
+        if count
     ]
-    return table("|".join(["trace", "outages", *(f"{car}: {row}" for car, row, _ in shown)]), rows)
+    return table("|".join(["trace", "outages", *(f"{one.car.name}: {row}" for one, row in shown)]), rows)
 
 
 def _median_and_longest(seconds: Sequence[float]) -> str:
@@ -525,14 +495,17 @@ def _checks(one: Studied, chosen: Chosen) -> str:
          *(f"{results[row].milliseconds:.2f}" for results in (_means(one), one.doubled))]
         for row in one.doubled
     ]  # fmt: skip
-    late = [[row, *("-" if value is None else f"{value:g}" for value in values)] for row, values in one.delays.items()]
+    late = [
+        [row, *(f"{median(found.delays):g}" if found.delays else "-" for found in (one.mean(row), shifted))]
+        for row, shifted in one.shifted.items()
+    ]
     head = (
         "policy|alone, %|at twice the prices|bytes per frame|at twice the prices|own ms per frame|at twice the prices"
     )
     return "\n\n".join(
         [
             f"### {one.car.name}",
-            _DELAYS.format(outage=MEASURED_OUTAGE, shift=SHIFT),
+            _DELAYS.format(outage=LONG, shift=SHIFT),
             table(f"policy|frames|with the trace {SHIFT:g} s later", late),
             "Twice the prices move what is done:",
             table(head, moved),
@@ -605,9 +578,9 @@ _AFTER = """Seconds from the end of an outage of {outage:g} s or more to the ser
 median of a trace's outages, and the longest. Where links come back slowly, even the *clairvoyant* needs more than the
 0.3 s that are wanted."""
 
-_DELAYS = """After so many frames of an outage of {outage:g} s or more a policy answers by itself, in the median of the
-traces; and with the trace shifted by {shift:g} s behind its back. Who saw the trace instead of the link would be as far
-off."""
+_DELAYS = """After so many frames of an outage of {outage:g} s or more a policy answers by itself, in the median of
+all outages; and with the trace shifted by {shift:g} s behind its back. Who saw the trace instead of the link would be
+as far off."""
 
 _LOSSY = """A link of {rate:g} Mbit/s that loses packets by chance, both ways."""
 

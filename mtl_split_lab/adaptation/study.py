@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -35,17 +34,13 @@ from mtl_split_lab.adaptation.cars import ANSWER_BY, RATE, Car, TrainingDrives, 
 from mtl_split_lab.adaptation.clairvoyant import drive_clairvoyant
 from mtl_split_lab.adaptation.scored import Scorer, Source, count_sources
 from mtl_split_lab.adaptation.simulator import Drive, Outcome, Simulation, simulate
-from mtl_split_lab.adaptation.traces import Trace, carrier
+from mtl_split_lab.adaptation.traces import LONG, Trace, carrier
 
 ALONE, SKIP = "alone", "skip"
 TWICE = {1: "", 2: ", twice"}
 """Actions in words."""
 
 CLAIRVOYANT, BARE = "clairvoyant", "bare"
-
-MEASURED_OUTAGE = 1.0
-"""Seconds of an outage, at least, in which it is measured how soon a policy answers by itself, and after which how
-soon the server answers again."""
 
 SHIFT = 7.0
 """Seconds by which a trace is shifted behind a policy's back."""
@@ -83,13 +78,24 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Job:
+    """A drive through all of a trace. shift: seconds by which the trace comes later, of which no policy knows."""
+
+    car: Car
+    row: Row
+    trace: Trace
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
 class Result:
     """How a drive went.
 
     accuracy: the mean of the tasks', which are in tasks; net: it, less the price of seconds and bytes; answered,
     served: the parts of the frames with an answer by the deadline, and with one of the server; milliseconds, bytes: per
     frame, of the vehicle's processor for own answers, and of payloads; actions: the part of the frames that each was
-    chosen for.
+    chosen for; delays: frames of each outage until the vehicle answers by itself, of those where it does; recovered:
+    seconds from the end of each outage to the server's first answer in time.
     """
 
     accuracy: float
@@ -100,6 +106,8 @@ class Result:
     bytes: float
     tasks: Mapping[str, float]
     actions: Mapping[str, float]
+    delays: Sequence[int] = ()
+    recovered: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,8 @@ class _Driven:
     seconds: float
     bytes: float
     actions: Mapping[str, float]
+    delays: Sequence[int] = ()
+    recovered: Sequence[float] = ()
 
 
 def rows_of(car: Car) -> list[Row]:
@@ -148,12 +158,20 @@ def run(car: Car, row: Row, drive: Drive) -> list[Outcome]:
     return simulate(make_policy(row, car), car.menu, car.times, [drive])[0]
 
 
+def run_job(job: Job, sizes: Sequence[tuple[int, ...]]) -> list[Outcome]:
+    """Return what becomes of the frames of a job; sizes: bytes of their payloads, again and again."""
+    begin = job.trace.duration - job.shift if job.shift else 0.0
+    return run(job.car, job.row, whole_drive(sizes, job.trace, begin))
+
+
 def mean_of(results: Sequence[Result]) -> Result:
-    """Return the mean of how several drives went, each counting alike."""
-    numbers = [field.name for field in fields(Result) if field.name not in ("tasks", "actions")]
+    """Return the mean of how several drives went, each counting alike; with all of their outages."""
+    shares, outages = ("tasks", "actions"), ("delays", "recovered")
+    numbers = [field.name for field in fields(Result) if field.name not in shares + outages]
     means = {name: sum(getattr(result, name) for result in results) / len(results) for name in numbers}
-    tasks, actions = (_mean_shares([getattr(result, name) for result in results]) for name in ("tasks", "actions"))
-    return Result(**means, tasks=tasks, actions=actions)
+    tasks, actions = (_mean_shares([getattr(result, name) for result in results]) for name in shares)
+    delays, recovered = ([one for result in results for one in getattr(result, name)] for name in outages)
+    return Result(**means, tasks=tasks, actions=actions, delays=delays, recovered=recovered)
 
 
 def _mean_shares(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -172,12 +190,12 @@ class Study:
         """Prepare."""
         self._scorer, self._sizes, self._processes = scorer, sizes, processes
 
-    def drive_all(self, jobs: Sequence[tuple[Car, Row, Trace]], what: str) -> list[Result]:
-        """Return how all drives went, each through all of its trace."""
+    def drive_all(self, jobs: Sequence[Job], what: str) -> list[Result]:
+        """Return how all drives went; what: they are, in words."""
         call = partial(_drive, self._sizes, self._scorer.sources)
         with get_context("spawn").Pool(self._processes) as pool:
             driven = list(tqdm(pool.imap(call, jobs), what, len(jobs), unit="drive", disable=None))
-        return [self.score(job[0].menu, one) for job, one in zip(jobs, driven, strict=True)]
+        return [self.score(job.car.menu, one) for job, one in zip(jobs, driven, strict=True)]
 
     def score(self, menu: Menu, driven: _Driven) -> Result:
         """Score one drive."""
@@ -193,6 +211,8 @@ class Study:
             bytes=driven.bytes,
             tasks=tasks,
             actions=driven.actions,
+            delays=driven.delays,
+            recovered=driven.recovered,
         )
 
     def lossy(self, car: Car, rows: Sequence[Row]) -> list[tuple[float, Row, Result]]:
@@ -229,29 +249,22 @@ def groups_of(names: Iterable[str], folds: int) -> list[set[str]]:
     return [set(carriers[first::count]) for first in range(count)]
 
 
-def delay(car: Car, row: Row, sizes: Sequence[tuple[int, ...]], trace: Trace, shift: float) -> float | None:
-    """Return after how many frames of an outage a policy answers by itself, in the median of outages.
-
-    shift: seconds by which the trace is shifted, of which it knows nothing. None where there is no outage, or where it
-    never does so.
-    """
-    outcomes = run(car, row, whole_drive(sizes, trace, trace.duration - shift if shift else 0.0))
-    delays = []
-    for begin, end in trace.outages(MEASURED_OUTAGE):
+def delays_of(outcomes: Sequence[Outcome], trace: Trace, shift: float) -> list[int]:
+    """Return after how many frames of each outage a drive's policy answers by itself, of those where it does."""
+    found = []
+    for begin, end in trace.outages(LONG):
         first, last = (math.ceil((moment + shift) * RATE) for moment in (begin, end))
         alone = [is_alone(outcome.action) for outcome in outcomes[max(0, first - 1) : last]]
         if alone and not alone[0] and any(alone):
-            delays.append(alone.index(True) - 1)
-    return float(median(delays)) if delays else None
+            found.append(alone.index(True) - 1)
+    return found
 
 
-def recoveries(car: Car, row: Row, sizes: Sequence[tuple[int, ...]], trace: Trace) -> list[float]:
-    """Return how many seconds after each outage of a trace the server's first answer in time was there."""
-    if not trace.outages(MEASURED_OUTAGE):
-        return []
-    answers = enumerate(run(car, row, whole_drive(sizes, trace)))
+def recoveries_of(outcomes: Sequence[Outcome], trace: Trace, shift: float) -> list[float]:
+    """Return how many seconds after each outage of a drive the server's first answer in time was there."""
+    answers = enumerate(outcomes)
     served = [frame / RATE + outcome.age for frame, outcome in answers if isinstance(outcome.in_time(ANSWER_BY), int)]
-    return trace.recoveries(MEASURED_OUTAGE, served, 0.0, trace.duration)
+    return trace.recoveries(served, -shift, trace.duration)
 
 
 def is_alone(action: Action) -> bool:
@@ -298,9 +311,13 @@ def _learn(lesson: Lesson) -> None:
     learn_policy(lesson.method, lesson.car, lesson.drives, lesson.seed, lesson.steps, lesson.path)
 
 
-def _drive(sizes: Sequence[tuple[int, ...]], sources: Sequence[Source], job: tuple[Car, Row, Trace]) -> _Driven:
-    car, row, trace = job
-    return _count(car, run(car, row, whole_drive(sizes, trace)), len(sizes), sources)
+def _drive(sizes: Sequence[tuple[int, ...]], sources: Sequence[Source], job: Job) -> _Driven:
+    outcomes = run_job(job, sizes)
+    return replace(
+        _count(job.car, outcomes, len(sizes), sources),
+        delays=delays_of(outcomes, job.trace, job.shift),
+        recovered=recoveries_of(outcomes, job.trace, job.shift),
+    )
 
 
 def _count(car: Car, outcomes: Sequence[Outcome], frames: int, sources: Sequence[Source]) -> _Driven:

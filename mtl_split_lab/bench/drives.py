@@ -36,9 +36,6 @@ RATE = 10.0
 FAST = 50.0
 """Mbit/s of a link until its trace begins."""
 
-OUTAGE = 1.0
-"""Seconds without any rate that count as an outage."""
-
 CHOSEN = "chosen/"
 """What the counts of actions in the edge's diagnostics begin with."""
 
@@ -55,7 +52,7 @@ class Row:
     has no values; p50, p99: of the ages of answers, in milliseconds; bytes: of messages sent for each frame, copies
     included; milliseconds: of the vehicle's processor for own answers, per second; sources, points: how many answers
     came from where, and how many frames were sent at which operating point; chosen: how often each action was;
-    recovered: seconds from the end of each outage of OUTAGE seconds or more to the server's first answer.
+    recovered: seconds from the end of each long outage to the server's first answer.
     """
 
     trace: str
@@ -188,7 +185,7 @@ def _recoveries(drive: Drive, link: Condition, seconds: float) -> list[float]:
     heard = [
         (stamp - drive.begin) / 1e9 + one.age for stamp, one in drive.told.items() if one.source == AnswerInfo.SERVER
     ]
-    recovered = read_trace(link.trace).recoveries(OUTAGE, heard, link.begin, seconds)
+    recovered = read_trace(link.trace).recoveries(heard, link.begin, seconds)
     return [round(each, 3) for each in recovered]
 
 

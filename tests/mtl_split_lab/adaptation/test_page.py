@@ -12,7 +12,7 @@ from mtl_split_core.errors import InputError
 from mtl_split_lab.adaptation.cars import IMITATION, LEARNED, Car, Prices
 from mtl_split_lab.adaptation.page import Chosen, Studied, by_worth, plan_lessons, seeded, to_json, write_page
 from mtl_split_lab.adaptation.study import CLAIRVOYANT, LOSSY, Result, Row, groups_of, name_action, rows_of
-from mtl_split_lab.adaptation.traces import carrier
+from mtl_split_lab.adaptation.traces import Trace, carrier
 
 from .cars import MENU, SIZES, TIMES, steady
 
@@ -24,7 +24,8 @@ PROFILE: Any = SimpleNamespace(machine={"processor": "a processor", "cores": 2})
 
 def result(net: float) -> Result:
     tasks = {"objects": 0.5, "weather": 2 * net - 0.48}
-    return Result(net + 0.01, net, 1.0, 0.9, 1.5, 700.0, tasks, {"default": 0.9, "alone": 0.1})
+    actions = {"default": 0.9, "alone": 0.1}
+    return Result(net + 0.01, net, 1.0, 0.9, 1.5, 700.0, tasks, actions, delays=[2], recovered=[0.1, 0.2, 0.6])
 
 
 def studied(learned: list[float], predictive: float = 0.85) -> Studied:
@@ -38,8 +39,7 @@ def studied(learned: list[float], predictive: float = 0.85) -> Studied:
         rows=rows_of(CAR),
         results=results,
         doubled={PREDICTIVE: replace(result(0.8), actions={"alone": 0.3})},
-        delays={PREDICTIVE: (2.0, 2.5)},
-        recovered={row: {"a_1": [0.1, 0.2, 0.6], "a_2": [], "b_1": [0.3]} for row in (PREDICTIVE, CLAIRVOYANT)},
+        shifted={PREDICTIVE: replace(result(0.8), delays=[2, 3])},
         shuffled=result(0.7),
         milliseconds={PREDICTIVE: 0.1234},
         lossy=[(loss, Row(PREDICTIVE, PREDICTIVE), replace(result(0.8), served=1 - loss)) for loss in LOSSY],
@@ -63,7 +63,7 @@ def test_the_verdict_follows_the_figures(learned: list[float], predictive: float
     median, worst = (100 * (net - 0.85) for net in (sorted(learned)[1], min(learned)))
     assert f"| learned, median of 3 seeds | {median:+.2f} | {median:+.2f} | {median / 1.0:.0%} |" in page
     assert f"| learned, worst of 3 seeds | {worst:+.2f} | {worst:+.2f} |" in page
-    assert "2.5" in page and "70.00 %" in page
+    assert f"| {PREDICTIVE} | 2 | 2.5 |" in page and "70.00 %" in page
     assert "| ≥ 99 % | 95.0 % |" in page and "| ≥ 95 % | 80.0 % |" in page and "predictive 0.12 ms" in page
     assert "## Live" not in page
 
@@ -75,8 +75,10 @@ def test_accuracies_of_tasks_and_live_drives_are_shown() -> None:
 
 
 def test_how_long_the_server_was_missed_is_shown_where_there_were_outages() -> None:
-    page = write_page(BUNDLE, PROFILE, [studied([0.85] * 3)], CHOSEN, Prices())
-    assert "| a_1 | 3 | 0.20, 0.60 | 0.20, 0.60 |\n| b_1 | 1 |" in page
+    broken = Trace(np.array([0.0, 5.0, 7.0, 9.0]), np.array([1e6, 0.0, 1e6, 1e6]))
+    chosen = replace(CHOSEN, traces={**CHOSEN.traces, "a_2": broken})
+    page = write_page(BUNDLE, PROFILE, [studied([0.85] * 3)], chosen, Prices())
+    assert f"| a_2 | 1 |{' 0.20, 0.60 |' * 3}\n\n" in page
 
 
 def test_the_best_fixed_action_is_one_that_answers_every_frame() -> None:

@@ -42,9 +42,9 @@ def test_a_bit_takes_its_time_and_waits_while_nothing_passes() -> None:
 def test_how_long_after_outages_something_was_first_there() -> None:
     trace = made([(1.0, 100.0), (2.0, 0.0), (3.0, 50.0), (2.0, 0.0), (4.0, 50.0), (2.0, 0.0), (1.0, 50.0)])
     moments = [0.5, 3.25, 3.5, 9.5, 11.0]
-    assert trace.recoveries(1.0, moments, 0.0, trace.duration) == [0.25, 1.5]
-    assert trace.recoveries(1.0, moments, 0.0, 8.0) == [0.25]
-    assert trace.recoveries(1.0, [moment - 4 for moment in moments], 4.0, 11.0) == [1.5]
+    assert trace.recoveries(moments, 0.0, trace.duration) == [0.25, 1.5]
+    assert trace.recoveries(moments, 0.0, 8.0) == [0.25]
+    assert trace.recoveries([moment - 4 for moment in moments], 4.0, 11.0) == [1.5]
 
 
 @pytest.mark.parametrize(
