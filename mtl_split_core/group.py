@@ -33,8 +33,10 @@ all of them then know what each of them does.
 FIND = 4.0
 """Seconds for which a server that starts listens before it takes vehicles: within them it has found all others."""
 
-SETTLE = 2.0
-"""Seconds for which a server that was held up listens before it takes vehicles again."""
+SETTLE = 1.0
+"""Seconds for which a server that was held up listens before it takes vehicles again: within LEASE and HOLD it has
+heard all others, or takes them for dead.
+"""
 
 MOST_SERVERS = 16
 """Servers of one group; further ones are not heard."""

@@ -248,7 +248,7 @@ def test_no_bottleneck_is_answered_twice_and_all_are_once_it_is_quiet(
         if name not in world.members:
             continue
         if blow == "stall":
-            world.stalled[name] = world.now + length
+            world.stalled[name] = max(world.stalled.get(name, 0.0), world.now + length)
             continue
         if blow == "leave" and world.stalled.get(name, 0.0) <= world.now:
             world.members[name].leave()
