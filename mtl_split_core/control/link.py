@@ -81,9 +81,10 @@ class LinkState:
     infinity before; rate: bytes per second that were acknowledged of late, a lower bound of what the link carries;
     loss: the part of what was sent, copies included, that never arrived, 0 to 1, of the last REPORTED bottlenecks
     without those of outages, and taken to be that of the way back; round_trip: what it takes now,
-    without the time in the server, infinity before the first report; spread: how much longer the slowest of the recent
-    ones took than the median; server: the time in the server now, queue and service; unanswered: the part of the recent
-    bottlenecks that the server did not answer because it was busy or failed, 0 to 1; expected: after which a
+    without the time in the server, infinity before the first report; size: bytes of the payload that it took it for;
+    shortest: the shortest one so far, infinity before the first report; spread: how much longer the slowest of the
+    recent ones took than the median; server: the time in the server now, queue and service; unanswered: the part of the
+    recent bottlenecks that the server did not answer because it was busy or failed, 0 to 1; expected: after which a
     bottleneck's report should be there, as four of five of the recent ones were, infinity before the first; kept: the
     part of what was sent in outages that came out at their end, as from a modem's queue, 0.5 before the first outage.
     """
@@ -98,6 +99,8 @@ class LinkState:
     rate: float = 0.0
     loss: float = 0.0
     round_trip: float = math.inf
+    size: float = 0.0
+    shortest: float = math.inf
     spread: float = 0.0
     server: float = 0.0
     unanswered: float = 0.0
@@ -157,7 +160,8 @@ class Link:
         self._trips: deque[float] = deque(maxlen=RECENT)
         self._totals: deque[float] = deque(maxlen=RECENT)
         self._kept: deque[bool] = deque(maxlen=REPORTED)
-        self._round_trip = self._server = math.inf
+        self._round_trip = self._shortest = self._server = math.inf
+        self._size = 0.0
         self._heard_at = self._sent_at = -math.inf
         self._answered = -1
 
@@ -210,7 +214,10 @@ class Link:
             at, is_sure = self._sent_for(own, report, now)
             round_trip = max(0.0, now - at - in_server)
             if is_sure or math.isinf(self._round_trip):
+                part = 1.0 if round_trip < self._round_trip else RISE
+                self._size += part * (own.size - self._size)
                 self._round_trip = _follow(self._round_trip, round_trip)
+                self._shortest = min(self._shortest, round_trip)
                 self._trips.append(round_trip)
             if report.fate != Fate.UNTIMELY or not self._totals:
                 self._totals.append(in_server + (round_trip if is_sure else self._round_trip))
@@ -244,6 +251,8 @@ class Link:
                 missing=math.prod(_chance_to_miss(own, state.loss, now - expected) for own in overdue),
                 rate=sum(size for _, size in self._acknowledged) / WINDOW,
                 round_trip=self._round_trip,
+                size=self._size,
+                shortest=self._shortest,
                 spread=max(self._trips) - statistics.median(self._trips),
                 server=self._server if self._server < math.inf else 0.0,
                 unanswered=1 - sum(self._recent) / len(self._recent),

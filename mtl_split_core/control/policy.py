@@ -64,6 +64,9 @@ SLACK = 0.02
 a few in vain than to be late when the processor is busy.
 """
 
+FRAMING = 400.0
+"""Bytes that pass beside a payload until its report is there: headers of both, and the report."""
+
 RESERVE = 0.015
 """Seconds before the deadline at which an own answer goes out, where the server's may still forestall it."""
 
@@ -175,16 +178,17 @@ def ladder(menu: Menu, situation: Situation) -> Action:
 def predictive(menu: Menu, situation: Situation) -> Action:
     """Take what has the best expected value: by the chance that the server answers in time, else the edge's own.
 
-    An outage becomes probable as reports are missing that should be there.
+    An outage becomes probable as reports are missing that should be there, and a slow link favours what is small.
     """
     action = answer_alone(menu, situation)
     if has_to_wait(menu, situation.link):
         return action
     own = best_own(menu, situation)
     best = alone = own_value(menu, situation, own)
-    prospects = {copies: foresee(menu, situation, copies) for copies in range(1, MOST_COPIES + 1)}
     for index, point in enumerate(menu.points[: menu.finest + 1]):
-        for copies, (chance, sent) in prospects.items():
+        sized = replace(situation, link=for_size(situation.link, point.size))
+        for copies in range(1, MOST_COPIES + 1):
+            chance, sent = foresee(menu, sized, copies)
             value = chance * point.value + (1 - chance) * alone - menu.byte_price * sent * point.size
             if value > best:
                 best, action = value, Action(index, copies, own)
@@ -242,6 +246,17 @@ def foresee(menu: Menu, situation: Situation, copies: int) -> tuple[float, float
             sent += (1 - passes) * (MOST_COPIES + asked)
             passes += (1 - passes) * more
     return (1 - outage(link)) * soon * passes * (1 - link.unanswered), sent
+
+
+def for_size(link: LinkState, size: float) -> LinkState:
+    """Return what is known of a link for a payload of so many bytes: what is longer than the shortest, it grows with.
+
+    With FRAMING, as headers and the report take their time as well.
+    """
+    if math.isinf(link.round_trip) or not link.size:
+        return link
+    longer = (link.round_trip - link.shortest) * ((size + FRAMING) / (link.size + FRAMING) - 1)
+    return replace(link, round_trip=link.round_trip + longer, expected=link.expected + longer)
 
 
 def _exchange(link: LinkState, copies: int, rest: float) -> tuple[float, float]:
@@ -368,13 +383,13 @@ def observation(menu: Menu, situation: Situation) -> Floats:
     left = menu.answer_by - situation.age - link.round_trip - link.server
     times = (
         *(situation.age, max(0.0, left), link.round_trip, link.server, link.spread),
-        *(link.silence, link.idle, link.oldest, link.newest, link.expected),
+        *(link.silence, link.idle, link.oldest, link.newest, link.expected, link.shortest),
     )
     networks = [own for own in Own if own in menu.own]
     prices = menu.second_price, menu.byte_price * 1e6
     numbers = [
         *(_squash(seconds, scale) for seconds in times),
-        *(_squash(link.in_flight, 4.0), _squash(link.overdue, 2.0), _squash(link.rate, 1e4)),
+        *(_squash(link.in_flight, 4.0), _squash(link.overdue, 2.0), _squash(link.rate, 1e4), _squash(link.size, 1e3)),
         *(outage(link), link.loss, link.unanswered, situation.busy, menu.processor_share),
         *(_squash(price, 1.0) for price in prices),
         *(number for point in menu.points for number in (_squash(point.size, 1e3), point.value)),

@@ -14,7 +14,7 @@ from mtl_split_core.errors import InferenceError, InputError
 
 MENU = Menu((Point(300.0, 0.4), Point(800.0, 0.5)), {Own.EXIT: 0.3, Own.WHOLE: 0.43}, 0.1, processor_share=0.1)
 EXAMPLE = Situation(0.01, {Own.EXIT: 0.002, Own.WHOLE: 0.01}, 0.0, LinkState())
-BUSY = 16
+[BUSY] = np.flatnonzero(observation(MENU, EXAMPLE) != observation(MENU, replace(EXAMPLE, busy=0.05)))
 """Where an observation has the processor's share of own answers."""
 
 

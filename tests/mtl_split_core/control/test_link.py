@@ -53,6 +53,18 @@ def test_a_report_tells_the_time_on_the_way_without_that_in_the_server() -> None
     assert state.rate == 100 / WINDOW and link.observe(0.08 + WINDOW).rate == 0.0
 
 
+def test_a_time_on_the_way_is_told_with_the_bytes_that_took_it() -> None:
+    link = Link(SESSION)
+    seen = []
+    for sequence, (size, seconds) in enumerate([(400, 0.02), (800, 0.06), (100, 0.01)]):
+        link.sent(sequence, size, 1.0 * sequence)
+        link.reported(report(sequence), now=sequence + 0.03 + seconds)
+        state = link.observe(sequence + 0.5)
+        seen.append((state.round_trip, state.size, state.shortest))
+    # A longer time is followed by a quarter, a shorter one at once.
+    assert seen == [pytest.approx(each) for each in ((0.02, 400, 0.02), (0.03, 500, 0.02), (0.01, 100, 0.01))]
+
+
 def test_what_a_later_report_does_not_have_is_lost() -> None:
     link = sending(5)
     account = link.reported(report(3, received=0b1011), now=0.5)

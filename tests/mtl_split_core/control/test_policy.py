@@ -29,6 +29,7 @@ from mtl_split_core.control.policy import (
     best_own,
     find_policy,
     fixed,
+    for_size,
     foresee,
     is_allowed,
     ladder,
@@ -43,8 +44,8 @@ from mtl_split_core.errors import InputError
 POINTS = (Point(300.0, 0.38), Point(550.0, 0.42), Point(860.0, 0.43), Point(2000.0, 0.44))
 MENU = Menu(POINTS, {Own.EXIT: 0.3, Own.WHOLE: 0.43}, 0.1, second_price=1.0, byte_price=1e-6, most_bytes=1200)
 GOOD = LinkState(
-    silence=0.05, in_flight=1, oldest=0.1, newest=0.1, idle=0.1, rate=8e3, round_trip=0.01, spread=0.002, server=0.015,
-    expected=0.03,
+    silence=0.05, in_flight=1, oldest=0.1, newest=0.1, idle=0.1, rate=8e3, round_trip=0.01, size=860.0, shortest=0.008,
+    spread=0.002, server=0.015, expected=0.03,
 )  # fmt: skip
 DEAD = replace(GOOD, silence=3.0, in_flight=20, overdue=20, missing=1e-40, oldest=3.0, newest=0.1)
 SECONDS = {Own.EXIT: 0.002, Own.WHOLE: 0.013}
@@ -220,6 +221,27 @@ def test_the_first_copies_and_those_that_go_out_again_are_reckoned_with(loss: fl
     assert 0 <= one <= two + 1e-9 and two <= 1
     most = MOST_AGAIN * MOST_COPIES
     assert 1 <= few <= 1 + 2 * most and 2 <= more <= 2 + 2 * most
+
+
+def test_a_slow_link_gets_what_is_small_enough_and_one_that_is_only_long_does_not() -> None:
+    menu = replace(MENU, own={Own.EXIT: 0.3})
+    for (round_trip, size, shortest), point in (
+        *(((0.06, 860.0, 0.005), 1), ((0.052, 300.0, 0.005), 0)),
+        *(((0.05, 860.0, 0.05), 2), ((0.05, 300.0, 0.05), 2)),
+    ):
+        link = replace(GOOD, round_trip=round_trip, size=size, shortest=shortest)
+        assert predictive(menu, replace(CALM, link=link)).point == point
+
+
+@given(st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.floats(1.0, 1e4), st.floats(0.0, 1e4), st.floats(0.0, 1e4))
+def test_more_bytes_take_longer_and_none_less_than_the_shortest(
+    round_trip: float, part: float, size: float, one: float, other: float
+) -> None:
+    link = replace(GOOD, round_trip=round_trip, shortest=part * round_trip, size=size)
+    smaller, larger = (for_size(link, each).round_trip for each in sorted([one, other]))
+    assert link.shortest - 1e-9 <= smaller <= larger
+    assert for_size(link, size) == link
+    assert for_size(LinkState(), size) == LinkState()
 
 
 def test_what_is_missing_is_sent_again_only_where_its_answer_would_come_in_time() -> None:
