@@ -35,7 +35,7 @@ FIND = 4.0
 
 SETTLE = 1.0
 """Seconds for which a server that was held up listens before it takes vehicles again: within LEASE and HOLD it has
-heard all others, or takes them for dead.
+heard all others, or takes them for dead. After a longer silence than that it may have to find them anew, in FIND.
 """
 
 MOST_SERVERS = 16
@@ -232,12 +232,13 @@ class Member:
         return state
 
     def _wake(self, now: float) -> None:
-        if now - self._told <= FENCE:
+        silent = now - self._told
+        if silent <= FENCE:
             return
         self._give_up()
         self._is_ready = False
         self._told = now
-        self._listens_until = max(self._listens_until, now + SETTLE)
+        self._listens_until = max(self._listens_until, now + (FIND if silent > SETTLE else SETTLE))
         # What they have told meanwhile may still wait to be heard.
         for other in self._others.values():
             other.heard = now

@@ -408,6 +408,8 @@ def _figures(controller: Controller) -> dict[str, str]:
         "link/loss": f"{link.loss:.3f}",
         "link/rate_kbit_s": f"{link.rate * 8e-3:.1f}",
         "link/round_trip_ms": f"{link.round_trip * 1e3:.1f}",
+        "link/shortest_ms": f"{link.shortest * 1e3:.1f}",
+        "link/size_bytes": f"{link.size:.0f}",
         "link/spread_ms": f"{link.spread * 1e3:.1f}",
         "link/server_ms": f"{link.server * 1e3:.1f}",
         "link/unanswered": f"{link.unanswered:.2f}",

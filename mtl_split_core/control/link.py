@@ -19,6 +19,9 @@ WINDOW = 1.0
 RECENT = 16
 """Reports of which times and answers are remembered."""
 
+MINUTE = 60.0
+"""Seconds for which the shortest time is remembered: a vehicle that changes its cell may get another one for good."""
+
 OUTAGE = 5
 """So many bottlenecks that are lost one after the other were lost in an outage, and say nothing of the link's loss."""
 
@@ -81,8 +84,9 @@ class LinkState:
     infinity before; rate: bytes per second that were acknowledged of late, a lower bound of what the link carries;
     loss: the part of what was sent, copies included, that never arrived, 0 to 1, of the last REPORTED bottlenecks
     without those of outages, and taken to be that of the way back; round_trip: what it takes now,
-    without the time in the server, infinity before the first report; size: bytes of the payload that it took it for;
-    shortest: the shortest one so far, infinity before the first report; spread: how much longer the slowest of the
+    without the time in the server, infinity before the first report; size: bytes of the payloads that it
+    was measured with, averaged as it is; shortest: the shortest round trip of the last MINUTE, infinity before the
+    first report; spread: how much longer the slowest of the
     recent ones took than the median; server: the time in the server now, queue and service; unanswered: the part of the
     recent bottlenecks that the server did not answer because it was busy or failed, 0 to 1; expected: after which a
     bottleneck's report should be there, as four of five of the recent ones were, infinity before the first; kept: the
@@ -160,8 +164,9 @@ class Link:
         self._trips: deque[float] = deque(maxlen=RECENT)
         self._totals: deque[float] = deque(maxlen=RECENT)
         self._kept: deque[bool] = deque(maxlen=REPORTED)
-        self._round_trip = self._shortest = self._server = math.inf
+        self._round_trip = self._server = math.inf
         self._size = 0.0
+        self._shortest: deque[tuple[float, float]] = deque()
         self._heard_at = self._sent_at = -math.inf
         self._answered = -1
 
@@ -214,10 +219,9 @@ class Link:
             at, is_sure = self._sent_for(own, report, now)
             round_trip = max(0.0, now - at - in_server)
             if is_sure or math.isinf(self._round_trip):
-                part = 1.0 if round_trip < self._round_trip else RISE
-                self._size += part * (own.size - self._size)
+                self._size += (1.0 if round_trip < self._round_trip else RISE) * (own.size - self._size)
                 self._round_trip = _follow(self._round_trip, round_trip)
-                self._shortest = min(self._shortest, round_trip)
+                self._remember(round_trip, now)
                 self._trips.append(round_trip)
             if report.fate != Fate.UNTIMELY or not self._totals:
                 self._totals.append(in_server + (round_trip if is_sure else self._round_trip))
@@ -252,7 +256,7 @@ class Link:
                 rate=sum(size for _, size in self._acknowledged) / WINDOW,
                 round_trip=self._round_trip,
                 size=self._size,
-                shortest=self._shortest,
+                shortest=self._shortest[0][1],
                 spread=max(self._trips) - statistics.median(self._trips),
                 server=self._server if self._server < math.inf else 0.0,
                 unanswered=1 - sum(self._recent) / len(self._recent),
@@ -285,6 +289,14 @@ class Link:
         if self._settled and (last := self._settled[-1]).sequence == report.sequence:
             last.arrived = min(last.sent, max(last.arrived, report.copies))
 
+    def _remember(self, round_trip: float, now: float) -> None:
+        """Keep what is the shortest round trip of the last MINUTE, or may become it: later ones that are longer."""
+        while self._shortest and self._shortest[-1][1] >= round_trip:
+            self._shortest.pop()
+        self._shortest.append((now, round_trip))
+        while self._shortest[0][0] < now - MINUTE:
+            self._shortest.popleft()
+
     def _forget(self, now: float) -> None:
         while self._acknowledged and self._acknowledged[0][0] < now - WINDOW:
             self._acknowledged.popleft()
@@ -298,4 +310,4 @@ def _chance_to_miss(own: _Sent, loss: float, until: float) -> float:
 
 
 def _follow(before: float, now: float) -> float:
-    return now if now < before or math.isinf(before) else before + RISE * (now - before)
+    return now if now < before else before + RISE * (now - before)

@@ -65,7 +65,7 @@ a few in vain than to be late when the processor is busy.
 """
 
 FRAMING = 400.0
-"""Bytes that pass beside a payload until its report is there: headers of both, and the report."""
+"""Bytes that pass beside a payload until its report is there: the headers of both, and the report."""
 
 RESERVE = 0.015
 """Seconds before the deadline at which an own answer goes out, where the server's may still forestall it."""
@@ -249,14 +249,14 @@ def foresee(menu: Menu, situation: Situation, copies: int) -> tuple[float, float
 
 
 def for_size(link: LinkState, size: float) -> LinkState:
-    """Return what is known of a link for a payload of so many bytes: what is longer than the shortest, it grows with.
+    """Return what is known of a link for a payload of so many bytes.
 
-    With FRAMING, as headers and the report take their time as well.
+    What a round trip takes longer than the shortest one is taken to be in proportion to the bytes that pass.
     """
     if math.isinf(link.round_trip) or not link.size:
         return link
-    longer = (link.round_trip - link.shortest) * ((size + FRAMING) / (link.size + FRAMING) - 1)
-    return replace(link, round_trip=link.round_trip + longer, expected=link.expected + longer)
+    more = (size + FRAMING) / (link.size + FRAMING)
+    return replace(link, round_trip=link.shortest + (link.round_trip - link.shortest) * more)
 
 
 def _exchange(link: LinkState, copies: int, rest: float) -> tuple[float, float]:

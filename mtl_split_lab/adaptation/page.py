@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -220,26 +220,27 @@ def study_car(
     doubled = [Job(dear, row, trace) for row, trace in checked]
     shifted = [Job(car, row, trace, SHIFT) for row, trace in checked]
     shuffled = [Job(car, replace(row, shuffled=0), trace) for row, trace in learned]
-    checks = iter(study.drive_all(doubled + shifted + shuffled, f"{car.name}, checks"))
+    checks = study.drive_all(doubled + shifted + shuffled, f"{car.name}, checks")
+    ends = len(doubled), len(doubled + shifted)
     simple = [row for row in rows if row.kind == FIXED and row.point == car.menu.finest] + policies
     return Studied(
         car=car,
         rows=rows,
         results=results,
-        doubled=_means_by_row(doubled, checks),
-        shifted=_means_by_row(shifted, checks),
-        shuffled=mean_of(list(checks)),
+        doubled=_means_by_row(doubled, checks[: ends[0]]),
+        shifted=_means_by_row(shifted, checks[slice(*ends)]),
+        shuffled=mean_of(checks[ends[1] :]),
         milliseconds={row.name: measure_cost(car, row, chosen, sizes) for row in [*policies, learned[0][0]]},
         lossy=study.lossy(car, simple),
         fleet=study.fleet(car, [rows[car.menu.finest], *simple]),
     )
 
 
-def _means_by_row(jobs: Sequence[Job], results: Iterator[Result]) -> dict[str, Result]:
-    """Take the results of jobs, and return the mean of each row's."""
+def _means_by_row(jobs: Sequence[Job], results: Sequence[Result]) -> dict[str, Result]:
+    """Return the mean of each row's results."""
     found: dict[str, list[Result]] = {}
-    for job in jobs:
-        found.setdefault(job.row.name, []).append(next(results))
+    for job, result in zip(jobs, results, strict=True):
+        found.setdefault(job.row.name, []).append(result)
     return {name: mean_of(own) for name, own in found.items()}
 
 
@@ -575,8 +576,8 @@ _TASKS = """The accuracy of each task at the deadline, in per cent; no answer is
 _EVERY = """Points of S less prices, against the best fixed action of that trace."""
 
 _AFTER = """Seconds from the end of an outage of {outage:g} s or more to the server's first answer in time, in the
-median of a trace's outages, and the longest. Where links come back slowly, even the *clairvoyant* needs more than the
-0.3 s that are wanted."""
+median of a trace's outages, and the longest, but for those after which the drive ends first. Where links come back
+slowly, even the *clairvoyant* needs more than the 0.3 s that are wanted."""
 
 _DELAYS = """After so many frames of an outage of {outage:g} s or more a policy answers by itself, in the median of
 all outages; and with the trace shifted by {shift:g} s behind its back. Who saw the trace instead of the link would be

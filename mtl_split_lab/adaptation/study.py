@@ -94,8 +94,8 @@ class Result:
     accuracy: the mean of the tasks', which are in tasks; net: it, less the price of seconds and bytes; answered,
     served: the parts of the frames with an answer by the deadline, and with one of the server; milliseconds, bytes: per
     frame, of the vehicle's processor for own answers, and of payloads; actions: the part of the frames that each was
-    chosen for; delays: frames of each outage until the vehicle answers by itself, of those where it does; recovered:
-    seconds from the end of each outage to the server's first answer in time.
+    chosen for; delays: frames of each LONG outage until the vehicle answers by itself, of those where it does;
+    recovered: seconds from the end of each to the server's first answer in time, of those after which there is one.
     """
 
     accuracy: float
@@ -159,7 +159,7 @@ def run(car: Car, row: Row, drive: Drive) -> list[Outcome]:
 
 
 def run_job(job: Job, sizes: Sequence[tuple[int, ...]]) -> list[Outcome]:
-    """Return what becomes of the frames of a job; sizes: bytes of their payloads, again and again."""
+    """Return what becomes of the frames of a job; sizes: bytes of their payloads, repeated in order."""
     begin = job.trace.duration - job.shift if job.shift else 0.0
     return run(job.car, job.row, whole_drive(sizes, job.trace, begin))
 
@@ -191,7 +191,7 @@ class Study:
         self._scorer, self._sizes, self._processes = scorer, sizes, processes
 
     def drive_all(self, jobs: Sequence[Job], what: str) -> list[Result]:
-        """Return how all drives went; what: they are, in words."""
+        """Return how all drives went; what: their name in the progress bar."""
         call = partial(_drive, self._sizes, self._scorer.sources)
         with get_context("spawn").Pool(self._processes) as pool:
             driven = list(tqdm(pool.imap(call, jobs), what, len(jobs), unit="drive", disable=None))
@@ -249,22 +249,22 @@ def groups_of(names: Iterable[str], folds: int) -> list[set[str]]:
     return [set(carriers[first::count]) for first in range(count)]
 
 
-def delays_of(outcomes: Sequence[Outcome], trace: Trace, shift: float) -> list[int]:
-    """Return after how many frames of each outage a drive's policy answers by itself, of those where it does."""
+def delays_of(job: Job, outcomes: Sequence[Outcome]) -> list[int]:
+    """Return after how many frames of each outage the policy of a job answers by itself, of those where it does."""
     found = []
-    for begin, end in trace.outages(LONG):
-        first, last = (math.ceil((moment + shift) * RATE) for moment in (begin, end))
+    for begin, end in job.trace.outages(LONG):
+        first, last = (math.ceil((moment + job.shift) * RATE) for moment in (begin, end))
         alone = [is_alone(outcome.action) for outcome in outcomes[max(0, first - 1) : last]]
         if alone and not alone[0] and any(alone):
             found.append(alone.index(True) - 1)
     return found
 
 
-def recoveries_of(outcomes: Sequence[Outcome], trace: Trace, shift: float) -> list[float]:
-    """Return how many seconds after each outage of a drive the server's first answer in time was there."""
+def recoveries_of(job: Job, outcomes: Sequence[Outcome]) -> list[float]:
+    """Return how many seconds after each outage of a job the server's first answer in time was there."""
     answers = enumerate(outcomes)
     served = [frame / RATE + outcome.age for frame, outcome in answers if isinstance(outcome.in_time(ANSWER_BY), int)]
-    return trace.recoveries(served, -shift, trace.duration)
+    return job.trace.recoveries(served, -job.shift, job.trace.duration)
 
 
 def is_alone(action: Action) -> bool:
@@ -315,8 +315,8 @@ def _drive(sizes: Sequence[tuple[int, ...]], sources: Sequence[Source], job: Job
     outcomes = run_job(job, sizes)
     return replace(
         _count(job.car, outcomes, len(sizes), sources),
-        delays=delays_of(outcomes, job.trace, job.shift),
-        recovered=recoveries_of(outcomes, job.trace, job.shift),
+        delays=delays_of(job, outcomes),
+        recovered=recoveries_of(job, outcomes),
     )
 
 

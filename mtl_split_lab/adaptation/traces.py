@@ -18,7 +18,7 @@ AROUND = 15.0
 """Seconds of a trace before and after its longest outage that belong to its worst part."""
 
 LONG = 1.0
-"""Seconds that a long outage lasts at least: how soon policies notice it, and how soon it is over, is measured."""
+"""Seconds of a long outage, at least: how soon policies notice it is measured, and how soon the server is back."""
 
 MOST_ROWS = 1_000_000
 COLUMNS = ["seconds", "kbit_s"]
@@ -80,7 +80,8 @@ class Trace:
     def recoveries(self, moments: Sequence[float], begin: float, seconds: float) -> list[float]:
         """Return how long after each LONG outage the first of some moments was, in seconds.
 
-        moments: seconds since `begin`, which is one of the trace; of the outages that end within the next `seconds`.
+        moments: seconds since `begin`, which is one of the trace, or before it; of the outages that end within the next
+        `seconds`.
         """
         ends = [end - begin for _, end in self.outages(LONG) if 0 < end - begin < seconds]
         firsts = [(end, min((moment for moment in moments if moment >= end), default=None)) for end in ends]

@@ -52,7 +52,7 @@ class Row:
     has no values; p50, p99: of the ages of answers, in milliseconds; bytes: of messages sent for each frame, copies
     included; milliseconds: of the vehicle's processor for own answers, per second; sources, points: how many answers
     came from where, and how many frames were sent at which operating point; chosen: how often each action was;
-    recovered: seconds from the end of each long outage to the server's first answer.
+    recovered: seconds from the end of each outage of LONG seconds or more to the server's first answer.
     """
 
     trace: str

@@ -65,6 +65,15 @@ def test_a_time_on_the_way_is_told_with_the_bytes_that_took_it() -> None:
     assert seen == [pytest.approx(each) for each in ((0.02, 400, 0.02), (0.03, 500, 0.02), (0.01, 100, 0.01))]
 
 
+def test_the_shortest_time_on_the_way_is_that_of_the_last_minute() -> None:
+    link, times = Link(SESSION), [0.05, 0.02, 0.03, *[0.04] * 20, 0.1, 0.035]
+    for sequence, seconds in enumerate(times):
+        at = 10.0 * sequence
+        link.sent(sequence, 100, at)
+        link.reported(report(sequence), now=at + 0.03 + seconds)
+        assert link.observe(at + 1).shortest == pytest.approx(min(times[max(0, sequence - 5) : sequence + 1]))
+
+
 def test_what_a_later_report_does_not_have_is_lost() -> None:
     link = sending(5)
     account = link.reported(report(3, received=0b1011), now=0.5)

@@ -19,7 +19,8 @@ ROW = Row(PREDICTIVE, PREDICTIVE)
 
 
 def delays(shift: float) -> list[int]:
-    return delays_of(run_job(Job(CAR, ROW, TRACE, shift), [SIZES]), TRACE, shift)
+    job = Job(CAR, ROW, TRACE, shift)
+    return delays_of(job, run_job(job, [SIZES]))
 
 
 def test_an_outage_is_met_a_few_frames_late_wherever_it_is() -> None:
@@ -31,7 +32,7 @@ def test_an_outage_is_met_a_few_frames_late_wherever_it_is() -> None:
 @pytest.mark.parametrize("shift", [0.0, SHIFT])
 def test_the_server_answers_soon_after_an_outage_and_sooner_for_who_knows_its_end(shift: float) -> None:
     jobs = [Job(CAR, row, TRACE, shift) for row in (ROW, Row(CLAIRVOYANT, CLAIRVOYANT))]
-    waited, known = (recoveries_of(run_job(job, [SIZES]), TRACE, shift) for job in jobs)
+    waited, known = (recoveries_of(job, run_job(job, [SIZES])) for job in jobs)
     assert len(waited) == len(known) == 2
     assert all(0 < end <= later <= 0.3 for end, later in zip(known, waited, strict=True))
 
