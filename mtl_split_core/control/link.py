@@ -83,14 +83,14 @@ class LinkState:
     newest: since the first and the last in flight were sent, 0 without any; idle: since a bottleneck was first sent,
     infinity before; rate: bytes per second that were acknowledged of late, a lower bound of what the link carries;
     loss: the part of what was sent, copies included, that never arrived, 0 to 1, of the last REPORTED bottlenecks
-    without those of outages, and taken to be that of the way back; round_trip: what it takes now,
-    without the time in the server, infinity before the first report; size: bytes of the payloads that it
-    was measured with, averaged as it is; shortest: the shortest round trip of the last MINUTE, infinity before the
-    first report; spread: how much longer the slowest of the
-    recent ones took than the median; server: the time in the server now, queue and service; unanswered: the part of the
-    recent bottlenecks that the server did not answer because it was busy or failed, 0 to 1; expected: after which a
-    bottleneck's report should be there, as four of five of the recent ones were, infinity before the first; kept: the
-    part of what was sent in outages that came out at their end, as from a modem's queue, 0.5 before the first outage.
+    without those of outages, and taken to be that of the way back; round_trip: what it takes now, without the time in
+    the server, infinity before the first report; size: bytes of payload, copies included, that it was measured with,
+    averaged as it is; shortest: the shortest round trip of the last MINUTE, infinity before the first report; spread:
+    how much longer the slowest of the recent ones took than the median; server: the time in the server now, queue and
+    service; unanswered: the part of the recent bottlenecks that the server did not answer because it was busy or
+    failed, 0 to 1; expected: after which a bottleneck's report should be there, as four of five of the recent ones
+    were, infinity before the first; kept: the part of what was sent in outages that came out at their end, as from a
+    modem's queue, 0.5 before the first outage.
     """
 
     silence: float = math.inf
@@ -219,7 +219,7 @@ class Link:
             at, is_sure = self._sent_for(own, report, now)
             round_trip = max(0.0, now - at - in_server)
             if is_sure or math.isinf(self._round_trip):
-                self._size += (1.0 if round_trip < self._round_trip else RISE) * (own.size - self._size)
+                self._size += (1.0 if round_trip < self._round_trip else RISE) * (own.first * own.size - self._size)
                 self._round_trip = _follow(self._round_trip, round_trip)
                 self._remember(round_trip, now)
                 self._trips.append(round_trip)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -65,7 +65,7 @@ a few in vain than to be late when the processor is busy.
 """
 
 FRAMING = 400.0
-"""Bytes that pass beside a payload until its report is there: the headers of both, and the report."""
+"""Bytes that pass beside a payload until its report is there, the answer left out: the way back is mostly faster."""
 
 RESERVE = 0.015
 """Seconds before the deadline at which an own answer goes out, where the server's may still forestall it."""
@@ -178,18 +178,20 @@ def ladder(menu: Menu, situation: Situation) -> Action:
 def predictive(menu: Menu, situation: Situation) -> Action:
     """Take what has the best expected value: by the chance that the server answers in time, else the edge's own.
 
-    An outage becomes probable as reports are missing that should be there, and a slow link favours what is small.
+    An outage becomes probable as reports are missing that should be there. A slow link favours what is small, also
+    because an own answer begins before the server's is given up: it costs its price unless the server's comes earlier.
     """
     action = answer_alone(menu, situation)
     if has_to_wait(menu, situation.link):
         return action
     own = best_own(menu, situation)
     best = alone = own_value(menu, situation, own)
+    price = menu.second_price * situation.own_seconds[own] if own else 0.0
     for index, point in enumerate(menu.points[: menu.finest + 1]):
-        sized = replace(situation, link=for_size(situation.link, point.size))
         for copies in range(1, MOST_COPIES + 1):
-            chance, sent = foresee(menu, sized, copies)
-            value = chance * point.value + (1 - chance) * alone - menu.byte_price * sent * point.size
+            found = foresee(menu, situation, point.size, copies, own)
+            value = found.in_time * point.value + (1 - found.in_time) * (alone + price) - (1 - found.early) * price
+            value -= menu.byte_price * found.sent * point.size
             if value > best:
                 best, action = value, Action(index, copies, own)
     return action
@@ -224,39 +226,58 @@ def has_room(menu: Menu, situation: Situation, own: Own) -> bool:
     return situation.busy + situation.own_seconds[own] / BUSY_WINDOW <= menu.processor_share
 
 
-def foresee(menu: Menu, situation: Situation, copies: int) -> tuple[float, float]:
-    """Return how probable it is that the server answers in time, and how often the bottleneck goes out on average.
+class Prospect(NamedTuple):
+    """What is to be expected of a bottleneck.
 
-    copies: sent at first; it goes out again where time is left. Answers are taken to come back as often as bottlenecks
-    arrive, and to get lost as easily.
+    in_time: how probable it is that the server answers in time; early: that it does before an own answer has to begin;
+    sent: how often the bottleneck goes out on average.
+    """
+
+    in_time: float
+    early: float
+    sent: float
+
+
+def foresee(menu: Menu, situation: Situation, size: float, copies: int, own: Own | None) -> Prospect:
+    """Return what is to be expected of a bottleneck.
+
+    size: bytes of its payload; copies: sent at first; it goes out again where time is left; own: the network that
+    answers where the server does not. Answers are taken to come back as often as bottlenecks arrive, and to get lost as
+    easily.
     """
     link = situation.link
     if math.isinf(link.round_trip):
-        return 0.0, float(copies)
+        return Prospect(0.0, 0.0, float(copies))
     left = answer_by(menu) - situation.age
-    first = link.round_trip + link.server
+    first = round_trip_of(link, copies * size) + link.server
     spread = max(LEAST_SPREAD, min(link.spread, link.round_trip))
-    soon = 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * (left - first) / spread))))
+    begins = menu.answer_by - situation.age - (situation.own_seconds[own] + SLACK if own else 0.0)
     passes, asked = _exchange(link, copies, left - first)
-    sent = copies + asked
+    early, sent = passes, copies + asked
     for again in range(MOST_AGAIN):
         rest = left - (again + 1) * link.expected - takes_again(link, copies + again * MOST_COPIES)
         if rest >= 0:
             more, asked = _exchange(link, MOST_COPIES, rest)
             sent += (1 - passes) * (MOST_COPIES + asked)
             passes += (1 - passes) * more
-    return (1 - outage(link)) * soon * passes * (1 - link.unanswered), sent
+    answers = (1 - outage(link)) * (1 - link.unanswered)
+    soon, sooner = (_chance_to_spare(seconds - first, spread) for seconds in (left, min(left, begins)))
+    return Prospect(answers * soon * passes, answers * sooner * early, sent)
 
 
-def for_size(link: LinkState, size: float) -> LinkState:
-    """Return what is known of a link for a payload of so many bytes.
+def _chance_to_spare(seconds: float, spread: float) -> float:
+    """Return how probable it is that something which varies by a spread, and should be so early, is in time."""
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * seconds / spread))))
 
-    What a round trip takes longer than the shortest one is taken to be in proportion to the bytes that pass.
+
+def round_trip_of(link: LinkState, size: float) -> float:
+    """Return the seconds that a round trip takes for so many bytes of payload, copies included.
+
+    What it takes longer than the shortest one is taken to be in proportion to the bytes that pass.
     """
     if math.isinf(link.round_trip) or not link.size:
-        return link
-    more = (size + FRAMING) / (link.size + FRAMING)
-    return replace(link, round_trip=link.shortest + (link.round_trip - link.shortest) * more)
+        return link.round_trip
+    return link.shortest + (link.round_trip - link.shortest) * (size + FRAMING) / (link.size + FRAMING)
 
 
 def _exchange(link: LinkState, copies: int, rest: float) -> tuple[float, float]:

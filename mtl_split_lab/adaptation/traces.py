@@ -20,6 +20,9 @@ AROUND = 15.0
 LONG = 1.0
 """Seconds of a long outage, at least: how soon policies notice it is measured, and how soon the server is back."""
 
+ROUNDING = 1e-12
+"""The part of all that a trace carries by which sums of it may be off."""
+
 MOST_ROWS = 1_000_000
 COLUMNS = ["seconds", "kbit_s"]
 
@@ -60,6 +63,8 @@ class Trace:
         """Return when so many bits have passed whose first one enters at `begin`, in seconds."""
         rounds, at = divmod(begin, self.duration)
         whole, rest = divmod(float(np.interp(at, self._moments, self._bits)) + bits, float(self._bits[-1]))
+        if whole and rest < ROUNDING * self._bits[-1]:
+            whole, rest = whole - 1, float(self._bits[-1])
         # The earliest moment, as nothing passes while the rate is 0.
         place = max(1, int(np.searchsorted(self._bits, rest, side="left")))
         inside = (rest - self._bits[place - 1]) / self._rates[place - 1] if self._rates[place - 1] else 0.0

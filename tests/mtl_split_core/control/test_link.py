@@ -56,8 +56,8 @@ def test_a_report_tells_the_time_on_the_way_without_that_in_the_server() -> None
 def test_a_time_on_the_way_is_told_with_the_bytes_that_took_it() -> None:
     link = Link(SESSION)
     seen = []
-    for sequence, (size, seconds) in enumerate([(400, 0.02), (800, 0.06), (100, 0.01)]):
-        link.sent(sequence, size, 1.0 * sequence)
+    for sequence, (size, copies, seconds) in enumerate([(400, 1, 0.02), (400, 2, 0.06), (100, 1, 0.01)]):
+        link.sent(sequence, size, 1.0 * sequence, copies)
         link.reported(report(sequence), now=sequence + 0.03 + seconds)
         state = link.observe(sequence + 0.5)
         seen.append((state.round_trip, state.size, state.shortest))

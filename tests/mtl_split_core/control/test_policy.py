@@ -29,13 +29,13 @@ from mtl_split_core.control.policy import (
     best_own,
     find_policy,
     fixed,
-    for_size,
     foresee,
     is_allowed,
     ladder,
     observation,
     outage,
     predictive,
+    round_trip_of,
     send_again_at,
     takes_again,
 )
@@ -197,7 +197,7 @@ def test_the_quickest_network_answers_where_the_better_would_be_late() -> None:
 
 
 def chance(situation: Situation, copies: int = 1) -> float:
-    return foresee(MENU, situation, copies)[0]
+    return foresee(MENU, situation, 300.0, copies, None).in_time
 
 
 def test_the_chance_to_be_in_time_falls_with_loss_delay_outages_and_a_busy_server() -> None:
@@ -216,11 +216,22 @@ def test_the_chance_to_be_in_time_falls_with_loss_delay_outages_and_a_busy_serve
 
 @given(loss=shares, expected=st.floats(0.01, 0.2))
 def test_the_first_copies_and_those_that_go_out_again_are_reckoned_with(loss: float, expected: float) -> None:
-    situation = replace(CALM, link=replace(GOOD, loss=loss, expected=expected))
-    (one, few), (two, more) = (foresee(MENU, situation, copies) for copies in (1, 2))
-    assert 0 <= one <= two + 1e-9 and two <= 1
+    situation = replace(CALM, link=replace(GOOD, loss=loss, expected=expected, shortest=GOOD.round_trip))
+    one, two = (foresee(MENU, situation, 300.0, copies, Own.WHOLE) for copies in (1, 2))
+    assert 0 <= one.in_time <= two.in_time + 1e-9 and two.in_time <= 1
+    assert one.early <= one.in_time and two.early <= two.in_time
     most = MOST_AGAIN * MOST_COPIES
-    assert 1 <= few <= 1 + 2 * most and 2 <= more <= 2 + 2 * most
+    assert 1 <= one.sent <= 1 + 2 * most and 2 <= two.sent <= 2 + 2 * most
+
+
+def test_an_answer_that_comes_while_an_own_one_is_computed_saves_nothing() -> None:
+    early, late = (replace(CALM, link=replace(GOOD, round_trip=each, shortest=each)) for each in (0.01, 0.05))
+    assert foresee(MENU, early, 300.0, 1, Own.WHOLE).early > 0.95
+    found = foresee(MENU, late, 300.0, 1, Own.WHOLE)
+    assert found.in_time > 0.8 and found.early < 0.1
+    # Sent or not, the own answer costs the same then, and it is the better one.
+    dear = replace(MENU, second_price=5.0, points=POINTS[:1])
+    assert predictive(dear, early).at_once is False and predictive(dear, late).at_once
 
 
 def test_a_slow_link_gets_what_is_small_enough_and_one_that_is_only_long_does_not() -> None:
@@ -238,10 +249,10 @@ def test_more_bytes_take_longer_and_none_less_than_the_shortest(
     round_trip: float, part: float, size: float, one: float, other: float
 ) -> None:
     link = replace(GOOD, round_trip=round_trip, shortest=part * round_trip, size=size)
-    smaller, larger = (for_size(link, each).round_trip for each in sorted([one, other]))
+    smaller, larger = (round_trip_of(link, each) for each in sorted([one, other]))
     assert link.shortest - 1e-9 <= smaller <= larger
-    assert for_size(link, size).round_trip == pytest.approx(round_trip)
-    assert for_size(LinkState(), size) == LinkState()
+    assert round_trip_of(link, size) == pytest.approx(round_trip)
+    assert round_trip_of(LinkState(), size) == math.inf
 
 
 def test_what_is_missing_is_sent_again_only_where_its_answer_would_come_in_time() -> None:

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mtl_split_core.control.policy import Action, Menu, Own, Point, Policy, Situation, fixed, ladder, predictive
+from mtl_split_core.control.policy import Action, Menu, Own, Point, Policy, Situation, alone, fixed, ladder, predictive
 from mtl_split_core.share import fast_dds_profile
+from mtl_split_lab.adaptation.cars import Car
 from mtl_split_lab.adaptation.clairvoyant import drive_clairvoyant
+from mtl_split_lab.adaptation.policy_card import worth
 from mtl_split_lab.adaptation.simulator import ANNOUNCED, Drive, Outcome, Simulation, Times, simulate
 from mtl_split_lab.adaptation.traces import Trace
 
@@ -43,6 +45,16 @@ def test_a_dead_link_has_every_frame_answered_by_the_edge_in_time() -> None:
         assert in_time(outcomes) == [Own.WHOLE] * 50
     # Who waits for nothing sends less.
     assert sum(outcome.bytes for outcome in outcomes) < 50 * SIZES[0]
+
+
+@pytest.mark.parametrize("rate", [0.2e6, 0.25e6, 0.3e6, 0.35e6, 0.4e6, 0.5e6, 0.7e6, 1e6])
+def test_a_steady_link_however_slow_is_used_nearly_as_well_as_by_the_best_fixed_action(rate: float) -> None:
+    car = Car("car", "", ("coarse", "default", "fine"), DEAR, TIMES)
+    fixed_ones = [*(fixed(point) for point in range(len(SIZES))), alone(Own.WHOLE)]
+    chosen, *others = (
+        worth(car, simulate(policy, DEAR, TIMES, [drive(steady(rate), 300)])[0]) for policy in (predictive, *fixed_ones)
+    )
+    assert max(others) - 0.03 <= chosen
 
 
 def test_without_own_answers_a_dead_link_has_none() -> None:
