@@ -328,7 +328,7 @@ def write_page(
         parts += [f"## {one.car.name}: {one.car.words}", _verdict(one, chosen), _rows_table(one, chosen)]
         parts += ["### Every trace", _EVERY, _traces_table(one, chosen)]
     parts += ["## After an outage", _AFTER.format(outage=LONG), _recovered_table(studied, chosen)]
-    parts += ["## Is any of it cheated?", *(_checks(one, chosen) for one in studied)]
+    parts += ["## Is any of it cheated?", *(_checks(one) for one in studied)]
     parts += ["## Lost packets", _LOSSY.format(rate=LOSSY_RATE / 1e6), *(_lossy_table(one) for one in studied)]
     parts += [
         f"## {FLEET} vehicles on a server for {SERVED}",
@@ -488,7 +488,7 @@ def _median_and_longest(seconds: Sequence[float]) -> str:
     return f"{median(seconds):.2f}, {max(seconds):.2f}" if seconds else "-"
 
 
-def _checks(one: Studied, chosen: Chosen) -> str:
+def _checks(one: Studied) -> str:
     first = seeded(LEARNED, 0)
     moved = [
         [row, *(f"{100 * _share(results[row], ALONE):.1f}" for results in (_means(one), one.doubled)),
