@@ -277,18 +277,27 @@ def to_json(studied: Sequence[Studied], chosen: Chosen) -> dict[str, Any]:
                     **{name: seconds * 1e3 for name, seconds in _by_name(one.car.times.own).items()},
                 },
                 "traces": {
-                    name: {row: asdict(result) for (row, other), result in one.results.items() if other == name}
+                    name: {row: _figures(result) for (row, other), result in one.results.items() if other == name}
                     for name in chosen.traces
                 },
-                "twice the prices": {name: asdict(result) for name, result in one.doubled.items()},
-                "permuted observations": asdict(one.shuffled),
-                "traces shifted": {name: asdict(result) for name, result in one.shifted.items()},
+                "twice the prices": {name: _figures(result) for name, result in one.doubled.items()},
+                "permuted observations": _figures(one.shuffled),
+                "traces shifted": {name: _figures(result) for name, result in one.shifted.items()},
                 "milliseconds of a frame": one.milliseconds,
-                "lossy": [[loss, row.name, asdict(result)] for loss, row, result in one.lossy],
-                "fleet": {row.name: asdict(result) for row, result in one.fleet},
+                "lossy": [[loss, row.name, _figures(result)] for loss, row, result in one.lossy],
+                "fleet": {row.name: _figures(result) for row, result in one.fleet},
             }
             for one in studied
         },
+    }
+
+
+def _figures(result: Result) -> dict[str, Any]:
+    """Return all of a result; of its outages the median delay, and the median recovery and the longest."""
+    delays, recovered = result.delays, result.recovered
+    return asdict(result) | {
+        "delays": median(delays) if delays else None,
+        "recovered": [median(recovered), max(recovered)] if recovered else None,
     }
 
 

@@ -116,6 +116,7 @@ def test_figures_are_ready_for_json() -> None:
     figures = cast(Any, to_json([studied([0.85] * 3)], CHOSEN))
     assert figures["cars"]["whole"]["traces"]["a_1"]["default"]["net"] == 0.85
     assert figures["cars"]["whole"]["menu"]["own"] == {"whole": 0.87}
+    assert figures["cars"]["whole"]["traces"]["a_1"]["default"]["recovered"] == [0.2, 0.6]
 
 
 def test_actions_are_named() -> None:
