@@ -172,7 +172,8 @@ class _Machine:
     """How long a part of the network takes on a machine by its cut, and how slow the machine is now.
 
     The first cut that is measured tells of the machine; the first times of every other cut correct what was reckoned
-    for that one, and all later ones are the machine's again.
+    for that one, and all later ones are the machine's again. Medians of two are the lower one: what holds up a frame
+    makes it longer only.
     """
 
     def __init__(self, seconds: Mapping[str, float]) -> None:
@@ -201,7 +202,7 @@ class _Machine:
         """How many times slower than at the start the machine is."""
         while self._slowness and self._slowness[0][0] < now - MEMORY:
             self._slowness.popleft()
-        return statistics.median(self._ratios()) if self._slowness else 1.0
+        return statistics.median_low(self._ratios()) if self._slowness else 1.0
 
     def is_settled(self, now: float) -> bool:
         """Whether the machine is as slow as it was a few frames ago."""
@@ -215,4 +216,4 @@ class _Machine:
         corrections = self._corrections[cut]
         if corrections and corrections[-1][0] < now - CORRECTED:
             corrections.clear()
-        return statistics.median(value for _, value in corrections) if corrections else 1.0
+        return statistics.median_low(value for _, value in corrections) if corrections else 1.0

@@ -77,6 +77,21 @@ def test_the_best_cut_is_found_from_any_other_one(begin: str, world: World) -> N
     assert len(set(cuts[-20:])) == 1
 
 
+@pytest.mark.parametrize("held_up", [0, 1])
+def test_one_of_the_first_frames_that_is_held_up_spoils_nothing(held_up: int) -> None:
+    controller, world = UnitController(COSTS, GIGABIT), World()
+    for number in range(2):
+        world.server = 500.0 if number == held_up else 1.0
+        world.frame(controller, "late")
+    for cut in (WHOLE, "early") * 4:
+        world.server = 1.0
+        world.frame(controller, cut)
+        world.frame(controller, cut)
+    world.server = 30.0
+    cuts = world.run(controller, WHOLE, 40)
+    assert cuts[-1] == world.best() == "late"
+
+
 def test_noise_changes_nothing() -> None:
     world, controller = World(server=1.7, noise=0.5), UnitController(COSTS, GIGABIT)
     settled = world.run(controller, WHOLE, 60)[-1]
