@@ -186,12 +186,12 @@ def predictive(menu: Menu, situation: Situation) -> Action:
         return action
     own = best_own(menu, situation)
     best = alone = own_value(menu, situation, own)
-    price = menu.second_price * situation.own_seconds[own] if own else 0.0
+    price = own_price(menu, situation, own) if own else 0.0
     for index, point in enumerate(menu.points[: menu.finest + 1]):
         for copies in range(1, MOST_COPIES + 1):
             found = foresee(menu, situation, point.size, copies, own)
-            value = found.in_time * point.value + (1 - found.in_time) * (alone + price) - (1 - found.early) * price
-            value -= menu.byte_price * found.sent * point.size
+            value = found.in_time * point.value + (1 - found.in_time) * alone
+            value -= (found.in_time - found.early) * price + menu.byte_price * found.sent * point.size
             if value > best:
                 best, action = value, Action(index, copies, own)
     return action
@@ -202,7 +202,7 @@ def best_own(menu: Menu, situation: Situation) -> Own | None:
 
     Where none is, the quickest; None where the edge has none, or none is worth its seconds.
     """
-    worthy = [own for own in menu.own if menu.own[own] > menu.second_price * situation.own_seconds[own]]
+    worthy = [own for own in menu.own if menu.own[own] > own_price(menu, situation, own)]
     good = [own for own in worthy if has_room(menu, situation, own) and is_in_time(menu, situation, own)]
     if good:
         return max(good, key=lambda own: own_value(menu, situation, own))
@@ -213,7 +213,12 @@ def own_value(menu: Menu, situation: Situation, own: Own | None) -> float:
     """Return what an own answer is worth: less what it costs, and only the price where it comes too late."""
     if own is None:
         return 0.0
-    return menu.own[own] * is_in_time(menu, situation, own) - menu.second_price * situation.own_seconds[own]
+    return menu.own[own] * is_in_time(menu, situation, own) - own_price(menu, situation, own)
+
+
+def own_price(menu: Menu, situation: Situation, own: Own) -> float:
+    """Return what an own answer costs, used or not."""
+    return menu.second_price * situation.own_seconds[own]
 
 
 def is_in_time(menu: Menu, situation: Situation, own: Own) -> bool:

@@ -217,19 +217,19 @@ def study_car(
     learned = [(row, chosen.traces[name]) for row, name in jobs if row.name == seeded(LEARNED, 0)]
     policies = [row for row in rows if row.kind in (LADDER, PREDICTIVE)]
     checked = [(row, trace) for row in policies for trace in chosen.traces.values()] + learned
+    count = len(checked)
     doubled = [Job(dear, row, trace) for row, trace in checked]
     shifted = [Job(car, row, trace, SHIFT) for row, trace in checked]
     shuffled = [Job(car, replace(row, shuffled=0), trace) for row, trace in learned]
     checks = study.drive_all(doubled + shifted + shuffled, f"{car.name}, checks")
-    ends = len(doubled), len(doubled + shifted)
     simple = [row for row in rows if row.kind == FIXED and row.point == car.menu.finest] + policies
     return Studied(
         car=car,
         rows=rows,
         results=results,
-        doubled=_means_by_row(doubled, checks[: ends[0]]),
-        shifted=_means_by_row(shifted, checks[slice(*ends)]),
-        shuffled=mean_of(checks[ends[1] :]),
+        doubled=_means_by_row(doubled, checks[:count]),
+        shifted=_means_by_row(shifted, checks[count : 2 * count]),
+        shuffled=mean_of(checks[2 * count :]),
         milliseconds={row.name: measure_cost(car, row, chosen, sizes) for row in [*policies, learned[0][0]]},
         lossy=study.lossy(car, simple),
         fleet=study.fleet(car, [rows[car.menu.finest], *simple]),

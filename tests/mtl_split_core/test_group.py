@@ -210,10 +210,10 @@ class World:
 
     def tell(self, name: str, member: Member) -> None:
         state = member.tell(self.now)
-        for other in [other for other in self.members if self.found[other] <= self.now]:
-            peer = self.members[other]
-            delay = self.random.uniform(0.0, self.LATEST)
-            self.at(self.now + delay, partial(self.later, other, peer, partial(self.hear, other, peer, state)))
+        for other, peer in self.members.items():
+            if self.found[other] <= self.now:
+                delay = self.random.uniform(0.0, self.LATEST)
+                self.at(self.now + delay, partial(self.later, other, peer, partial(self.hear, other, peer, state)))
 
     def hear(self, name: str, member: Member, state: State) -> None:
         if member.hear(state, self.now):

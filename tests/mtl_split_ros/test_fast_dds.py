@@ -61,7 +61,7 @@ def test_the_settings_over_a_link_differ_in_the_lease_alone() -> None:
             for part in lease.findall(text)[0].split("</leaseAnnouncement>")
         )
         assert lasts >= 3 * announced > 0
-        assert 2 * announced <= FIND - 0.5
+        assert 2 * announced <= FIND - 1.0
 
 
 def found(kind: str, text: str) -> list[str]:

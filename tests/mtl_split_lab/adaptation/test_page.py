@@ -78,7 +78,7 @@ def test_how_long_the_server_was_missed_is_shown_where_there_were_outages() -> N
     broken = Trace(np.array([0.0, 5.0, 7.0, 9.0]), np.array([1e6, 0.0, 1e6, 1e6]))
     chosen = replace(CHOSEN, traces={**CHOSEN.traces, "a_2": broken})
     page = write_page(BUNDLE, PROFILE, [studied([0.85] * 3)], chosen, Prices())
-    assert f"| a_2 | 1 |{' 0.20, 0.60 |' * 3}\n\n" in page
+    assert f" --- |\n| a_2 | 1 |{' 0.20, 0.60 |' * 3}\n\n" in page
 
 
 def test_the_best_fixed_action_is_one_that_answers_every_frame() -> None:
