@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtl_split_core.group import (
@@ -237,6 +237,8 @@ BLOWS = ("kill", "stall", "leave")
 
 
 @settings(max_examples=25)
+# Three that begin at the same moment: none is ready before the others can hear of it.
+@example(0, [(0.0, "kill", 0, 0.0), (0.0, "kill", 1, 0.0), (0.0, "kill", 2, 0.0)])
 @given(
     st.integers(0, 10**6),
     st.lists(
